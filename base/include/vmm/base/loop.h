@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * The event loop: file descriptors, timers and posted work, on the one thread that runs it.
+ *
+ * Order: vm_loop_new(), add watches and timers, vm_loop_run() in the loop's thread until
+ * vm_loop_stop(); at the end everything is removed, then vm_loop_free(). Call-backs run in the loop's
+ * thread, one at a time, and may add, change and remove anything, themselves included.
+ *
+ * Real time: epoll_wait(2). Virtual time (VM_LOOP_VIRTUAL): the loop has its own clock that stands
+ * still while there is work and jumps to the next timer when there is none; fds are polled without
+ * waiting; the order of equal deadlines is the order in which they were set. So a run is a function
+ * of its inputs.
+ *
+ * Threads: vm_loop_post() and vm_loop_stop() may be called from any thread (and post also from a
+ * signal handler's thread, not the handler itself); all else belongs to the loop's thread, or to
+ * anyone before the loop runs.
+ */
+#ifndef VMM_BASE_LOOP_H
+#define VMM_BASE_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <vmm/base/env.h>
+#include <vmm/base/util.h>
+
+struct vm_loop;
+
+enum { VM_LOOP_VIRTUAL = 1 };
+
+/* env gives the monotonic clock in real time (its loop field is not used). Returns 0 or -errno. */
+int vm_loop_new(const struct vm_env *env, unsigned flags, struct vm_loop **ret_loop);
+
+/* NULL is allowed. Nothing may be registered any more. */
+void vm_loop_free(struct vm_loop *loop);
+
+/* A file descriptor that is watched. The struct belongs to the caller and stays where it is until
+ * vm_watch_del(). events are EPOLLIN, EPOLLOUT, EPOLLET...; EPOLLERR and EPOLLHUP always come. */
+struct vm_watch {
+    struct vm_loop *loop;
+    int fd;
+    uint32_t events;
+    void (*ready)(struct vm_watch *watch, uint32_t events);
+    bool active;
+    struct vm_list node;
+};
+
+/* Borrows fd until vm_watch_del(). 0, -EEXIST (already active) or -errno (EPERM: a regular file). */
+int vm_watch_add(struct vm_loop *loop, struct vm_watch *watch, int fd, uint32_t events,
+                 void (*ready)(struct vm_watch *watch, uint32_t events));
+/* Changes what is waited for; 0 pauses the watch. */
+int vm_watch_set(struct vm_watch *watch, uint32_t events);
+/* After it the call-back does not come any more. Harmless when not active. Before close(fd). */
+void vm_watch_del(struct vm_watch *watch);
+
+/* A timer, one shot. Zero it before first use; the struct stays where it is while armed. */
+struct vm_timer {
+    struct vm_loop *loop;
+    uint64_t deadline_ns;
+    uint64_t sequence;
+    void (*fired)(struct vm_timer *timer);
+    uint32_t slot; /* place in the heap + 1; 0: not armed */
+};
+
+/* (Re)arms for an absolute time of the loop's clock; a past one fires in the next round. -ENOMEM. */
+int vm_timer_set(struct vm_loop *loop, struct vm_timer *timer, uint64_t deadline_ns,
+                 void (*fired)(struct vm_timer *timer));
+void vm_timer_cancel(struct vm_timer *timer);
+
+/* Work to be done once in the loop's thread. Zero it before first use; posting what is already
+ * posted does nothing (the call-back then sees the newest state). No allocation. */
+struct vm_work {
+    void (*run)(struct vm_work *work);
+    struct vm_work *next;
+    unsigned posted;
+};
+void vm_loop_post(struct vm_loop *loop, struct vm_work *work, void (*run)(struct vm_work *work));
+
+/* The loop's time: monotonic, or virtual. */
+uint64_t vm_loop_now_ns(const struct vm_loop *loop);
+
+/* Runs until vm_loop_stop(). 0 or -errno of epoll_wait. */
+int vm_loop_run(struct vm_loop *loop);
+
+/* One round: waits at most timeout_ns (UINT64_MAX: no limit; virtual time: the most that the clock
+ * may jump) and serves what is due. Returns the number of call-backs, or -errno. */
+int vm_loop_step(struct vm_loop *loop, uint64_t timeout_ns);
+
+/* Makes vm_loop_run() return after the current call-back. */
+void vm_loop_stop(struct vm_loop *loop);
+
+/* True in the thread that runs the loop. */
+bool vm_loop_is_mine(const struct vm_loop *loop);
+
+#endif

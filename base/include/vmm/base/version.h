@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * Versioned pointers: maps that readers use without a lock and that writers replace as a whole (bus map,
+ * memory map, MSI routes).
+ *
+ * A reader (one per thread and pointer) enters, gets the newest version, uses it and leaves; this costs
+ * two atomic exchanges and never waits. A writer makes the next version and publishes it; the old one is
+ * released, by call-back, when no reader that entered before is still inside: at once, or in the leave
+ * of the last such reader, or in the next publish.
+ *
+ *   reader: vm_version_enter() -> use -> vm_version_leave()      (not nested for one reader)
+ *   writer: vm_version_publish(new)                              (writers serialise among themselves)
+ *
+ * Threads: any number of readers beside one writer at a time.
+ */
+#ifndef VMM_BASE_VERSION_H
+#define VMM_BASE_VERSION_H
+
+#include <stdint.h>
+
+#include <vmm/base/lock.h>
+#include <vmm/base/util.h>
+
+/* Embedded in the immutable object. */
+struct vm_version {
+    struct vm_version *next_retired;
+    void (*release)(struct vm_version *version); /* nobody uses it any more; any thread */
+};
+
+struct vm_versioned {
+    struct vm_version *current;
+    struct vm_version *retired;
+    unsigned retired_any; /* read by leaving readers without the lock */
+    struct vm_lock lock;  /* guards readers and retired; a leaf */
+    struct vm_list readers;
+};
+
+struct vm_reader {
+    struct vm_version *in_use; /* the hazard: what this reader looks at; NULL outside */
+    struct vm_versioned *of;
+    struct vm_list node;
+};
+
+void vm_versioned_init(struct vm_versioned *v, const char *name, struct vm_version *first);
+/* No reader is left; releases what remains, the current one included. */
+void vm_versioned_destroy(struct vm_versioned *v);
+
+void vm_reader_add(struct vm_versioned *v, struct vm_reader *reader);
+void vm_reader_del(struct vm_reader *reader);
+
+/* The newest version; valid until vm_version_leave(). */
+struct vm_version *vm_version_enter(struct vm_reader *reader);
+void vm_version_leave(struct vm_reader *reader);
+
+/* Makes next the current one. Does not wait. */
+void vm_version_publish(struct vm_versioned *v, struct vm_version *next);
+
+/* The current version, for the writer only (it alone changes it). */
+static inline struct vm_version *vm_version_current(const struct vm_versioned *v)
+{
+    return v->current;
+}
+
+#endif

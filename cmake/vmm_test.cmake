@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#
+# One Criterion program per library from its X_test.c files, one libFuzzer program per X_fuzz.c. They may
+# use tests/support (fakes) and every library: a test stands outside the graph.
+# abort_on_error: with Criterion a leak report alone would leave the exit status at 0.
+set(VMM_TEST_ENV "ASAN_OPTIONS=abort_on_error=1:detect_leaks=1" "UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1"
+    "TSAN_OPTIONS=halt_on_error=1")
+
+function(vmm_test_environment TEST)
+    set_tests_properties(${TEST} PROPERTIES ENVIRONMENT "${VMM_TEST_ENV}")
+endfunction()
+
+# Everything NAME may touch: itself and all below it, users first (link order).
+function(vmm_closure NAME RET)
+    set(todo ${NAME})
+    set(found "")
+    while(todo)
+        list(POP_FRONT todo next)
+        list(APPEND found ${next})
+        get_target_property(uses vmm-${next} VMM_USES)
+        if(uses)
+            list(APPEND todo ${uses})
+        endif()
+    endwhile()
+    get_property(libraries GLOBAL PROPERTY VMM_LIBRARIES)
+    list(REVERSE libraries)
+    set(ordered "")
+    foreach(library IN LISTS libraries)
+        if(library IN_LIST found)
+            list(APPEND ordered vmm-${library})
+        endif()
+    endforeach()
+    set(${RET} ${ordered} PARENT_SCOPE)
+endfunction()
+
+# Links a test or fuzz program with a library, all below it, and the fakes of tests/support that need no more
+# than these.
+function(vmm_test_link PROGRAM NAME)
+    vmm_closure(${NAME} libraries)
+    if("vmm-virtio-queue" IN_LIST libraries)
+        target_link_libraries(${PROGRAM} PRIVATE vmm-support)
+    endif()
+    target_link_libraries(${PROGRAM} PRIVATE ${libraries} Threads::Threads)
+    target_include_directories(${PROGRAM} PRIVATE ${CMAKE_SOURCE_DIR}/tests/support)
+    set_target_properties(${PROGRAM} PROPERTIES INTERPROCEDURAL_OPTIMIZATION OFF)
+endfunction()
+
+# vmm_test_program(PROGRAM LIBRARY sources...): a Criterion program.
+function(vmm_test_program PROGRAM LIBRARY)
+    pkg_check_modules(CRITERION REQUIRED IMPORTED_TARGET criterion)
+    add_executable(${PROGRAM} ${ARGN})
+    vmm_test_link(${PROGRAM} ${LIBRARY})
+    target_link_libraries(${PROGRAM} PRIVATE PkgConfig::CRITERION)
+    # Criterion's macros do not pass these two.
+    target_compile_options(${PROGRAM} PRIVATE -Wno-conversion -Wno-shadow)
+endfunction()
+
+function(vmm_unit_tests)
+    get_property(libraries GLOBAL PROPERTY VMM_LIBRARIES)
+    foreach(name IN LISTS libraries)
+        get_property(tests GLOBAL PROPERTY VMM_TESTS_OF_${name})
+        if(tests)
+            get_target_property(folder vmm-${name} VMM_IN)
+            vmm_test_program(test-${name} ${name} ${tests})
+            target_include_directories(test-${name} PRIVATE ${CMAKE_SOURCE_DIR}/${folder}/src)
+            add_test(NAME unit.${name} COMMAND test-${name} -j2)
+            vmm_test_environment(unit.${name})
+            set_tests_properties(unit.${name} PROPERTIES LABELS unit TIMEOUT 120)
+        endif()
+    endforeach()
+endfunction()
+
+function(vmm_fuzz_targets)
+    get_property(libraries GLOBAL PROPERTY VMM_LIBRARIES)
+    foreach(name IN LISTS libraries)
+        get_property(fuzzers GLOBAL PROPERTY VMM_FUZZERS_OF_${name})
+        foreach(file IN LISTS fuzzers)
+            get_filename_component(id ${file} NAME_WE)
+            string(REGEX REPLACE "_fuzz$" "" id ${id})
+            get_target_property(folder vmm-${name} VMM_IN)
+            add_executable(fuzz-${id} ${file})
+            vmm_test_link(fuzz-${id} ${name})
+            target_include_directories(fuzz-${id} PRIVATE ${CMAKE_SOURCE_DIR}/${folder}/src)
+            target_compile_options(fuzz-${id} PRIVATE -Wno-missing-prototypes)
+            target_link_options(fuzz-${id} PRIVATE -fsanitize=fuzzer)
+        endforeach()
+    endforeach()
+endfunction()
