@@ -26,7 +26,7 @@ enum vm_level { VM_LOG_ERROR, VM_LOG_WARN, VM_LOG_INFO, VM_LOG_DEBUG };
 
 enum vm_clock {
     VM_CLOCK_MONOTONIC, /* never jumps; starts anywhere */
-    VM_CLOCK_WALL,      /* since 1970-01-01 UTC; may jump */
+    VM_CLOCK_WALL, /* since 1970-01-01 UTC; may jump */
 };
 
 enum vm_open { VM_OPEN_READ = 1, VM_OPEN_WRITE = 2, VM_OPEN_CREATE = 4 };

@@ -18,9 +18,9 @@
 struct vm_job;
 
 struct vm_job_ops {
-    const char *name;                       /* "reset", "quiesce" ... */
-    void (*cancel)(void *ctx);              /* asked to stop; NULL: cannot be cancelled */
-    void (*on_deadline)(void *ctx);         /* too late; NULL: no deadline */
+    const char *name; /* "reset", "quiesce" ... */
+    void (*cancel)(void *ctx); /* asked to stop; NULL: cannot be cancelled */
+    void (*on_deadline)(void *ctx); /* too late; NULL: no deadline */
     void (*done)(void *ctx, const struct vm_error *result); /* once; the job is freed after it */
 };
 

@@ -20,15 +20,15 @@
 #include <vmm/base/state.h>
 
 enum vm_prop_type {
-    VM_PROP_BOOL,   /* bool: on off true false yes no; a key without value means on */
-    VM_PROP_U32,    /* uint32_t, decimal or 0x hexadecimal */
-    VM_PROP_U64,    /* uint64_t, likewise */
-    VM_PROP_SIZE,   /* uint64_t bytes: 4096, 64K, 256M, 2G, 1T (powers of 1024) */
-    VM_PROP_ENUM,   /* uint32_t, one of values[] (its index) */
+    VM_PROP_BOOL, /* bool: on off true false yes no; a key without value means on */
+    VM_PROP_U32, /* uint32_t, decimal or 0x hexadecimal */
+    VM_PROP_U64, /* uint64_t, likewise */
+    VM_PROP_SIZE, /* uint64_t bytes: 4096, 64K, 256M, 2G, 1T (powers of 1024) */
+    VM_PROP_ENUM, /* uint32_t, one of values[] (its index) */
     VM_PROP_STRING, /* char *, NULL when not given */
-    VM_PROP_PATH,   /* char *, as STRING; completion offers files */
-    VM_PROP_FD,     /* int, -1 when not given */
-    VM_PROP_LIST,   /* struct vm_prop_list of element type; command line: [a,b,c] or one value */
+    VM_PROP_PATH, /* char *, as STRING; completion offers files */
+    VM_PROP_FD, /* int, -1 when not given */
+    VM_PROP_LIST, /* struct vm_prop_list of element type; command line: [a,b,c] or one value */
     VM_PROP_OBJECT, /* nested struct, described by props */
     VM_PROP_OBJECTS /* struct vm_prop_list of nested structs of element_size */
 };
@@ -46,17 +46,17 @@ struct vm_prop {
     const char *name; /* lower case, words joined by _ */
     enum vm_prop_type type;
     size_t offset;
-    const char *help;   /* one line, no full stop */
+    const char *help; /* one line, no full stop */
     const char *preset; /* default, written as on the command line; NULL: zero, NULL or -1 (fd) */
     bool required;
     uint64_t min, max; /* numbers and sizes; max 0: no bound but the type's. LIST: max is the most
                         * elements (0: 64). STRING, PATH: the most bytes (0: 4095) */
-    const char *const *values;     /* ENUM: spellings, NULL at the end */
-    enum vm_prop_type element;     /* LIST: type of one element (BOOL to FD) */
-    const struct vm_prop *props;   /* OBJECT, OBJECTS */
-    size_t element_size;           /* OBJECTS */
-    const char *alias_ch;          /* cloud-hypervisor's name where it differs */
-    const char *alias_crosvm;      /* crosvm's name where it differs */
+    const char *const *values; /* ENUM: spellings, NULL at the end */
+    enum vm_prop_type element; /* LIST: type of one element (BOOL to FD) */
+    const struct vm_prop *props; /* OBJECT, OBJECTS */
+    size_t element_size; /* OBJECTS */
+    const char *alias_ch; /* cloud-hypervisor's name where it differs */
+    const char *alias_crosvm; /* crosvm's name where it differs */
 };
 
 /* Sets every property of *object to its preset, or to zero, NULL, -1. The presets are ours: one

@@ -22,20 +22,22 @@ enum vm_state_type {
     VM_STATE_U16,
     VM_STATE_U32,
     VM_STATE_U64,
-    VM_STATE_BOOL,   /* C bool; 0 or 1 on the wire */
-    VM_STATE_BYTES,  /* uint8_t[max]; length: its own field, or always max where count_offset is 0 */
+    VM_STATE_BOOL, /* C bool; 0 or 1 on the wire */
+    VM_STATE_BYTES, /* uint8_t[max]; length: its own field, or always max where count_offset is 0 */
     VM_STATE_STRUCT, /* nested: fields */
-    VM_STATE_LIST,   /* fixed array of max structs of element_size, count in a uint32_t field */
+    VM_STATE_LIST, /* fixed array of max structs of element_size, count in a uint32_t field */
 };
 
 struct vm_state_field {
-    uint16_t tag;  /* from 1, never used again for another meaning */
+    uint16_t tag; /* from 1, never used again for another meaning */
     uint8_t type;
-    uint16_t since; /* version of the section that first had it; a section of an older version may lack
+    uint16_t
+        since; /* version of the section that first had it; a section of an older version may lack
                      * it (it keeps the target's value); 0 means 1 */
     size_t offset;
-    size_t max;          /* bytes of BYTES, elements of LIST */
-    size_t count_offset; /* BYTES, LIST: the uint32_t that holds the length; it must not be the first
+    size_t max; /* bytes of BYTES, elements of LIST */
+    size_t
+        count_offset; /* BYTES, LIST: the uint32_t that holds the length; it must not be the first
                           * member of the struct, since 0 means a fixed length */
     size_t element_size; /* LIST */
     const struct vm_state_field *fields; /* STRUCT, LIST */

@@ -11,10 +11,10 @@
 #define VM_ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 /* The struct of TYPE whose MEMBER ptr points at. */
-#define container_of(ptr, type, member)                                                            \
+#define container_of(ptr, type, member) \
     ((type *)((char *)(1 ? (ptr) : &((type *)0)->member) - offsetof(type, member)))
 
-#define VM_PRINTF(format, first) __attribute__((format(printf, format, first)))
+#define VM_PRINTF(text, first) __attribute__((__format__(__printf__, text, first)))
 
 /* A doubly linked list, intrusive. An empty head points at itself; vm_list_init() comes first for
  * heads and for nodes that vm_list_del() may meet before they were added. Not thread safe. */
@@ -50,7 +50,7 @@ static inline void vm_list_del(struct vm_list *node)
 }
 
 /* Walks a list whose nodes are not removed on the way. */
-#define vm_list_for_each(node, head)                                                               \
+#define vm_list_for_each(node, head) \
     for (struct vm_list *node = (head)->next; node != (head); node = node->next)
 
 #endif

@@ -31,7 +31,7 @@ struct vm_versioned {
     struct vm_version *current;
     struct vm_version *retired;
     unsigned retired_any; /* read by leaving readers without the lock */
-    struct vm_lock lock;  /* guards readers and retired; a leaf */
+    struct vm_lock lock; /* guards readers and retired; a leaf */
     struct vm_list readers;
 };
 

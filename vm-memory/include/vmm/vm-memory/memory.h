@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * Guest memory: regions of RAM, maps of them, and spaces in which a map is replaced by the next one.
+ * The bytes themselves are touched through views only (view.h).
+ *
+ *   gm_region   one piece of RAM at a fixed guest-physical address; counted references
+ *   gm_map      an immutable sorted set of regions; counted references
+ *   gm_space    the current map, who listens to its changes, and the views of it
+ *
+ * Changing a space has two phases: what is added is made known to every listener before the new map is
+ * published; what is removed is taken from the listeners only when the last reference to it is gone
+ * (requests in flight keep the map they began with). Both may be asynchronous, and an add that one
+ * listener refuses is taken back from the others: then nothing changed.
+ *
+ * Addresses are guest physical, lengths are bytes. Threads: references may be taken and dropped
+ * anywhere; a space is changed by one thread at a time (the machine's), beside any number of users.
+ */
+#ifndef VMM_VM_MEMORY_MEMORY_H
+#define VMM_VM_MEMORY_MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <vmm/base/env.h>
+#include <vmm/base/util.h>
+
+typedef uint64_t gpa_t;
+
+enum { GM_PAGE_SHIFT = 12, GM_PAGE_BYTES = 1 << GM_PAGE_SHIFT, GM_REGIONS_MAX = 512 };
+
+enum gm_kind {
+    GM_ANONYMOUS, /* private anonymous memory: cheapest, this process only */
+    GM_MEMFD, /* sealed memfd that gm_region_fd() hands to other processes */
+    GM_HUGETLB, /* memfd of huge pages of backing.huge_bytes */
+    GM_FILE, /* backing.fd, mapped shared or private */
+    GM_BORROWED, /* backing.host, memory of the caller's that outlives the region */
+};
+
+/* How a region is backed. Zeroed: private anonymous, no node, no prefault. */
+struct gm_backing {
+    enum gm_kind kind;
+    bool shared; /* GM_FILE: writes reach the file */
+    bool read_only; /* ROM: views refuse writes with -EFAULT */
+    bool prefault; /* touch every page now (MADV_POPULATE_WRITE) */
+    bool thp; /* madvise(MADV_HUGEPAGE) */
+    bool bind_node; /* bind to host NUMA node: mbind(2) MPOL_BIND */
+    unsigned node;
+    int fd; /* GM_FILE: duplicated, the caller keeps its own */
+    uint64_t fd_offset; /* GM_FILE: page aligned */
+    uint64_t huge_bytes; /* GM_HUGETLB: 0 means the host's default size */
+    void *host; /* GM_BORROWED */
+};
+
+struct gm_region;
+struct gm_map;
+struct gm_space;
+
+/* Makes RAM at [base, base + size). base and size must be multiples of GM_PAGE_BYTES, size not 0, the end
+ * within 2^52. 0; -EINVAL; -ENOMEM (also: not enough huge pages); -errno of mmap, memfd_create, mbind; with
+ * text. One reference belongs to the caller. */
+int gm_region_new(gpa_t base, uint64_t size, const struct gm_backing *backing,
+                  struct gm_region **ret_region);
+struct gm_region *gm_region_ref(struct gm_region *region);
+void gm_region_unref(struct gm_region *region);
+
+gpa_t gm_region_base(const struct gm_region *region);
+uint64_t gm_region_size(const struct gm_region *region);
+bool gm_region_read_only(const struct gm_region *region);
+/* The host address of its first byte: for the hypervisor's slots and for listeners. */
+void *gm_region_host(const struct gm_region *region);
+/* The file behind it and the offset of its first byte, for processes that map it too; -1 where there is
+ * none (anonymous, borrowed). Borrowed from the region. */
+int gm_region_fd(const struct gm_region *region, uint64_t *ret_offset);
+
+/* A map of count regions (each is referenced). 0; -EINVAL (overlap, too many); -ENOMEM; with text. */
+int gm_map_new(struct gm_region *const *regions, size_t count, struct gm_map **ret_map);
+struct gm_map *gm_map_ref(struct gm_map *map);
+void gm_map_unref(struct gm_map *map);
+size_t gm_map_count(const struct gm_map *map);
+/* The i-th region, lowest address first; borrowed from the map. */
+struct gm_region *gm_map_region(const struct gm_map *map, size_t i);
+/* The region that holds gpa, or NULL; borrowed from the map. */
+struct gm_region *gm_map_find(const struct gm_map *map, gpa_t gpa);
+/* All bytes of RAM, and the first address behind the last region. */
+uint64_t gm_map_bytes(const struct gm_map *map);
+gpa_t gm_map_end(const struct gm_map *map);
+
+/* A listener: KVM's slots, VFIO, vhost, a peer. Both calls come in the thread that changes the space. Each
+ * returns 0, or -EINPROGRESS and calls gm_listener_done() once later in the same thread's loop, or another
+ * -errno with text. remove may not refuse: an error is logged and counts as done. */
+struct gm_listener {
+    const char *name; /* for messages; borrowed */
+    int (*add)(struct gm_listener *listener, struct gm_region *region);
+    int (*remove)(struct gm_listener *listener, struct gm_region *region);
+    struct gm_space *space;
+    struct vm_list node;
+    int pending; /* the space's */
+};
+
+/* env is borrowed for the space's life. The first map is empty. */
+int gm_space_new(const struct vm_env *env, struct gm_space **ret_space);
+/* No view, listener or change may be left. */
+void gm_space_free(struct gm_space *space);
+
+/* Tells the listener of every present region first. 0, or what its add said (then it is not registered;
+ * -EINPROGRESS is not allowed here). */
+int gm_listener_add(struct gm_space *space, struct gm_listener *listener);
+void gm_listener_del(struct gm_listener *listener);
+void gm_listener_done(struct gm_listener *listener, int code);
+
+/* Adds and removes regions at once. 0: published; -EINPROGRESS: done comes once later with the result;
+ * -EBUSY: another change is under way; -EINVAL (overlap, not there) or what a listener said, with text:
+ * nothing changed. Removed regions leave the listeners when their last user is done; removed, if given,
+ * tells when that has happened. */
+struct gm_change {
+    struct gm_region *const *add, *const *remove;
+    size_t add_count, remove_count;
+    void (*done)(void *ctx, int code);
+    void (*removed)(void *ctx);
+    void *ctx;
+};
+int gm_space_change(struct gm_space *space, const struct gm_change *change);
+
+/* The current map with a new reference. */
+struct gm_map *gm_space_map(struct gm_space *space);
+
+/* Pinned pages (VFIO, registered buffers) and discarded ones (balloon, free page reporting, virtio-mem,
+ * userfaultfd) exclude each other: -EBUSY with the other's name in the text. who is borrowed until the
+ * matching end. Any thread. */
+int gm_pin_begin(struct gm_space *space, const char *who);
+void gm_pin_end(struct gm_space *space, const char *who);
+int gm_discard_begin(struct gm_space *space, const char *who);
+void gm_discard_end(struct gm_space *space, const char *who);
+
+#endif
