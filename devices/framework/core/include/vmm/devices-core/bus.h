@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * Buses: who answers a memory or port access. A bus maps addresses to regions of devices; vCPU threads read it
+ * without a lock (vmm/base/version.h), and whoever changes it publishes the next map.
+ *
+ * Order: vdev_bus_new(), regions are added, each vCPU makes a reader; regions may be added, moved and removed while
+ * accesses run.
+ *
+ * Threads: readers belong to one thread each; add, move and del may be called by any thread, also from inside an
+ * access (a guest that moves a BAR), and serialise on a leaf lock.
+ */
+#ifndef VMM_DEVICES_CORE_BUS_H
+#define VMM_DEVICES_CORE_BUS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <vmm/base/env.h>
+#include <vmm/base/lock.h>
+#include <vmm/base/version.h>
+
+struct vdev;
+struct vdev_bus;
+
+/* What a region does with an access of 1, 2, 4 or 8 bytes (also odd lengths from broken guests: 1 to 8) that lies
+ * wholly inside it. Called with the region's lock held. data is little endian.
+ * Returns 0, or -EINPROGRESS: the vCPU must park until vdev_unpark(dev) (its write has started something that the
+ * specification does not let the guest poll), or another -errno: an error of the device, logged and counted. */
+struct vdev_region_ops {
+    int (*read)(void *self, uint64_t offset, uint8_t *data, unsigned len);
+    int (*write)(void *self, uint64_t offset, const uint8_t *data, unsigned len);
+};
+
+struct vdev_region {
+    const char *name; /* borrowed; "serial0", "0000:00:01.0 bar 4" */
+    uint64_t base, size;
+    const struct vdev_region_ops *ops;
+    void *self; /* first argument of ops */
+    struct vm_lock *lock; /* taken around ops; NULL: ops are thread safe by themselves */
+    struct vdev *dev; /* owner, for parking; may be NULL */
+    unsigned
+        priority; /* higher wins where regions overlap (a guest may move a BAR anywhere); equal: the one added
+                           * first wins. 0 for BARs, 1 for the platform's */
+    struct vm_list node; /* the bus's */
+};
+
+/* Addresses are [0, limit] inclusive. */
+int vdev_bus_new(const struct vm_env *env, const char *name, uint64_t limit,
+                 struct vdev_bus **ret_bus);
+/* No reader may be left. Regions are not freed. */
+void vdev_bus_free(struct vdev_bus *bus);
+
+/* The region stays the caller's and unchanged while it is on the bus. 0; -EINVAL (empty, wraps, beyond the limit) or
+ * -ENOMEM, with text. */
+int vdev_bus_add(struct vdev_bus *bus, struct vdev_region *region);
+/* Takes the region to another base. As vdev_bus_add(); on error it is where it was. */
+int vdev_bus_move(struct vdev_bus *bus, struct vdev_region *region, uint64_t base);
+/* Off the bus. An access that began before may still be running: the region and its self must live until gone() is
+ * called (at once or later, any thread). gone may be NULL when the caller knows that no access runs. */
+void vdev_bus_del(struct vdev_bus *bus, struct vdev_region *region, void (*gone)(void *ctx),
+                  void *ctx);
+
+/* A reader, one per thread. */
+struct vdev_bus_reader {
+    struct vm_reader reader;
+    struct vdev_bus *bus;
+    uint64_t unclaimed; /* accesses that nobody answered: a metric */
+};
+void vdev_bus_reader_init(struct vdev_bus *bus, struct vdev_bus_reader *reader);
+void vdev_bus_reader_exit(struct vdev_bus_reader *reader);
+
+/* One access of 1 to 8 bytes. A read that nobody answers, or that crosses a region's end, gives all ones; such a write
+ * is ignored; both return -ENODEV. Otherwise what the region said; for -EINPROGRESS *ret_dev is who to wait for. */
+int vdev_bus_read(struct vdev_bus_reader *reader, uint64_t addr, uint8_t *data, unsigned len,
+                  struct vdev **ret_dev);
+int vdev_bus_write(struct vdev_bus_reader *reader, uint64_t addr, const uint8_t *data, unsigned len,
+                   struct vdev **ret_dev);
+
+/* Calls visit for each range as an access sees it, lowest first (vmm plan). */
+void vdev_bus_walk(struct vdev_bus *bus,
+                   void (*visit)(void *ctx, uint64_t base, uint64_t size, const char *name),
+                   void *ctx);
+
+#endif

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * Devices and their classes. A class row holds everything about a kind of device: option keys, placement, jail, state,
+ * creation. A device is written once, single-threaded: the framework takes its lock around every call.
+ *
+ * Life:
+ *
+ *   create -> [running] <-> quiesce/resume            lock held in all calls but create and destroy
+ *                |  reset: back to power-on
+ *                |  save/load while quiesced (load also right after create)
+ *             destroy
+ *
+ * reset and quiesce return 0 (done) or -EINPROGRESS and call vdev_done() once later, from the device's loop, under its
+ * lock. After quiesce nothing writes guest memory or raises interrupts until resume.
+ */
+#ifndef VMM_DEVICES_CORE_DEVICE_H
+#define VMM_DEVICES_CORE_DEVICE_H
+
+#include <vmm/base/env.h>
+#include <vmm/base/job.h>
+#include <vmm/base/lock.h>
+#include <vmm/base/prop.h>
+#include <vmm/base/state.h>
+#include <vmm/devices-core/bus.h>
+#include <vmm/devices-core/interrupt.h>
+#include <vmm/vm-memory/memory.h>
+
+enum { VDEV_ID_MAX = 63 };
+
+/* What a device asks of its machine. Thread safe; none of these waits. */
+enum vdev_event {
+    VDEV_EVENT_RESET, /* the guest asks for a reboot */
+    VDEV_EVENT_POWEROFF, /* the guest switches itself off */
+    VDEV_EVENT_SLEEP, /* suspend to RAM */
+    VDEV_EVENT_PANIC, /* the guest reports a panic; value says more */
+    VDEV_EVENT_DEBUG, /* a debug port was written: value is the byte */
+};
+struct vdev_machine;
+struct vdev_machine_ops {
+    void (*event)(struct vdev_machine *machine, struct vdev *dev, enum vdev_event event,
+                  uint32_t value);
+    /* Writes of len bytes (0: any length) at addr signal fd instead of reaching the bus; match: only this value.
+     * 0, or -errno: then the device's region gets the write. */
+    int (*doorbell_add)(struct vdev_machine *machine, bool pio, uint64_t addr, unsigned len,
+                        bool match, uint64_t value, int fd);
+    void (*doorbell_del)(struct vdev_machine *machine, bool pio, uint64_t addr, unsigned len,
+                         bool match, uint64_t value, int fd);
+    /* vdev_unpark(): wakes the vCPUs that parked on dev. */
+    void (*unpark)(struct vdev_machine *machine, struct vdev *dev);
+    /* A device broke (driver or back end): for events and the log. */
+    void (*broken)(struct vdev_machine *machine, struct vdev *dev, const char *why);
+};
+struct vdev_machine {
+    const struct vdev_machine_ops *ops;
+};
+
+/* Properties that every device has; the first member of each config struct, named common, and VDEV_PROPS() the first rows of
+ * its table. */
+enum vdev_bus_choice { VDEV_BUS_AUTO, VDEV_BUS_PCI, VDEV_BUS_MMIO };
+extern const char *const vdev_bus_choices[];
+struct vdev_common {
+    char *id; /* NULL: made from the class name and a number */
+    uint32_t bus; /* enum vdev_bus_choice: the transport of a virtio device */
+    char *addr; /* PCI "DD" or "DD.F" (hexadecimal), NULL: the next free */
+    uint32_t pci_segment;
+};
+#define VDEV_PROPS(type)                                                                          \
+    { .name = "id",                                                                               \
+      .type = VM_PROP_STRING,                                                                     \
+      .offset = offsetof(type, common.id),                                                        \
+      .max = VDEV_ID_MAX,                                                                         \
+      .help = "name of the device, unique in the machine" },                                      \
+        { .name = "bus",                                                                          \
+          .type = VM_PROP_ENUM,                                                                   \
+          .offset = offsetof(type, common.bus),                                                   \
+          .values = vdev_bus_choices,                                                             \
+          .preset = "auto",                                                                       \
+          .help = "what it is plugged into" },                                                    \
+        { .name = "addr",                                                                         \
+          .type = VM_PROP_STRING,                                                                 \
+          .offset = offsetof(type, common.addr),                                                  \
+          .max = 4,                                                                               \
+          .help = "PCI device and function on its bus, as 1f or 1f.0; the next free one if not "  \
+                  "given" },                                                                      \
+    {                                                                                             \
+        .name = "pci_segment", .type = VM_PROP_U32, .offset = offsetof(type, common.pci_segment), \
+        .max = 15, .help = "PCI segment"                                                          \
+    }
+
+/* What firmware tables say about a device: data, which the architecture turns into ACPI or FDT. */
+enum vdev_resource_type { VDEV_RES_END, VDEV_RES_MMIO, VDEV_RES_PIO, VDEV_RES_IRQ };
+struct vdev_resource {
+    enum vdev_resource_type type;
+    uint64_t base; /* address, port, or interrupt number */
+    uint64_t size; /* IRQ: 0 edge, 1 level */
+};
+enum { VDEV_RESOURCES_MAX = 6 };
+struct vdev_firmware {
+    const char *acpi_hid; /* "PNP0501"; NULL: not in ACPI by itself */
+    const char *compatible; /* FDT; NULL: not in FDT by itself */
+    uint32_t uid;
+    struct vdev_resource resource[VDEV_RESOURCES_MAX]; /* ends with VDEV_RES_END or full */
+};
+
+/* A metric: a named uint64_t counter inside the device. Tables end with a row without a name. */
+struct vdev_metric {
+    const char *name;
+    size_t offset; /* from struct vdev */
+    const char *help;
+};
+
+struct vdev_class;
+struct vdev_ops {
+    int (*reset)(struct vdev *dev);
+    int (*quiesce)(struct vdev *dev);
+    int (*resume)(struct vdev *dev);
+    /* Fills the class's state struct (zeroed before), or takes it over after checking each field. */
+    void (*save)(struct vdev *dev, void *ret_state);
+    int (*load)(struct vdev *dev, const void *untrusted);
+    void (*destroy)(struct vdev *dev); /* not under the lock; nothing calls the device any more */
+    /* The user pressed the power button: 0, or -ENOTSUP. Optional: only for the device that has it. */
+    int (*power_button)(struct vdev *dev);
+    /* A property was changed at run time (vmm set); the row's place in a config struct. Optional. */
+    int (*set)(struct vdev *dev, const struct vm_prop *prop, const void *config);
+};
+
+struct vdev {
+    const struct vdev_class *class;
+    const struct vdev_ops *ops;
+    char id[VDEV_ID_MAX + 1];
+    const struct vm_env *env; /* borrowed; its loop is the one that serves this device */
+    struct vdev_machine *machine;
+    struct vm_lock lock;
+    struct vdev_firmware firmware;
+    void (*done)(struct vdev *dev, int code); /* waiter of an asynchronous reset or quiesce */
+    bool quiesced, broken;
+    struct vm_list node; /* the machine's */
+};
+
+/* What create() gets. Everything is borrowed for the device's life, but config: for the call. */
+struct vdev_context {
+    const struct vm_env *env;
+    struct vdev_machine *machine;
+    const char *id;
+    struct gm_space *memory;
+    const void *config; /* the class's config struct */
+    /* Platform devices: where the machine put them, in the order the class wants them. */
+    const struct vdev_resource *resources;
+    struct vdev_irq *const *irqs;
+    struct vdev_bus *mmio, *pio;
+    struct vdev_msi_sink *msi;
+};
+
+enum vdev_kind { VDEV_PLATFORM, VDEV_VIRTIO, VDEV_PCI };
+enum vdev_backend {
+    VDEV_BACKEND_NONE,
+    VDEV_BACKEND_BLOCK,
+    VDEV_BACKEND_NET,
+    VDEV_BACKEND_CHAR,
+    VDEV_BACKEND_FS
+};
+enum vdev_placement { VDEV_THREAD = 1, VDEV_PROCESS = 2, VDEV_FOREIGN = 4 };
+/* Which requests may run twice after the device's process died. */
+enum vdev_replay { VDEV_REPLAY_ALL, VDEV_REPLAY_MARKED, VDEV_REPLAY_NONE };
+struct vdev_jail_rule {
+    const char *syscall; /* name; the table ends with NULL */
+};
+
+struct vdev_class {
+    const char *name; /* "virtio-rng" */
+    const char *summary; /* one line */
+    const struct vm_prop *props;
+    size_t config_size;
+    enum vdev_kind kind;
+    enum vdev_backend backend;
+    unsigned placements; /* enum vdev_placement */
+    bool internal; /* made by the machine only, not by --device */
+    const struct vdev_jail_rule *jail;
+    const struct vm_state_field *state; /* of the struct that save and load see */
+    size_t state_size;
+    uint16_t state_version;
+    enum vdev_replay replay;
+    const struct vm_state_field *ledger;
+    const struct vdev_metric *metrics;
+    int (*create)(const struct vdev_context *context, struct vdev **ret_dev);
+};
+
+/* First call of a create(): fills the common part. */
+void vdev_init(struct vdev *dev, const struct vdev_class *class, const struct vdev_ops *ops,
+               const struct vdev_context *context);
+/* Last call of a destroy(), before the memory is freed. */
+void vdev_exit(struct vdev *dev);
+
+/* Life-cycle calls for the machine: they take the lock. done: called once if -EINPROGRESS was returned. */
+int vdev_reset(struct vdev *dev, void (*done)(struct vdev *dev, int code));
+int vdev_quiesce(struct vdev *dev, void (*done)(struct vdev *dev, int code));
+int vdev_resume(struct vdev *dev);
+/* Appends the device's section; -ENOMEM. */
+int vdev_save(struct vdev *dev, struct vm_buffer *buffer);
+/* -EPROTO, -ENOTSUP or -EINVAL with text; then the device is as after reset. */
+int vdev_load(struct vdev *dev, const void *untrusted, size_t size);
+void vdev_destroy(struct vdev *dev);
+
+/* For devices, under their lock: the asynchronous call has ended. */
+void vdev_done(struct vdev *dev, int code);
+/* Something went wrong for good: text from vm_error_text() is logged (rate-limited by the broken flag) and told. */
+void vdev_broken(struct vdev *dev, const char *why);
+
+static inline void vdev_event(struct vdev *dev, enum vdev_event event, uint32_t value)
+{
+    dev->machine->ops->event(dev->machine, dev, event, value);
+}
+
+#endif

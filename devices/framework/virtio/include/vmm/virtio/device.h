@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * Virtio devices (VIRTIO 1.2, section 2): negotiation, the status machine, queues, interrupts and transports are written
+ * once, here; a device sees chains and its own config bytes.
+ *
+ * A device embeds struct virtio_dev, calls virtio_init() in its class's create() and offers features, queues and config
+ * space. Then, all under the device's lock, from its loop's thread or (config space) from a vCPU's:
+ *
+ *          driver resets                         DRIVER_OK
+ *   [off] <-------------- stop() <-- [running] <----------- start()
+ *                                     | kick(n): the driver offered chains in queue n
+ *                                     | virtio_notify(n): used chains are there
+ *
+ * start  the driver has set DRIVER_OK: queues that were enabled are started, features are final
+ * kick   chains may be there; called after start for every running queue too. 0; -EPROTO: the driver broke the rules:
+ *        the framework sets NEEDS_RESET, tells the driver and logs; another -errno: the same, for our own trouble
+ * stop   no further chain is taken; requests in flight are finished or dropped. 0, or -EINPROGRESS and virtio_stopped() later:
+ *        until then the old status is shown (PCI) or the vCPU parks (MMIO)
+ *
+ * A driver that goes wrong never harms more than its own device.
+ */
+#ifndef VMM_VIRTIO_DEVICE_H
+#define VMM_VIRTIO_DEVICE_H
+
+#include <vmm/base/loop.h>
+#include <vmm/devices-core/device.h>
+#include <vmm/virtio-queue/queue.h>
+
+/* Device status (2.1). */
+enum {
+    VIRTIO_ACKNOWLEDGE = 1,
+    VIRTIO_DRIVER = 2,
+    VIRTIO_DRIVER_OK = 4,
+    VIRTIO_FEATURES_OK = 8,
+    VIRTIO_NEEDS_RESET = 64,
+    VIRTIO_FAILED = 128,
+};
+
+/* Device types (5). */
+enum {
+    VIRTIO_ID_NET = 1,
+    VIRTIO_ID_BLOCK = 2,
+    VIRTIO_ID_CONSOLE = 3,
+    VIRTIO_ID_RNG = 4,
+};
+
+enum { VIRTIO_QUEUES_MAX = 1024, VIRTIO_CONFIG_MAX = 4096, VIRTIO_NO_VECTOR = 0xffff };
+
+struct virtio_dev;
+
+struct virtio_ops {
+    int (*start)(struct virtio_dev *dev); /* optional */
+    int (*kick)(struct virtio_dev *dev, uint16_t n);
+    int (*stop)(struct virtio_dev *dev); /* optional */
+    /* Config space: [offset, offset + len) lies inside config_bytes. Without config_read dev->config is read; without config_write
+     * writes are ignored. */
+    void (*config_read)(struct virtio_dev *dev, uint32_t offset, uint8_t *data, uint32_t len);
+    void (*config_write)(struct virtio_dev *dev, uint32_t offset, const uint8_t *data,
+                         uint32_t len);
+    /* Device's own part of vdev_ops; the framework adds the queues' and the transport's. All optional but destroy. */
+    int (*quiesce)(
+        struct virtio_dev *dev); /* as stop, but requests must be finished, not dropped */
+    int (*resume)(struct virtio_dev *dev);
+    void (*save)(struct virtio_dev *dev, void *ret_state);
+    int (*load)(struct virtio_dev *dev, const void *untrusted);
+    int (*set)(struct virtio_dev *dev, const struct vm_prop *prop, const void *config);
+    void (*destroy)(struct virtio_dev *dev);
+};
+
+/* The driver's side of a device: virtio-pci, virtio-mmio, a vhost-user back end. Called under the device's lock. */
+struct virtio_transport {
+    void (*notify_queue)(struct virtio_transport *transport, uint16_t n);
+    void (*notify_config)(struct virtio_transport *transport);
+    void (*stopped)(struct virtio_transport *transport); /* an asynchronous reset has ended */
+};
+
+struct virtio_kick { /* one per queue: how a doorbell reaches the loop */
+    struct vm_watch watch;
+    struct vm_work work;
+    struct virtio_dev *dev;
+    int fd; /* eventfd, or -1 before the transport asked for it */
+    uint16_t n;
+};
+
+struct virtio_dev {
+    struct vdev dev;
+    const struct virtio_ops *ops;
+    struct virtio_transport *transport; /* NULL: none yet */
+    uint32_t id; /* VIRTIO_ID_* */
+    uint64_t offered, features; /* ours; what the driver took */
+    uint8_t status;
+    bool running, stopping;
+    uint32_t config_generation;
+    uint8_t *config; /* config_bytes, what config_read without a call-back gives */
+    uint32_t config_bytes;
+    uint16_t queues;
+    struct vq *queue;
+    struct virtio_kick *kick;
+    struct gm_view view;
+    struct vm_ratelimit complaints;
+    struct { /* metrics */
+        uint64_t kicks, notifies, chains_broken, resets;
+    } count;
+};
+
+struct virtio_setup {
+    uint32_t id;
+    uint64_t
+        features; /* the device's own (bits 0 to 23, 50 and up); the framework adds ring and transport bits */
+    const uint16_t *queue_sizes; /* largest size of each queue */
+    uint16_t queues;
+    uint32_t config_bytes;
+};
+
+/* First call of create(), instead of vdev_init(). 0 or -ENOMEM; on error nothing is left behind. */
+int virtio_init(struct virtio_dev *dev, const struct vdev_class *class,
+                const struct virtio_ops *ops, const struct vdev_context *context,
+                const struct virtio_setup *setup);
+/* Last call of destroy(), before the memory is freed. */
+void virtio_exit(struct virtio_dev *dev);
+
+/* For devices. */
+static inline bool virtio_has(const struct virtio_dev *dev, uint64_t feature)
+{
+    return dev->features & feature;
+}
+/* Interrupts the driver if it wants to know what was used in queue n. */
+void virtio_notify(struct virtio_dev *dev, uint16_t n);
+/* Config space changed: a new generation and an interrupt. */
+void virtio_config_changed(struct virtio_dev *dev);
+/* The asynchronous stop (or quiesce) has ended. */
+void virtio_stopped(struct virtio_dev *dev);
+/* An error outside kick(): sets NEEDS_RESET (2.1.2), tells the driver, logs text. */
+void virtio_needs_reset(struct virtio_dev *dev, const char *why);
+/* Looks at queue n again, soon, in the loop (more work than one round should do, or a back end is ready). */
+void virtio_kick_later(struct virtio_dev *dev, uint16_t n);
+
+/* For transports, under the lock. */
+void virtio_attach(struct virtio_dev *dev, struct virtio_transport *transport);
+uint64_t virtio_offered(const struct virtio_dev *dev);
+/* The driver's features, 32 bits at a time (select 0 to 3; others ignored). Only before FEATURES_OK. */
+void virtio_set_driver_features(struct virtio_dev *dev, uint32_t select, uint32_t bits);
+/* The driver writes the status: the machine of 3.1. 0, or -EINPROGRESS: a reset that waits (transport->stopped follows). */
+int virtio_set_status(struct virtio_dev *dev, uint8_t status);
+uint8_t virtio_status(const struct virtio_dev *dev);
+/* Config space accesses of any offset and length; beyond the end: zeros, ignored. */
+void virtio_config_read(struct virtio_dev *dev, uint32_t offset, uint8_t *data, uint32_t len);
+void virtio_config_write(struct virtio_dev *dev, uint32_t offset, const uint8_t *data,
+                         uint32_t len);
+/* Queue n was enabled by the driver (queue_enable, queue_ready). Wrong set-up: NEEDS_RESET. */
+void virtio_queue_enable(struct virtio_dev *dev, uint16_t n);
+/* RING_RESET (2.6.1). */
+int virtio_queue_reset(struct virtio_dev *dev, uint16_t n);
+/* The driver rang queue n, without an eventfd. */
+void virtio_queue_kick(struct virtio_dev *dev, uint16_t n);
+/* The eventfd that means the same, watched in the loop; -errno with text. Borrowed. */
+int virtio_kick_fd(struct virtio_dev *dev, uint16_t n, int *ret_fd);
+
+/* Transport's share of a snapshot is added by the transport: see pci.h and mmio.h. */
+struct virtio_state {
+    uint64_t driver_features;
+    uint32_t config_generation;
+    uint8_t status;
+    uint32_t queues;
+    struct vq_state queue[VIRTIO_QUEUES_MAX];
+};
+
+#endif
