@@ -47,6 +47,10 @@ struct vdev_machine_ops {
                          bool match, uint64_t value, int fd);
     /* vdev_unpark(): wakes the vCPUs that parked on dev. */
     void (*unpark)(struct vdev_machine *machine, struct vdev *dev);
+    /* An interrupt controller's pin now sends msi (NULL: nothing): the hypervisor must know the level-triggered ones to
+     * report their end of interrupt. May be NULL where no such controller exists. */
+    void (*pin_routed)(struct vdev_machine *machine, struct vdev *dev, uint32_t pin,
+                       const struct vdev_msi *msi);
     /* A device broke (driver or back end): for events and the log. */
     void (*broken)(struct vdev_machine *machine, struct vdev *dev, const char *why);
 };
@@ -118,8 +122,13 @@ struct vdev_ops {
     void (*save)(struct vdev *dev, void *ret_state);
     int (*load)(struct vdev *dev, const void *untrusted);
     void (*destroy)(struct vdev *dev); /* not under the lock; nothing calls the device any more */
-    /* The user pressed the power button: 0, or -ENOTSUP. Optional: only for the device that has it. */
+    /* The user pressed the power button. Optional: only the device that has it. */
     int (*power_button)(struct vdev *dev);
+    /* Interrupt controllers only. The n-th input, or NULL beyond the last; borrowed for the device's life. Called
+     * without the lock, before vCPUs run. */
+    struct vdev_irq *(*irq_line)(struct vdev *dev, uint32_t n);
+    /* The guest ended a level interrupt of that vector. Called without the lock, in a vCPU's thread. */
+    void (*eoi)(struct vdev *dev, uint8_t vector);
     /* A property was changed at run time (vmm set); the row's place in a config struct. Optional. */
     int (*set)(struct vdev *dev, const struct vm_prop *prop, const void *config);
 };
