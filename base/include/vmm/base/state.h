@@ -2,11 +2,16 @@
 /*
  * The state codec: what a snapshot section is made of (docs/snapshot-format.md).
  *
- * A table of tagged fields describes a plain struct; saving writes every field as
- *     tag:u16 type:u8 reserved:u8 length:u32 payload (all little endian, no padding),
- * loading distrusts the bytes: an unknown tag, a wrong type, a length beyond its bound, a duplicate or
- * a missing field that has no default is refused, with text, before the target is changed.
- * save(load(save(x))) gives equal bytes.
+ * A table of tagged fields describes a plain struct; saving writes (all little endian, no padding)
+ *     section  version:u16 reserved:u16 length:u32, then length bytes of fields
+ *     field    tag:u16 type:u8 reserved:u8 length:u32, then length bytes of payload:
+ *       U8 .. U64, BOOL   1, 2, 4, 8, 1 bytes
+ *       BYTES             the bytes
+ *       STRUCT            its fields
+ *       LIST              count:u32, then for each element length:u32 and its fields
+ * Loading distrusts the bytes: an unknown tag, a wrong type, a length beyond its bound, a
+ * duplicate, a reserved byte that is not 0 or a missing field that has no default is refused, with
+ * text, before the target is changed. save(load(save(x))) gives equal bytes.
  *
  * Threads: no state of its own; two calls on one struct at once are the caller's error.
  */
@@ -53,13 +58,14 @@ void vm_buffer_free(struct vm_buffer *buffer);
 int vm_buffer_add(struct vm_buffer *buffer, const void *data, size_t len);
 
 /* Appends one section: version and the fields of *object. The table ends with tag 0. 0 or -ENOMEM;
- * -EINVAL where a count exceeds its max (a bug of ours). */
+ * -EINVAL where a count exceeds its max, a table has over 256 rows or a row is newer than version
+ * (bugs of ours). On failure the buffer is as before. */
 int vm_state_save(const struct vm_state_field *fields, uint16_t version, const void *object,
                   struct vm_buffer *buffer);
 
-/* Reads a section of size bytes into *object, which holds defaults before. A newer version than
- * ours is refused. 0; -EPROTO (broken bytes) or -ENOTSUP (newer), with text; then *object is
- * unchanged. */
+/* Reads a section of exactly size bytes into *object, which holds defaults before. What lies
+ * behind the loaded length of BYTES or LIST becomes zero. A newer version than ours is refused.
+ * 0; -EPROTO (broken bytes), -ENOTSUP (newer) or -ENOMEM, with text; then *object is unchanged. */
 int vm_state_load(const struct vm_state_field *fields, uint16_t version, const void *untrusted,
                   size_t size, void *object, size_t object_size);
 
