@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
  * File descriptors: EINTR and short transfers are handled here and nowhere else. Every fd made here
- * is CLOEXEC. Thread safe.
+ * is CLOEXEC (but for fds 0 to 2). The program ignores SIGPIPE; who writes to sockets uses
+ * MSG_NOSIGNAL besides. Thread safe.
  */
 #ifndef VMM_BASE_FD_H
 #define VMM_BASE_FD_H
@@ -11,7 +12,8 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-/* Reads or writes all of len. 0, -errno, or -EPIPE where the file ended before. With text. */
+/* Reads or writes all of len. 0, -errno (-EAGAIN: the fd is non-blocking and not ready), or -EPIPE where
+ * the file ended before. With text. */
 int vm_read_full(int fd, void *buf, size_t len);
 int vm_write_full(int fd, const void *buf, size_t len);
 int vm_pread_full(int fd, void *buf, size_t len, uint64_t offset);
@@ -36,7 +38,7 @@ uint64_t vm_eventfd_take(int fd);
 /* Closes and sets *fd to -1; harmless when already negative. Keeps errno. */
 void vm_close(int *fd);
 
-/* Reads a whole file of at most max bytes into memory that the caller frees; one zero byte stands
+/* Reads a whole file (from its begin; a pipe from where it is) of at most max bytes into memory that the caller frees; one zero byte stands
  * behind it. 0, -EFBIG or -errno with text naming what (for example "kernel"). */
 int vm_read_file(int fd, const char *what, size_t max, void **ret_data, size_t *ret_len);
 

@@ -7,7 +7,8 @@
  *                     |  vm_job_cancel(): asks; the work decides, and ends with -ECANCELED
  *                     |  deadline passes: on_deadline, once; the work must then end
  *
- * Threads: created, progressed and ended in the loop's thread; vm_job_cancel() from any thread.
+ * Threads: created, progressed and ended in the loop's thread, where all call-backs come; vm_job_cancel()
+ * and vm_jobs_list() from any thread.
  */
 #ifndef VMM_BASE_JOB_H
 #define VMM_BASE_JOB_H
@@ -21,13 +22,13 @@ struct vm_job_ops {
     const char *name; /* "reset", "quiesce" ... */
     void (*cancel)(void *ctx); /* asked to stop; NULL: cannot be cancelled */
     void (*on_deadline)(void *ctx); /* too late; NULL: no deadline */
-    void (*done)(void *ctx, const struct vm_error *result); /* once; the job is freed after it */
+    void (*done)(void *ctx, const struct vm_error *result); /* once; the job is freed after it; or NULL */
 };
 
 struct vm_jobs; /* the set that gives ids and lists */
 
 int vm_jobs_new(struct vm_loop *loop, struct vm_jobs **ret_jobs);
-/* Nothing may run any more. */
+/* NULL is allowed. Nothing may run any more. In the loop's thread. */
 void vm_jobs_free(struct vm_jobs *jobs);
 
 /* Starts a job; timeout_ns 0 means no deadline. ops and ctx are borrowed until done. -ENOMEM. */
@@ -38,7 +39,8 @@ uint64_t vm_job_id(const struct vm_job *job);
 void vm_job_progress(struct vm_job *job, uint64_t done, uint64_t total);
 /* Ends it: copies code and, when negative, the thread's error text; calls done; frees the job. */
 void vm_job_end(struct vm_job *job, int code);
-/* 0, -ENOENT (ended already) or -ENOTSUP. */
+/* Asks; ops->cancel comes later in the loop's thread, once, unless the job has ended by then. 0,
+ * -ENOENT (ended already) or -ENOTSUP. */
 int vm_job_cancel(struct vm_jobs *jobs, uint64_t id);
 
 struct vm_job_info {

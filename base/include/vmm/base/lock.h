@@ -2,8 +2,8 @@
 /*
  * Ranked locks. A thread takes locks in rising rank only: machine, device, lane, then the leaves. Debug
  * builds (VMM_DEBUG) remember each thread's ranks and abort, naming both locks, on a wrong order or on
- * a lock taken twice: a bug of ours, never a guest's. vm_lock_hook lets a simulation take the place of
- * abort.
+ * a lock taken twice: a bug of ours, never a guest's. vm_lock_on_violation() lets a simulation take the
+ * place of abort.
  */
 #ifndef VMM_BASE_LOCK_H
 #define VMM_BASE_LOCK_H

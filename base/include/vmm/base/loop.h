@@ -31,11 +31,12 @@ enum { VM_LOOP_VIRTUAL = 1 };
 /* env gives the monotonic clock in real time (its loop field is not used). Returns 0 or -errno. */
 int vm_loop_new(const struct vm_env *env, unsigned flags, struct vm_loop **ret_loop);
 
-/* NULL is allowed. Nothing may be registered any more. */
+/* NULL is allowed. No watch and no timer may be active any more; posted work is dropped unseen. */
 void vm_loop_free(struct vm_loop *loop);
 
-/* A file descriptor that is watched. The struct belongs to the caller and stays where it is until
- * vm_watch_del(). events are EPOLLIN, EPOLLOUT, EPOLLET...; EPOLLERR and EPOLLHUP always come. */
+/* A file descriptor that is watched. Zero it before first use; the struct belongs to the caller and
+ * stays where it is until vm_watch_del(). events are EPOLLIN, EPOLLOUT, EPOLLET...; EPOLLERR and
+ * EPOLLHUP always come, but for a paused watch. */
 struct vm_watch {
     struct vm_loop *loop;
     int fd;
@@ -48,7 +49,8 @@ struct vm_watch {
 /* Borrows fd until vm_watch_del(). 0, -EEXIST (already active) or -errno (EPERM: a regular file). */
 int vm_watch_add(struct vm_loop *loop, struct vm_watch *watch, int fd, uint32_t events,
                  void (*ready)(struct vm_watch *watch, uint32_t events));
-/* Changes what is waited for; 0 pauses the watch. */
+/* Changes what is waited for; 0 pauses the watch: then nothing comes, not even EPOLLHUP. Events that
+ * are not asked for any more do not come, even if they were seen before. 0 or -errno. */
 int vm_watch_set(struct vm_watch *watch, uint32_t events);
 /* After it the call-back does not come any more. Harmless when not active. Before close(fd). */
 void vm_watch_del(struct vm_watch *watch);
@@ -62,34 +64,44 @@ struct vm_timer {
     uint32_t slot; /* place in the heap + 1; 0: not armed */
 };
 
-/* (Re)arms for an absolute time of the loop's clock; a past one fires in the next round. -ENOMEM. */
+/* (Re)arms for an absolute time of the loop's clock; a past one fires in the next round. -ENOMEM.
+ * deadline_ns keeps the time that was asked for: a period is added to it without drift. */
 int vm_timer_set(struct vm_loop *loop, struct vm_timer *timer, uint64_t deadline_ns,
                  void (*fired)(struct vm_timer *timer));
 void vm_timer_cancel(struct vm_timer *timer);
 
 /* Work to be done once in the loop's thread. Zero it before first use; posting what is already
- * posted does nothing (the call-back then sees the newest state). No allocation. */
+ * posted does nothing (the call-back then sees the newest state). Work runs in the order in which it
+ * was posted; the call-back may post its own work again (it runs in the next round) or free it.
+ * No allocation, no lock; a system call only when the loop sleeps. */
 struct vm_work {
     void (*run)(struct vm_work *work);
     struct vm_work *next;
     unsigned posted;
 };
 void vm_loop_post(struct vm_loop *loop, struct vm_work *work, void (*run)(struct vm_work *work));
+/* After it the call-back does not come any more, unless it is posted again: before the work's memory
+ * goes. Loop's thread only, and nobody may be posting the same work meanwhile. Harmless when the work
+ * is not posted. */
+void vm_work_cancel(struct vm_loop *loop, struct vm_work *work);
 
-/* The loop's time: monotonic, or virtual. */
+/* The loop's time: monotonic, or virtual (which starts at 0). */
 uint64_t vm_loop_now_ns(const struct vm_loop *loop);
 
-/* Runs until vm_loop_stop(). 0 or -errno of epoll_wait. */
+/* Runs until vm_loop_stop(), also one that came before; a stop ends one run only. 0 or -errno of
+ * epoll_wait. In virtual time with nothing left to jump to it waits for an fd or a post. */
 int vm_loop_run(struct vm_loop *loop);
 
 /* One round: waits at most timeout_ns (UINT64_MAX: no limit; virtual time: the most that the clock
- * may jump) and serves what is due. Returns the number of call-backs, or -errno. */
+ * may jump) and serves what is due. Returns the number of call-backs (0 with UINT64_MAX in virtual time:
+ * nothing is left to happen by itself), or -errno; -EDEADLK from inside a call-back. */
 int vm_loop_step(struct vm_loop *loop, uint64_t timeout_ns);
 
 /* Makes vm_loop_run() return after the current call-back. */
 void vm_loop_stop(struct vm_loop *loop);
 
-/* True in the thread that runs the loop. */
+/* True in the thread that runs the loop (or stepped it last), and in every thread while none does:
+ * the caller may call what belongs to the loop's thread. */
 bool vm_loop_is_mine(const struct vm_loop *loop);
 
 #endif

@@ -4,7 +4,8 @@
  * memory map, MSI routes).
  *
  * A reader (one per thread and pointer) enters, gets the newest version, uses it and leaves; this costs
- * two atomic exchanges and never waits. A writer makes the next version and publishes it; the old one is
+ * two atomic exchanges and never waits for a writer's or another reader's work. (Only while an old
+ * version is still held does leave take the leaf lock below, for one look at the readers.) A writer makes the next version and publishes it; the old one is
  * released, by call-back, when no reader that entered before is still inside: at once, or in the leave
  * of the last such reader, or in the next publish.
  *
@@ -24,7 +25,9 @@
 /* Embedded in the immutable object. */
 struct vm_version {
     struct vm_version *next_retired;
-    void (*release)(struct vm_version *version); /* nobody uses it any more; any thread */
+    /* Nobody uses it any more: called once, in any reader's or writer's thread, whatever locks that
+     * one holds: it takes leaves at most, and posts the rest. */
+    void (*release)(struct vm_version *version);
 };
 
 struct vm_versioned {
