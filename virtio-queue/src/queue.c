@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* A virtqueue's life, and what both ring formats share: VIRTIO 1.2, 2.6 to 2.8. */
+#include "ring.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <vmm/base/error.h>
+
+enum { TAKEN_BITS = 64 };
+
+int vq_init(struct vq *q, struct gm_view *view, uint16_t size_max)
+{
+    size_t words = ((size_t)size_max + TAKEN_BITS - 1) / TAKEN_BITS;
+
+    assert(vm_is_pow2(size_max) && size_max <= VQ_SIZE_MAX);
+    *q = (struct vq){ .view = view, .size_max = size_max };
+    /* Not cleared: a page that no chain needs is never touched. */
+    q->scratch = malloc(VQ_CHAIN_MAX * sizeof(*q->scratch));
+    q->held = malloc(size_max * sizeof(*q->held));
+    q->held_valid = calloc(size_max, sizeof(*q->held_valid));
+    q->taken = calloc(words, sizeof(*q->taken));
+    if (!q->scratch || !q->held || !q->held_valid || !q->taken) {
+        vq_exit(q);
+        return -ENOMEM;
+    }
+    vq_reset(q);
+    return 0;
+}
+
+void vq_exit(struct vq *q)
+{
+    free(q->scratch);
+    free(q->held);
+    free(q->held_valid);
+    free(q->taken);
+    *q = (struct vq){ 0 };
+}
+
+void vq_reset(struct vq *q)
+{
+    size_t words = ((size_t)q->size_max + TAKEN_BITS - 1) / TAKEN_BITS;
+
+    *q = (struct vq){
+        .view = q->view,
+        .size = q->size_max,
+        .size_max = q->size_max,
+        .avail_wrap = true, /* 2.8.1 */
+        .used_wrap = true,
+        .scratch = q->scratch,
+        .held = q->held,
+        .held_valid = q->held_valid,
+        .taken = q->taken,
+    };
+    memset(q->held_valid, 0, q->size_max);
+    memset(q->taken, 0, words * sizeof(*q->taken));
+}
+
+int vq_break(struct vq *q, const char *why, uint32_t value)
+{
+    if (!q->broken) {
+        q->broken = true;
+        q->why = why;
+        q->why_value = value;
+    }
+    return -EPROTO;
+}
+
+int vq_ring_lost(struct vq *q)
+{
+    return vq_break(q, "ring is not RAM", q->next_avail);
+}
+
+static uint8_t *find_area(struct vq *q, gpa_t gpa, uint64_t len, unsigned access)
+{
+    void *host;
+
+    return gm_host(q->view, gpa, len, access, &host) ? NULL : host;
+}
+
+void vq_find_areas(struct vq *q)
+{
+    unsigned desc = vq_is_packed(q) ? GM_READ | GM_WRITE : GM_READ;
+
+    q->stamp = gm_view_stamp(q->view);
+    q->desc_host = find_area(q, q->desc, vq_desc_bytes(q), desc);
+    q->driver_host = find_area(q, q->driver, vq_driver_bytes(q), GM_READ);
+    q->device_host = find_area(q, q->device, vq_device_bytes(q), GM_READ | GM_WRITE);
+}
+
+struct area {
+    const char *name;
+    gpa_t gpa;
+    uint64_t bytes, align;
+    unsigned access;
+};
+
+static int check_area(struct vq *q, const struct area *a)
+{
+    uint64_t end;
+    void *host;
+    int rc;
+
+    if (a->gpa & (a->align - 1))
+        return vm_fail(-EINVAL, "queue: %s area at 0x%llx is not aligned to %llu", a->name,
+                       (unsigned long long)a->gpa, (unsigned long long)a->align);
+    if (!vm_add(a->gpa, a->bytes, &end))
+        return vm_fail(-EINVAL, "queue: %s area at 0x%llx wraps around the address space", a->name,
+                       (unsigned long long)a->gpa);
+    rc = gm_host(q->view, a->gpa, a->bytes, a->access, &host);
+    if (rc && rc != -EXDEV)
+        return vm_fail(-EINVAL, "queue: %s area 0x%llx-0x%llx is not RAM that the device can use",
+                       a->name, (unsigned long long)a->gpa, (unsigned long long)end - 1);
+    return 0;
+}
+
+/* Alignment: the tables in 2.7 and 2.8.10.1. */
+static int check_areas(struct vq *q)
+{
+    bool packed = vq_is_packed(q);
+    const struct area area[] = {
+        { "descriptor", q->desc, vq_desc_bytes(q), 16, packed ? GM_READ | GM_WRITE : GM_READ },
+        { "driver", q->driver, vq_driver_bytes(q), packed ? 4 : 2, GM_READ },
+        { "device", q->device, vq_device_bytes(q), 4, GM_READ | GM_WRITE },
+    };
+    int rc;
+
+    for (size_t i = 0; i < VM_ARRAY_SIZE(area); i++) {
+        rc = check_area(q, &area[i]);
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+/* 2.7: split sizes are powers of two; 2.8.10.1: packed ones need not be. */
+static int check_size(const struct vq *q)
+{
+    if (!q->size || q->size > q->size_max)
+        return vm_fail(-EINVAL, "queue: size %u is not between 1 and %u", q->size, q->size_max);
+    if (!vq_is_packed(q) && !vm_is_pow2(q->size))
+        return vm_fail(-EINVAL, "queue: size %u of a split ring is not a power of two", q->size);
+    if (vq_is_packed(q) && (q->next_avail >= q->size || q->next_used >= q->size))
+        return vm_fail(-EINVAL, "queue: positions %u and %u are not in a ring of %u", q->next_avail,
+                       q->next_used, q->size);
+    return 0;
+}
+
+int vq_start(struct vq *q, uint64_t features)
+{
+    int rc;
+
+    if (q->started)
+        return vm_fail(-EINVAL, "queue: it runs already");
+    q->features = features;
+    rc = check_size(q);
+    if (!rc)
+        rc = check_areas(q);
+    if (rc)
+        return rc;
+    vq_find_areas(q);
+    q->unsignalled = 0;
+    q->notify_off = true;
+    q->started = true;
+    return 0;
+}
+
+void vq_stop(struct vq *q)
+{
+    q->started = false;
+    q->in_flight = 0;
+    q->slots_out = 0;
+    q->next_order = q->done_order = 0;
+    q->batch = false;
+    memset(q->held_valid, 0, q->size_max);
+    memset(q->taken, 0, ((size_t)q->size_max + TAKEN_BITS - 1) / TAKEN_BITS * sizeof(*q->taken));
+}
+
+int vq_next(struct vq *q, struct vq_chain *ret_chain)
+{
+    if (VQ_UNLIKELY(!q->started || q->broken))
+        return 0;
+    vq_sync(q);
+    return vq_is_packed(q) ? vq_packed_next(q, ret_chain) : vq_split_next(q, ret_chain);
+}
+
+/* Back over so many entries. */
+static void retreat(struct vq *q, uint16_t slots)
+{
+    if (!vq_is_packed(q)) {
+        q->next_avail = (uint16_t)(q->next_avail - slots);
+        return;
+    }
+    if (q->next_avail < slots) {
+        q->next_avail = (uint16_t)(q->next_avail + q->size);
+        q->avail_wrap = !q->avail_wrap;
+    }
+    q->next_avail = (uint16_t)(q->next_avail - slots);
+}
+
+void vq_undo(struct vq *q, const struct vq_chain *chain)
+{
+    if (!q->started || q->broken)
+        return;
+    assert((uint16_t)(chain->order + 1) == q->next_order);
+    retreat(q, chain->slots);
+    q->next_order = chain->order;
+    vq_chain_untake(q, chain->id, chain->slots);
+}
+
+/* The chain goes into the used ring. */
+static int use(struct vq *q, const struct vq_chain *c)
+{
+    uint32_t len = c->pushed > UINT32_MAX ? UINT32_MAX : (uint32_t)c->pushed;
+    int rc;
+
+    vq_chain_untake(q, c->id, c->slots);
+    q->done_order = (uint16_t)(q->done_order + 1);
+    /* Once there are more than any index can tell apart, the number does not matter. */
+    if (q->unsignalled <= UINT16_MAX)
+        q->unsignalled += c->slots;
+    rc = vq_is_packed(q) ? vq_packed_put(q, c->id, c->slots, len) : vq_split_put(q, c->id, len);
+    return VQ_UNLIKELY(rc) ? vq_ring_lost(q) : 0;
+}
+
+/* In-order: first its turn, then those that waited for it (2.7.9, 2.8.8). */
+static int use_in_order(struct vq *q, const struct vq_chain *c)
+{
+    uint16_t mask = (uint16_t)(q->size_max - 1), at = c->order & mask;
+    int rc;
+
+    if (c->order != q->done_order) {
+        assert(!q->held_valid[at]);
+        q->held[at] = *c;
+        q->held_valid[at] = 1;
+        return 0;
+    }
+    for (rc = use(q, c); !rc; rc = use(q, &q->held[at])) {
+        at = q->done_order & mask;
+        if (!q->held_valid[at])
+            break;
+        q->held_valid[at] = 0;
+    }
+    return rc;
+}
+
+int vq_put(struct vq *q, struct vq_chain *chain)
+{
+    if (VQ_UNLIKELY(!q->started || q->broken))
+        return -EPROTO;
+    assert(chain->pushed <= chain->writable_bytes);
+    vq_sync(q);
+    if (VQ_UNLIKELY(q->view->dirty))
+        vq_chain_mark(q, chain);
+    if (VQ_UNLIKELY(q->features & VQ_F_IN_ORDER))
+        return use_in_order(q, chain);
+    return use(q, chain);
+}
+
+int vq_publish(struct vq *q)
+{
+    int rc;
+
+    if (VQ_UNLIKELY(!q->started || q->broken))
+        return -EPROTO;
+    vq_sync(q);
+    rc = vq_is_packed(q) ? vq_packed_publish(q) : vq_split_publish(q);
+    return VQ_UNLIKELY(rc) ? vq_ring_lost(q) : 0;
+}
+
+int vq_done(struct vq *q, struct vq_chain *chain)
+{
+    int rc = vq_put(q, chain);
+
+    return rc ? rc : vq_publish(q);
+}
+
+bool vq_wants_notify(struct vq *q)
+{
+    uint32_t used = q->unsignalled;
+
+    if (!q->started || q->broken || !used)
+        return false;
+    q->unsignalled = 0;
+    vq_sync(q);
+    /* Partner: the driver's barrier between asking for an interrupt and looking at the used ring
+     * again (2.7.14, 2.8.22). Either it sees what we published or we see what it asked for. */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    return vq_is_packed(q) ? vq_packed_wants_notify(q, used) : vq_split_wants_notify(q, used);
+}
