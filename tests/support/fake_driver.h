@@ -80,6 +80,14 @@ struct fake_config {
     uint16_t start;
 };
 
+/*
+ * What the driver wants to be told. ON: each chain that is used, as Linux does: with the event
+ * index the driver asks anew after each one it collects. AT: once, when the after-th entry from the
+ * next one to collect is used (split: chains; packed: descriptors; 0: the next one); without
+ * VQ_F_EVENT_IDX the same as ON. After switching on, look at fake_driver_pending() again.
+ */
+enum fake_event { FAKE_EVENT_ON, FAKE_EVENT_OFF, FAKE_EVENT_AT };
+
 struct fake_driver_slot; /* what is known of a chain in flight: internal */
 
 struct fake_driver {
@@ -95,15 +103,16 @@ struct fake_driver {
     const char *complaint; /* how the device broke the rules; constant text; NULL: it did not */
 
     /* Where we are. Split: free-running indexes; packed: offsets with wrap counters. */
-    uint16_t next_avail, published, next_used;
-    bool avail_wrap, published_wrap, used_wrap;
-    uint16_t free_slots; /* descriptors the driver may still use */
-    uint16_t free_head; /* split: first free descriptor; packed: first free id */
+    uint16_t next_avail, next_used;
+    bool avail_wrap, used_wrap;
     uint16_t start;
+    uint16_t free_slots; /* ring entries the driver may still use */
+    uint16_t free_head, free_tail; /* list of free descriptors (split) or ids (packed) */
     uint16_t oldest, newest; /* order of availability, for in-order devices */
-    /* Packed: the flags of the first staged descriptor are written last. */
-    bool staged;
-    uint16_t staged_at, staged_flags;
+    uint16_t staged; /* ring entries written and not yet published */
+    uint16_t staged_at, staged_flags; /* packed: the first one's flags are written last */
+    uint32_t unkicked; /* published since the last fake_driver_wants_kick() */
+    enum fake_event event;
     struct fake_driver_slot *slot;
 };
 
@@ -155,13 +164,7 @@ static inline void fake_driver_notify(struct fake_driver *drv)
     drv->notified++;
 }
 
-/*
- * What the driver wants to be told. FAKE_EVENT_AT: when the after-th chain (split; packed:
- * descriptor slot) from the next one to collect is used; 0 is the next one. After switching on,
- * look at fake_driver_pending() again. Without VQ_F_EVENT_IDX, FAKE_EVENT_AT is the same as
- * FAKE_EVENT_ON.
- */
-enum fake_event { FAKE_EVENT_OFF, FAKE_EVENT_ON, FAKE_EVENT_AT };
+/* Switches. 0 or -EFAULT. */
 int fake_driver_set_event(struct fake_driver *drv, enum fake_event how, uint16_t after);
 
 /*
