@@ -180,6 +180,18 @@ uint64_t varch_pio_limit(const struct varch *arch)
     return 0xffff;
 }
 
+uint32_t varch_irqs(const struct varch *arch)
+{
+    (void)arch;
+    return VBOOT_X86_GSIS;
+}
+
+uint32_t varch_irq_code(const struct varch *arch, uint32_t number)
+{
+    (void)arch;
+    return number;
+}
+
 bool varch_msi_devid(const struct varch *arch)
 {
     (void)arch;

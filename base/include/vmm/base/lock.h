@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * Ranked locks. A thread takes locks in rising rank only: machine, device, lane, then the leaves. Debug
+ * Ranked locks. A thread takes locks in rising rank only: machine, device, lane, interrupt line, interrupt controller, then the leaves. Debug
  * builds (VMM_DEBUG) remember each thread's ranks and abort, naming both locks, on a wrong order or on
  * a lock taken twice: a bug of ours, never a guest's. vm_lock_on_violation() lets a simulation take the
  * place of abort.
@@ -11,7 +11,14 @@
 #include <pthread.h>
 #include <stdbool.h>
 
-enum vm_rank { VM_RANK_MACHINE = 1, VM_RANK_DEVICE = 2, VM_RANK_LANE = 3, VM_RANK_LEAF = 4 };
+enum vm_rank {
+    VM_RANK_MACHINE = 1,
+    VM_RANK_DEVICE,
+    VM_RANK_LANE,
+    VM_RANK_LINE,       /* wired interrupts: who drives a shared line */
+    VM_RANK_CONTROLLER, /* interrupt controllers: at the other end of the line */
+    VM_RANK_LEAF,
+};
 
 struct vm_lock {
     pthread_mutex_t mutex;

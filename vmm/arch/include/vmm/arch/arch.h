@@ -85,6 +85,9 @@ void varch_mmio_slot(const struct varch *arch, unsigned n, struct varch_range *r
 /* Highest addresses of the memory bus, and of the port bus (0: the architecture has none). */
 uint64_t varch_mmio_limit(const struct varch *arch);
 uint64_t varch_pio_limit(const struct varch *arch);
+/* Wired interrupts are 0 to varch_irqs() - 1; what hv_vm_irq_line() wants to hear for one of them. */
+uint32_t varch_irqs(const struct varch *arch);
+uint32_t varch_irq_code(const struct varch *arch, uint32_t number);
 /* What messages carry: does the controller want device ids with them (ITS)? */
 bool varch_msi_devid(const struct varch *arch);
 

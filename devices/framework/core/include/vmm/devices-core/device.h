@@ -143,6 +143,8 @@ struct vdev {
     struct vdev_firmware firmware;
     void (*done)(struct vdev *dev, int code); /* waiter of an asynchronous reset or quiesce */
     bool quiesced, broken;
+    unsigned parked; /* a vCPU that wrote to it must wait: see vdev_park() */
+    enum vdev_pending { VDEV_PENDING_NONE, VDEV_PENDING_RESET, VDEV_PENDING_QUIESCE } pending;
     struct vm_list node; /* the machine's */
 };
 
@@ -194,19 +196,29 @@ struct vdev_class {
     int (*create)(const struct vdev_context *context, struct vdev **ret_dev);
 };
 
-/* First call of a create(): fills the common part. */
+/* Writes the id of the n-th device of a class that was not given one: "virtio-rng0". */
+void vdev_id_make(const struct vdev_class *class, unsigned n, char ret_id[VDEV_ID_MAX + 1]);
+/* 0, or -EINVAL with text: 1 to VDEV_ID_MAX of the letters, digits and "._-", a letter or digit first (ids stand in
+ * socket names, metrics and snapshots). */
+int vdev_id_check(const char *untrusted);
+
+/* First call of a create(): fills the common part, sets *dev to zero before. The id is copied. */
 void vdev_init(struct vdev *dev, const struct vdev_class *class, const struct vdev_ops *ops,
                const struct vdev_context *context);
 /* Last call of a destroy(), before the memory is freed. */
 void vdev_exit(struct vdev *dev);
 
-/* Life-cycle calls for the machine: they take the lock. done: called once if -EINPROGRESS was returned. */
+/* Life-cycle calls for the machine: they take the lock. done (may be NULL): called once, under the lock, if -EINPROGRESS
+ * was returned, so it posts. -EBUSY with text while an earlier one has not ended. quiesce of a quiesced device and resume
+ * of a running one do nothing. A reset leaves a quiesced device quiesced; when it has ended with 0 the device is no
+ * longer broken. Call-backs a device does not have count as done. */
 int vdev_reset(struct vdev *dev, void (*done)(struct vdev *dev, int code));
 int vdev_quiesce(struct vdev *dev, void (*done)(struct vdev *dev, int code));
 int vdev_resume(struct vdev *dev);
-/* Appends the device's section; -ENOMEM. */
+/* Appends the device's section (one without fields for a class without state); -ENOMEM. */
 int vdev_save(struct vdev *dev, struct vm_buffer *buffer);
-/* -EPROTO, -ENOTSUP or -EINVAL with text; then the device is as after reset. */
+/* What an older section lacks keeps the value that the device has now: load right after create or reset. -EPROTO,
+ * -ENOTSUP or -EINVAL with text; then the device is as after reset. -ENOMEM. */
 int vdev_load(struct vdev *dev, const void *untrusted, size_t size);
 void vdev_destroy(struct vdev *dev);
 
@@ -214,6 +226,18 @@ void vdev_destroy(struct vdev *dev);
 void vdev_done(struct vdev *dev, int code);
 /* Something went wrong for good: text from vm_error_text() is logged (rate-limited by the broken flag) and told. */
 void vdev_broken(struct vdev *dev, const char *why);
+
+/* A region's write has started what the guest cannot poll: call vdev_park() and return -EINPROGRESS; vdev_unpark() when it
+ * has ended lets the vCPUs go on. Any thread, any lock but a leaf's; parking twice is parking once. */
+static inline void vdev_park(struct vdev *dev)
+{
+    __atomic_store_n(&dev->parked, 1, __ATOMIC_RELEASE);
+}
+static inline void vdev_unpark(struct vdev *dev)
+{
+    __atomic_store_n(&dev->parked, 0, __ATOMIC_RELEASE);
+    dev->machine->ops->unpark(dev->machine, dev);
+}
 
 static inline void vdev_event(struct vdev *dev, enum vdev_event event, uint32_t value)
 {

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * A machine: the only joint of hypervisor and devices. It makes memory slots, vCPUs, interrupt routes and doorbells, creates the
+ * devices it is told, and runs the vCPUs.
+ *
+ * Life:
+ *
+ *   vmm_machine_new() -> [built] --start--> [running] <--pause/resume--> [paused]
+ *                                               |  guest powers off, resets, crashes; vmm_machine_stop()
+ *                                            [ended]: config.ended was called once, vCPUs stand still
+ *   vmm_machine_free() in any state
+ *
+ * Threads: one per vCPU and one I/O loop for the devices; all calls here belong to the thread that runs config.env->loop (the control
+ * loop), where the call-backs come too. Nothing here waits for a guest.
+ */
+#ifndef VMM_MACHINE_MACHINE_H
+#define VMM_MACHINE_MACHINE_H
+
+#include <vmm/acpi/tables.h>
+#include <vmm/arch/arch.h>
+#include <vmm/base/job.h>
+#include <vmm/devices-core/device.h>
+#include <vmm/hypervisor/hypervisor.h>
+
+struct vmm_machine;
+
+/* Why a machine ended. */
+enum vmm_end {
+    VMM_END_NONE,
+    VMM_END_POWEROFF, /* by the guest */
+    VMM_END_STOP, /* by vmm_machine_stop() */
+    VMM_END_RESET, /* the guest asked for a reboot */
+    VMM_END_PANIC, /* the guest reported one */
+    VMM_END_CRASH, /* triple fault, or a state that KVM cannot run: the log has the registers */
+    VMM_END_FAILED, /* our own trouble */
+};
+const char *vmm_end_name(enum vmm_end end);
+
+/* A device the user asked for. */
+struct vmm_machine_device {
+    const struct vdev_class *class;
+    const void *config; /* its config struct, the first member of which is struct vdev_common */
+};
+
+struct vmm_machine_config {
+    const struct vm_env *env; /* env->loop: the control loop */
+    struct hv *hv; /* borrowed; NULL: plan only (nothing can be started) */
+    const struct vdev_class *const *classes;
+    struct varch_config arch;
+    bool prefault, no_thp;
+    struct varch_image kernel, initrd;
+    const char *cmdline;
+    const struct vmm_machine_device *devices;
+    size_t device_count;
+    /* Configuration of a platform device by its id ("serial0"), or NULL for its class's defaults. */
+    const void *(*platform)(void *ctx, const struct vdev_class *class, const char *id);
+    /* Once, when the machine has ended. */
+    void (*ended)(void *ctx, enum vmm_end end);
+    /* Something worth telling: device broken, memory pressure ... Any number of times. May be NULL. */
+    void (*event)(void *ctx, const char *source, const char *what);
+    void *ctx;
+};
+
+/* Builds a machine up to the first instruction. config is copied, what it points at is borrowed until free. -errno with text: see the
+ * libraries below; nothing is left behind. */
+int vmm_machine_new(const struct vmm_machine_config *config, struct vmm_machine **ret_machine);
+/* Ends the vCPUs, then destroys everything. NULL is allowed. */
+void vmm_machine_free(struct vmm_machine *machine);
+
+/* Starts the vCPUs. -EBUSY (started already) or -errno of pthread_create. */
+int vmm_machine_start(struct vmm_machine *machine);
+
+/* Pause: vCPUs out, devices quiesced. done comes once with the result; done may come before the call returns. -EALREADY, -EBUSY (a pause or
+ * resume is under way), -ESHUTDOWN (ended). */
+int vmm_machine_pause(struct vmm_machine *machine, void (*done)(void *ctx, int code), void *ctx);
+/* -EALREADY (runs), -EBUSY, -ESHUTDOWN. */
+int vmm_machine_resume(struct vmm_machine *machine);
+bool vmm_machine_paused(const struct vmm_machine *machine);
+
+/* As if the user pressed the button. -ENOTSUP: this machine has none; -ESHUTDOWN. */
+int vmm_machine_power_button(struct vmm_machine *machine);
+/* Ends it at once: config.ended follows with VMM_END_STOP. */
+void vmm_machine_stop(struct vmm_machine *machine);
+
+/* Changes a property of a running device. -ENOENT (no such device; the text lists them), -ENOTSUP (not at run time), -EINVAL. */
+int vmm_machine_set(struct vmm_machine *machine, const char *id, const char *key_value);
+
+/* For plan, info and tests. */
+struct vdev *vmm_machine_find(struct vmm_machine *machine, const char *id);
+void vmm_machine_walk_devices(struct vmm_machine *machine,
+                              void (*visit)(void *ctx, struct vdev *dev), void *ctx);
+void vmm_machine_walk_bus(struct vmm_machine *machine, bool pio,
+                          void (*visit)(void *ctx, uint64_t base, uint64_t size, const char *name),
+                          void *ctx);
+struct vpci_root;
+struct vpci_root *vmm_machine_pci(struct vmm_machine *machine, unsigned segment);
+struct gm_space *vmm_machine_memory(struct vmm_machine *machine);
+/* Where device dev sits: "0000:00:01.0", "mmio 0xfeb00000", "platform". */
+void vmm_machine_place(struct vmm_machine *machine, struct vdev *dev, char *ret_text, size_t room);
+int vmm_machine_acpi(struct vmm_machine *machine, struct vacpi_image *ret_image);
+
+struct vmm_machine_info {
+    unsigned cpus;
+    uint64_t memory_bytes;
+    bool running, paused;
+    enum vmm_end end;
+    uint64_t exits, exits_pio, exits_mmio; /* of all vCPUs; exits: all that reached user space */
+    uint64_t unclaimed;
+};
+void vmm_machine_get_info(struct vmm_machine *machine, struct vmm_machine_info *ret_info);
+
+#endif

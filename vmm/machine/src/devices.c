@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* Creating devices: the platform's, as the architecture says, then what the user asked for. */
+#include "machine_private.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <vmm/base/error.h>
+
+static const struct vdev_class *find_class(const struct vmm_machine *m, const char *name)
+{
+    for (const struct vdev_class *const *c = m->config.classes; *c; c++)
+        if (!strcmp((*c)->name, name))
+            return *c;
+    return NULL;
+}
+
+struct vdev *vmm_machine_find(struct vmm_machine *m, const char *id)
+{
+    for (struct machine_device *d = m->devices; d; d = d->next)
+        if (!strcmp(d->dev->id, id))
+            return d->dev;
+    return NULL;
+}
+
+static struct vdev_context context(struct vmm_machine *m, const char *id)
+{
+    return (struct vdev_context){
+        .env = &m->io_env,
+        .machine = &m->base,
+        .id = id,
+        .memory = m->memory,
+        .mmio = m->mmio,
+        .pio = m->pio,
+        .msi = &m->msi,
+    };
+}
+
+/* Calls create with the given configuration, or with the class's defaults. */
+static int create(const struct vdev_class *class, struct vdev_context *c, const void *config,
+                  struct vdev **ret_dev)
+{
+    void *own = NULL;
+    int rc = 0;
+
+    if (!config && class->config_size) {
+        own = calloc(1, class->config_size);
+        if (!own)
+            return vm_fail(-ENOMEM, "%s: out of memory", class->name);
+        rc = vm_prop_defaults(class->props, own);
+    }
+    c->config = config ? config : own;
+    if (!rc)
+        rc = class->create(c, ret_dev);
+    if (own) {
+        vm_prop_free(class->props, own);
+        free(own);
+    }
+    return rc ? vm_wrap(rc, "%s", c->id) : 0;
+}
+
+static struct machine_device *remember(struct vmm_machine *m, struct vdev *dev)
+{
+    struct machine_device *d = calloc(1, sizeof(*d));
+
+    if (!d) {
+        vdev_destroy(dev);
+        vm_fail(-ENOMEM, "%s: out of memory", dev->id);
+        return NULL;
+    }
+    d->dev = dev;
+    snprintf(d->place, sizeof(d->place), "platform");
+    *m->devices_end = d;
+    m->devices_end = &d->next;
+    return d;
+}
+
+static int add_platform(struct vmm_machine *m, const struct varch_device *row)
+{
+    const struct vdev_class *class = find_class(m, row->class);
+    struct vdev_irq *irqs[VARCH_DEVICE_IRQS] = { NULL };
+    struct vdev_context c = context(m, row->id);
+    const void *config = NULL;
+    struct vdev *dev;
+    int rc;
+
+    if (!class)
+        return vm_fail(
+            -ENOTSUP,
+            "this build has no device '%s', which the machine needs: add it to VMM_DEVICES",
+            row->class);
+    for (unsigned i = 0; i < row->irqs; i++) {
+        irqs[i] = machine_irq_line(m, row->irq[i]);
+        if (!irqs[i])
+            return -EINVAL;
+    }
+    c.resources = row->resource;
+    c.irqs = irqs;
+    if (m->config.platform)
+        config = m->config.platform(m->config.ctx, class, row->id);
+    rc = create(class, &c, config, &dev);
+    if (rc)
+        return rc;
+    if (!remember(m, dev))
+        return -ENOMEM;
+    if (row->irqchip)
+        machine_irq_controller(m, dev);
+    return 0;
+}
+
+static int add_platforms(struct vmm_machine *m)
+{
+    struct varch_device rows[VARCH_DEVICES_MAX];
+    unsigned n = varch_devices(m->arch, rows);
+    int rc = 0;
+
+    for (unsigned pass = 0; pass < 2; pass++) /* controllers first: others are wired to them */
+        for (unsigned i = 0; !rc && i < n; i++)
+            if (rows[i].irqchip == (pass == 0))
+                rc = add_platform(m, &rows[i]);
+    return rc;
+}
+
+/* The user's name, or the class's with the next free number. */
+static int choose_id(struct vmm_machine *m, const struct vmm_machine_device *want,
+                     char id[VDEV_ID_MAX + 1])
+{
+    const struct vdev_common *common = want->config;
+
+    if (common && common->id) {
+        if (vmm_machine_find(m, common->id))
+            return vm_fail(-EEXIST, "id=%s is given twice: each device needs a name of its own",
+                           common->id);
+        snprintf(id, VDEV_ID_MAX + 1, "%s", common->id);
+        return vdev_id_check(common->id);
+    }
+    for (unsigned i = 0;; i++) {
+        vdev_id_make(want->class, i, id);
+        if (!vmm_machine_find(m, id))
+            return 0;
+    }
+}
+
+static int plug_mmio(struct vmm_machine *m, struct machine_device *d, struct virtio_dev *dev)
+{
+    struct varch_range range;
+    struct vdev_irq *irq;
+    uint32_t number;
+    int rc;
+
+    if (m->mmio_used >= m->config.arch.mmio_slots)
+        return vm_fail(-ENOSPC, "%s: the machine has %u virtio-mmio slots", dev->dev.id,
+                       m->config.arch.mmio_slots);
+    varch_mmio_slot(m->arch, m->mmio_used, &range, &number);
+    irq = machine_irq_line(m, number);
+    if (!irq)
+        return -EINVAL;
+    rc = virtio_mmio_new(dev, m->mmio, range.base, irq, &d->mmio);
+    if (rc)
+        return rc;
+    m->mmio_used++;
+    d->dev->firmware = (struct vdev_firmware){
+        .acpi_hid = "LNRO0005",
+        .compatible = "virtio,mmio",
+        .uid = m->mmio_used - 1,
+        .resource = { { VDEV_RES_MMIO, range.base, VIRTIO_MMIO_BYTES },
+                      { VDEV_RES_IRQ, number, 1 } },
+    };
+    snprintf(d->place, sizeof(d->place), "mmio %#llx", (unsigned long long)range.base);
+    return 0;
+}
+
+static int plug_pci(struct vmm_machine *m, struct machine_device *d, struct virtio_dev *dev,
+                    const struct vdev_common *common)
+{
+    unsigned segment = common ? common->pci_segment : 0;
+    struct vpci_function *fn;
+    int rc;
+
+    if (segment >= m->config.arch.segments)
+        return vm_fail(-EINVAL,
+                       "%s: pci_segment=%u, but the machine has %u (--platform num_pci_segments=N)",
+                       dev->dev.id, segment, m->config.arch.segments);
+    rc = virtio_pci_new(dev, m->root[segment], common ? common->addr : NULL, &d->pci);
+    if (rc)
+        return rc;
+    fn = virtio_pci_function(d->pci);
+    snprintf(d->place, sizeof(d->place), "%04x:00:%02x.%x", segment, fn->device, fn->function);
+    return 0;
+}
+
+static int plug(struct vmm_machine *m, struct machine_device *d,
+                const struct vmm_machine_device *want)
+{
+    struct virtio_dev *dev = container_of(d->dev, struct virtio_dev, dev);
+    const struct vdev_common *common = want->config;
+    uint32_t bus = common ? common->bus : VDEV_BUS_AUTO;
+
+    if (bus == VDEV_BUS_AUTO)
+        bus = m->config.arch.segments ? VDEV_BUS_PCI : VDEV_BUS_MMIO;
+    if (bus == VDEV_BUS_PCI && !m->config.arch.segments)
+        return vm_fail(-EINVAL, "%s: bus=pci, but PCI is off (--pci off)", d->dev->id);
+    return bus == VDEV_BUS_PCI ? plug_pci(m, d, dev, common) : plug_mmio(m, d, dev);
+}
+
+static int add_device(struct vmm_machine *m, const struct vmm_machine_device *want)
+{
+    char id[VDEV_ID_MAX + 1];
+    struct vdev_context c = context(m, id);
+    struct machine_device *d;
+    struct vdev *dev;
+    int rc = choose_id(m, want, id);
+
+    if (rc)
+        return rc;
+    rc = create(want->class, &c, want->config, &dev);
+    if (rc)
+        return rc;
+    d = remember(m, dev);
+    if (!d)
+        return -ENOMEM;
+    return want->class->kind == VDEV_VIRTIO ? plug(m, d, want) : 0;
+}
+
+static int add_root(struct vmm_machine *m, unsigned s)
+{
+    struct vpci_root_config c = { .segment = (uint16_t)s,
+                                  .last_bus = 255,
+                                  .assign = true,
+                                  .mmio = m->mmio,
+                                  .pio = m->pio,
+                                  .msi = &m->msi };
+    struct varch_pci_segment segment;
+
+    varch_pci(m->arch, s, &segment);
+    c.ecam_base = segment.ecam.base;
+    c.mem32 = (struct vpci_window){ segment.mem32.base, segment.mem32.size };
+    c.mem64 = (struct vpci_window){ segment.mem64.base, segment.mem64.size };
+    c.io = (struct vpci_window){ segment.io.base, segment.io.size };
+    c.cam = segment.cam;
+    for (unsigned i = 0; i < 4; i++)
+        if (segment.intx[i] != UINT32_MAX) {
+            c.intx[i] = machine_irq_line(m, segment.intx[i]);
+            if (!c.intx[i])
+                return -EINVAL;
+        }
+    return vpci_root_new(&m->io_env, &c, &m->root[s]);
+}
+
+static int add_roots(struct vmm_machine *m)
+{
+    int rc = 0;
+
+    if (!m->config.arch.segments)
+        return 0;
+    m->root = calloc(m->config.arch.segments, sizeof(struct vpci_root *));
+    if (!m->root)
+        return vm_fail(-ENOMEM, "PCI: out of memory");
+    for (unsigned s = 0; !rc && s < m->config.arch.segments; s++)
+        rc = add_root(m, s);
+    return rc;
+}
+
+int machine_devices_new(struct vmm_machine *m)
+{
+    int rc;
+
+    m->devices_end = &m->devices;
+    rc = add_platforms(m);
+    if (!rc)
+        rc = add_roots(m);
+    for (size_t i = 0; !rc && i < m->config.device_count; i++)
+        rc = add_device(m, &m->config.devices[i]);
+    for (unsigned s = 0; !rc && s < m->config.arch.segments; s++)
+        rc = vpci_root_assign(m->root[s]);
+    return rc;
+}
+
+void machine_devices_free(struct vmm_machine *m)
+{
+    struct machine_device *controllers = NULL;
+
+    while (m->devices) {
+        struct machine_device *d = m->devices;
+
+        m->devices = d->next;
+        if (d->dev == m->irqchip) { /* the others' lines end in it: last */
+            d->next = controllers;
+            controllers = d;
+            continue;
+        }
+        if (d->pci)
+            virtio_pci_free(d->pci);
+        else if (d->mmio)
+            virtio_mmio_free(d->mmio);
+        else
+            vdev_destroy(d->dev);
+        free(d);
+    }
+    for (unsigned s = 0; m->root && s < m->config.arch.segments; s++)
+        vpci_root_free(m->root[s]);
+    free(m->root);
+    m->root = NULL;
+    if (controllers)
+        vdev_destroy(controllers->dev);
+    free(controllers);
+}
+
+int machine_firmware(struct vmm_machine *m, const struct vdev_firmware *const **ret_rows,
+                     size_t *ret_count)
+{
+    const struct vdev_firmware **rows;
+    size_t n = 0;
+
+    for (struct machine_device *d = m->devices; d; d = d->next)
+        n++;
+    rows = calloc(n + 1, sizeof(struct vdev_firmware *));
+    if (!rows)
+        return vm_fail(-ENOMEM, "tables: out of memory");
+    n = 0;
+    for (struct machine_device *d = m->devices; d; d = d->next)
+        if (d->dev->firmware.acpi_hid || d->dev->firmware.compatible)
+            rows[n++] = &d->dev->firmware;
+    *ret_rows = (const struct vdev_firmware *const *)rows;
+    *ret_count = n;
+    return 0;
+}
+
+int vmm_machine_set(struct vmm_machine *m, const char *id, const char *key_value)
+{
+    struct vdev *dev = vmm_machine_find(m, id);
+    const char *eq = strchr(key_value, '=');
+    const struct vm_prop *prop;
+    void *config;
+    int rc;
+
+    if (!dev)
+        return vm_fail(-ENOENT, "there is no device '%s': vmm info lists them", id);
+    if (!eq)
+        return vm_fail(-EINVAL, "%s: '%s' is not KEY=VALUE", id, key_value);
+    prop = dev->class->props ? vm_prop_find(dev->class->props, key_value, (size_t)(eq - key_value))
+                             : NULL;
+    if (!prop)
+        return dev->class->props
+                   ? vm_prop_unknown(dev->class->props, id, key_value, (size_t)(eq - key_value))
+                   : vm_fail(-EINVAL, "%s has no properties", id);
+    if (!dev->ops->set)
+        return vm_fail(-ENOTSUP, "%s: %s cannot be changed while the machine runs", id, prop->name);
+    config = calloc(1, dev->class->config_size);
+    if (!config)
+        return vm_fail(-ENOMEM, "%s: out of memory", id);
+    rc = vm_prop_set(prop, config, id, eq + 1, strlen(eq + 1));
+    if (!rc) {
+        vm_lock_acquire(&dev->lock);
+        rc = dev->ops->set(dev, prop, config);
+        vm_lock_release(&dev->lock);
+    }
+    vm_prop_free(dev->class->props, config);
+    free(config);
+    return rc;
+}
+
+void vmm_machine_walk_devices(struct vmm_machine *m, void (*visit)(void *ctx, struct vdev *dev),
+                              void *ctx)
+{
+    for (struct machine_device *d = m->devices; d; d = d->next)
+        visit(ctx, d->dev);
+}
+
+void vmm_machine_place(struct vmm_machine *m, struct vdev *dev, char *ret_text, size_t room)
+{
+    snprintf(ret_text, room, "nowhere");
+    for (struct machine_device *d = m->devices; d; d = d->next)
+        if (d->dev == dev)
+            snprintf(ret_text, room, "%s", d->place);
+}

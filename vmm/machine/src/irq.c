@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* Interrupts and doorbells: what joins devices and the hypervisor. */
+#include "machine_private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include <vmm/base/error.h>
+
+/* Wired lines. An edge goes through as it is; a level is up while one of its drivers is. */
+static void drive(struct machine_gsi *gsi, bool level)
+{
+    struct vmm_machine *m = gsi->machine;
+
+    if (gsi->to)
+        vdev_irq_set(gsi->to, level);
+    else if (m->vm)
+        hv_vm_irq_line(m->vm, varch_irq_code(m->arch, gsi->number), level);
+}
+
+static void line_set(struct vdev_irq *irq, bool level)
+{
+    struct machine_line *line = container_of(irq, struct machine_line, irq);
+    struct machine_gsi *gsi = line->gsi;
+    struct vmm_machine *m = gsi->machine;
+
+    /* The lock is held while the controller learns of it, or two drivers' changes could arrive swapped. */
+    vm_lock_acquire(&m->irq_lock);
+    if (line->level != level) {
+        line->level = level;
+        gsi->up += level ? 1U : -1U;
+        if (gsi->up == (level ? 1U : 0U))
+            drive(gsi, level);
+    }
+    vm_lock_release(&m->irq_lock);
+}
+
+struct vdev_irq *machine_irq_line(struct vmm_machine *m, uint32_t number)
+{
+    struct machine_line *line;
+
+    if (number >= m->gsis) {
+        vm_fail(-EINVAL, "interrupt %u: this machine has %u", number, m->gsis);
+        return NULL;
+    }
+    line = calloc(1, sizeof(*line));
+    if (!line) {
+        vm_fail(-ENOMEM, "interrupt %u: out of memory", number);
+        return NULL;
+    }
+    line->irq.set = line_set;
+    line->irq.number = number;
+    line->gsi = &m->gsi[number];
+    line->next = m->lines;
+    m->lines = line;
+    return &line->irq;
+}
+
+/* Inputs of the controller take the place of the kernel's. */
+void machine_irq_controller(struct vmm_machine *m, struct vdev *dev)
+{
+    m->irqchip = dev;
+    for (unsigned i = 0; i < m->gsis; i++)
+        m->gsi[i].to = dev->ops->irq_line(dev, i);
+}
+
+static int msi_send(struct vdev_msi_sink *sink, const struct vdev_msi *msi)
+{
+    struct vmm_machine *m = container_of(sink, struct vmm_machine, msi);
+    struct hv_msi to = { .addr = msi->addr, .data = msi->data, .devid = msi->devid };
+    int rc;
+
+    to.has_devid = varch_msi_devid(m->arch);
+    rc = m->vm ? hv_vm_signal_msi(m->vm, &to) : -ENODEV;
+    return rc < 0 ? rc : 0;
+}
+
+/* KVM reports the end of a level interrupt of our controller only where a route of a reserved pin says so. */
+void machine_pin_routed(struct vdev_machine *base, struct vdev *dev, uint32_t pin,
+                        const struct vdev_msi *msi)
+{
+    struct vmm_machine *m = container_of(base, struct vmm_machine, base);
+    struct hv_route routes[MACHINE_PINS];
+    size_t n = 0;
+
+    if (pin >= MACHINE_PINS || !m->vm)
+        return;
+    vm_lock_acquire(&m->route_lock);
+    m->pin_routed[pin] = msi;
+    if (msi)
+        m->pin_route[pin] = (struct hv_route){ .gsi = pin,
+                                               .type = HV_ROUTE_MSI,
+                                               .msi = { .addr = msi->addr, .data = msi->data } };
+    for (unsigned i = 0; i < MACHINE_PINS; i++)
+        if (m->pin_routed[i])
+            routes[n++] = m->pin_route[i];
+    if (hv_vm_set_routes(m->vm, routes, n))
+        machine_broken(base, dev, vm_error_text());
+    vm_lock_release(&m->route_lock);
+}
+
+int machine_doorbell_add(struct vdev_machine *base, bool pio, uint64_t addr, unsigned len,
+                         bool match, uint64_t value, int fd)
+{
+    struct vmm_machine *m = container_of(base, struct vmm_machine, base);
+    struct hv_ioeventfd e = {
+        .addr = addr, .datamatch = value, .len = len, .fd = fd, .pio = pio, .match = match
+    };
+
+    return m->vm ? hv_vm_ioeventfd_add(m->vm, &e) : -ENODEV;
+}
+
+void machine_doorbell_del(struct vdev_machine *base, bool pio, uint64_t addr, unsigned len,
+                          bool match, uint64_t value, int fd)
+{
+    struct vmm_machine *m = container_of(base, struct vmm_machine, base);
+    struct hv_ioeventfd e = {
+        .addr = addr, .datamatch = value, .len = len, .fd = fd, .pio = pio, .match = match
+    };
+
+    if (m->vm)
+        hv_vm_ioeventfd_del(m->vm, &e);
+}
+
+int machine_irq_new(struct vmm_machine *m)
+{
+    m->gsis = varch_irqs(m->arch);
+    vm_lock_init(&m->irq_lock, VM_RANK_LINE, "interrupt lines");
+    vm_lock_init(&m->route_lock, VM_RANK_LEAF, "interrupt routes");
+    m->gsi = calloc(m->gsis, sizeof(*m->gsi));
+    if (!m->gsi)
+        return vm_fail(-ENOMEM, "interrupts: out of memory");
+    for (unsigned i = 0; i < m->gsis; i++)
+        m->gsi[i] = (struct machine_gsi){ .machine = m, .number = i };
+    m->msi.send = msi_send;
+    return 0;
+}
+
+void machine_irq_free(struct vmm_machine *m)
+{
+    while (m->lines) {
+        struct machine_line *next = m->lines->next;
+
+        free(m->lines);
+        m->lines = next;
+    }
+    if (m->gsi) {
+        vm_lock_destroy(&m->irq_lock);
+        vm_lock_destroy(&m->route_lock);
+    }
+    free(m->gsi);
+    m->gsi = NULL;
+}

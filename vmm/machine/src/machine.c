@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* Creation and end of a machine, in the order in which KVM is cheap and correct: VM, memory slots, interrupt controller, vCPUs, devices. */
+#include "machine_private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include <vmm/base/error.h>
+
+static const struct vdev_machine_ops ops = {
+    .event = machine_event,
+    .doorbell_add = machine_doorbell_add,
+    .doorbell_del = machine_doorbell_del,
+    .unpark = machine_unpark,
+    .pin_routed = machine_pin_routed,
+    .broken = machine_broken,
+};
+
+/* Loops and locks: what needs no hypervisor. */
+static int set_up(struct vmm_machine *m, const struct vmm_machine_config *config)
+{
+    int rc;
+
+    m->base.ops = &ops;
+    m->config = *config;
+    m->devices_end = &m->devices;
+    pthread_mutex_init(&m->run_lock, NULL);
+    pthread_cond_init(&m->run_change, NULL);
+    rc = vm_loop_new(config->env, 0, &m->io_loop);
+    m->io_env = *config->env;
+    m->io_env.loop = m->io_loop;
+    return rc;
+}
+
+static int make_buses(struct vmm_machine *m)
+{
+    int rc = vdev_bus_new(&m->io_env, "memory", varch_mmio_limit(m->arch), &m->mmio);
+
+    return rc ? rc : vdev_bus_new(&m->io_env, "ports", varch_pio_limit(m->arch), &m->pio);
+}
+
+static int make_vm(struct vmm_machine *m)
+{
+    static const struct hv_vm_config plain = { 0 };
+    int rc = m->config.hv ? hv_vm_new(m->config.hv, &plain, &m->vm) : 0;
+
+    if (!rc)
+        rc = varch_new(m->config.env, m->vm, &m->config.arch, &m->arch);
+    if (!rc && m->vm)
+        rc = varch_vm_setup(m->arch);
+    return rc;
+}
+
+static int make_cpus(struct vmm_machine *m)
+{
+    bool last = varch_irqchip_last(m->arch);
+    int rc = 0;
+
+    if (!m->vm)
+        return 0;
+    if (!last)
+        rc = varch_irqchip_new(m->arch);
+    if (!rc)
+        rc = machine_vcpus_new(m);
+    if (!rc && last)
+        rc = varch_irqchip_new(m->arch);
+    return rc;
+}
+
+static int load(struct vmm_machine *m)
+{
+    struct varch_payload payload = { .kernel = m->config.kernel,
+                                     .initrd = m->config.initrd,
+                                     .cmdline = m->config.cmdline };
+    int rc = machine_firmware(m, &payload.devices, &payload.device_count);
+
+    if (rc)
+        return rc;
+    rc = varch_load(m->arch, &m->view, &payload);
+    if (!rc)
+        rc = varch_boot(m->arch, m->vcpu[0].hv);
+    free((void *)payload.devices);
+    return rc;
+}
+
+int vmm_machine_new(const struct vmm_machine_config *config, struct vmm_machine **ret_machine)
+{
+    struct vmm_machine *m = calloc(1, sizeof(*m));
+    int rc;
+
+    if (!m)
+        return vm_fail(-ENOMEM, "machine: out of memory");
+    rc = set_up(m, config);
+    if (!rc)
+        rc = make_vm(m);
+    if (!rc)
+        rc = machine_irq_new(m);
+    if (!rc)
+        rc = machine_memory_new(m);
+    if (!rc)
+        rc = make_buses(m);
+    if (!rc)
+        rc = make_cpus(m);
+    if (!rc)
+        rc = machine_devices_new(m);
+    if (!rc && m->vm)
+        rc = load(m);
+    if (rc) {
+        machine_destroy(m);
+        return rc;
+    }
+    *ret_machine = m;
+    return 0;
+}
+
+void machine_destroy(struct vmm_machine *m)
+{
+    struct vm_error error;
+
+    vm_error_save(0, &error);
+    machine_devices_free(m);
+    machine_vcpus_free(m);
+    if (m->mmio)
+        vdev_bus_free(m->mmio);
+    if (m->pio)
+        vdev_bus_free(m->pio);
+    machine_irq_free(m);
+    machine_memory_free(m);
+    varch_free(m->arch);
+    hv_vm_free(m->vm);
+    vm_loop_free(m->io_loop);
+    pthread_cond_destroy(&m->run_change);
+    pthread_mutex_destroy(&m->run_lock);
+    free(m);
+    vm_error_restore(&error);
+}
+
+void vmm_machine_walk_bus(struct vmm_machine *m, bool pio,
+                          void (*visit)(void *ctx, uint64_t base, uint64_t size, const char *name),
+                          void *ctx)
+{
+    vdev_bus_walk(pio ? m->pio : m->mmio, visit, ctx);
+}
+
+struct vpci_root *vmm_machine_pci(struct vmm_machine *m, unsigned segment)
+{
+    return segment < m->config.arch.segments ? m->root[segment] : NULL;
+}
+
+struct gm_space *vmm_machine_memory(struct vmm_machine *m)
+{
+    return m->memory;
+}
+
+int vmm_machine_acpi(struct vmm_machine *m, struct vacpi_image *ret_image)
+{
+    struct varch_payload payload = { 0 };
+    int rc = machine_firmware(m, &payload.devices, &payload.device_count);
+
+    if (rc)
+        return rc;
+    rc = varch_acpi(m->arch, &payload, ret_image);
+    free((void *)payload.devices);
+    return rc;
+}
+
+void vmm_machine_get_info(struct vmm_machine *m, struct vmm_machine_info *ret_info)
+{
+    struct vmm_machine_info info = { .cpus = m->config.arch.cpus,
+                                     .memory_bytes = m->config.arch.ram_bytes };
+
+    pthread_mutex_lock(&m->run_lock);
+    info.running = m->state == MACHINE_RUNNING;
+    info.paused = m->state == MACHINE_PAUSED;
+    info.end = m->end;
+    pthread_mutex_unlock(&m->run_lock);
+    for (unsigned i = 0; i < m->vcpus;
+         i++) { /* counters of running threads: each is exact, the sum nearly so */
+        struct vmm_vcpu *v = &m->vcpu[i];
+
+        info.exits += __atomic_load_n(&v->count.exits, __ATOMIC_RELAXED);
+        info.exits_pio += __atomic_load_n(&v->count.pio, __ATOMIC_RELAXED);
+        info.exits_mmio += __atomic_load_n(&v->count.mmio, __ATOMIC_RELAXED);
+        info.unclaimed += __atomic_load_n(&v->mmio.unclaimed, __ATOMIC_RELAXED) +
+                          __atomic_load_n(&v->pio.unclaimed, __ATOMIC_RELAXED);
+    }
+    *ret_info = info;
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* RAM: regions where the architecture wants them, each a slot of the hypervisor. */
+#include "machine_private.h"
+
+#include <errno.h>
+
+#include <vmm/base/error.h>
+
+static int slot_add(struct gm_listener *listener, struct gm_region *region)
+{
+    struct vmm_machine *m = container_of(listener, struct vmm_machine, slots);
+    struct hv_slot slot = {
+        .gpa = gm_region_base(region),
+        .size = gm_region_size(region),
+        .host = gm_region_host(region),
+        .flags = gm_region_read_only(region) ? HV_SLOT_READ_ONLY : 0,
+    };
+    int rc;
+
+    while (slot.id < MACHINE_SLOTS && m->slot[slot.id])
+        slot.id++;
+    if (slot.id == MACHINE_SLOTS)
+        return vm_fail(-ENOSPC, "guest memory: all %u slots are taken", MACHINE_SLOTS);
+    rc = m->vm ? hv_vm_set_slot(m->vm, &slot) : 0;
+    if (!rc)
+        m->slot[slot.id] = region;
+    return rc;
+}
+
+static int slot_remove(struct gm_listener *listener, struct gm_region *region)
+{
+    struct vmm_machine *m = container_of(listener, struct vmm_machine, slots);
+    struct hv_slot slot = { .gpa = gm_region_base(region), .host = gm_region_host(region) };
+
+    while (slot.id < MACHINE_SLOTS && m->slot[slot.id] != region)
+        slot.id++;
+    if (slot.id == MACHINE_SLOTS)
+        return 0;
+    m->slot[slot.id] = NULL;
+    return m->vm ? hv_vm_set_slot(m->vm, &slot) : 0;
+}
+
+static int add_ram(struct vmm_machine *m, const struct varch_range *range)
+{
+    struct gm_backing backing = { .kind = GM_ANONYMOUS,
+                                  .prefault = m->config.prefault,
+                                  .thp = !m->config.no_thp };
+    struct gm_change change = { .add_count = 1 };
+    struct gm_region *region;
+    int rc = gm_region_new(range->base, range->size, &backing, &region);
+
+    if (rc)
+        return rc;
+    change.add = &region;
+    rc = gm_space_change(m->memory, &change);
+    gm_region_unref(region);
+    return rc;
+}
+
+int machine_memory_new(struct vmm_machine *m)
+{
+    struct varch_range ram[8];
+    unsigned n = varch_ram(m->arch, ram, VM_ARRAY_SIZE(ram));
+    int rc = gm_space_new(m->config.env, &m->memory);
+
+    if (rc)
+        return rc;
+    m->slots =
+        (struct gm_listener){ .name = "memory slots", .add = slot_add, .remove = slot_remove };
+    rc = gm_listener_add(m->memory, &m->slots);
+    if (rc) {
+        gm_space_free(m->memory);
+        m->memory = NULL;
+        return rc;
+    }
+    for (unsigned i = 0; !rc && m->vm && i < n; i++)
+        rc = add_ram(m, &ram[i]);
+    gm_view_init(&m->view, m->memory, NULL);
+    return rc ? vm_wrap(rc, "guest memory") : 0;
+}
+
+void machine_memory_free(struct vmm_machine *m)
+{
+    if (!m->memory)
+        return;
+    gm_view_exit(&m->view);
+    gm_listener_del(&m->slots);
+    gm_space_free(m->memory);
+    m->memory = NULL;
+}
