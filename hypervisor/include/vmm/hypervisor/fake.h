@@ -89,9 +89,7 @@ bool hv_fake_irqchip(struct hv_vm *vm, enum hv_irqchip *ret_kind, uint32_t *ret_
 /* args of the last enable of cap; false when it was not enabled. */
 bool hv_fake_enabled(struct hv_vm *vm, uint32_t cap, uint64_t ret_args[4]);
 
-/* --- interrupts
- * ------------------------------------------------------------------------------------------------
- * */
+/* --- interrupts --- */
 
 enum hv_fake_irq_type { HV_FAKE_BY_MSI, HV_FAKE_BY_LINE };
 
@@ -115,9 +113,7 @@ bool hv_fake_irqfd_poll(struct hv_vm *vm);
  * */
 void hv_fake_eoi(struct hv_vm *vm, uint32_t gsi);
 
-/* --- the guest
- * -------------------------------------------------------------------------------------------------
- * */
+/* --- the guest --- */
 
 /* Plays a vCPU's guest. answer (may be NULL) comes when an exit is completed: on the next
  * hv_vcpu_run(), also with immediate exit; exit->pio.data and the like then hold what the VMM

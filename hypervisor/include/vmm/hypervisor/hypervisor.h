@@ -122,9 +122,7 @@ struct hv_coalesced {
 
 enum hv_attr { HV_ATTR_HAS, HV_ATTR_GET, HV_ATTR_SET };
 
-/* --- the tables
- * ------------------------------------------------------------------------------------------------
- * */
+/* --- the tables --- */
 
 /* What an implementation provides; every member is there. Users call the wrappers below, whose
  * comments are the contract. get and set return what the ioctl returned (>= 0) or -errno with text.
@@ -209,9 +207,7 @@ struct hv_device {
     struct hv_vm *vm; /* borrowed */
 };
 
-/* --- the system
- * --------------------------------------------------------------------------------------------------
- * */
+/* --- the system --- */
 
 /* No VM of it may be left. hv may be NULL. */
 static inline void hv_free(struct hv *hv)
@@ -242,9 +238,7 @@ static inline int hv_attr(struct hv *hv, enum hv_attr what, struct kvm_device_at
     return hv->ops->attr(hv, what, attr);
 }
 
-/* --- VM
- * ----------------------------------------------------------------------------------------------------------
- * */
+/* --- VM --- */
 
 /* config is copied. 0; -EINVAL (type or address size this host does not have); -ENOMEM; -EMFILE;
  * with text. The VM belongs to the caller: hv_vm_free(). */
@@ -438,9 +432,7 @@ static inline int hv_device_attr(struct hv_device *device, enum hv_attr what,
     return device->ops->attr(device, what, attr);
 }
 
-/* --- vCPU
- * ----------------------------------------------------------------------------------------------------------
- * */
+/* --- vCPU --- */
 
 /* id: below hv_vm_cap(KVM_CAP_MAX_VCPU_ID); x86: its APIC id. An id cannot be used again in this
  * VM, even after hv_vcpu_free(): a vCPU that is plugged out is kept and plugged in again. 0;

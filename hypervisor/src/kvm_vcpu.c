@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * A KVM vCPU. cpu_run() is the hottest function of a VM: the two exits that guests make all the
+ * time are decoded in it, everything else out of line.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <vmm/base/error.h>
+#include <vmm/base/fd.h>
+
+#include "kvm_private.h"
+
+static struct kvm_cpu *to_cpu(struct hv_vcpu *vcpu)
+{
+    return container_of(vcpu, struct kvm_cpu, vcpu);
+}
+
+static size_t ring_bytes(const struct hv_vm *vm)
+{
+    return vm->dirty_ring_entries * sizeof(struct kvm_dirty_gfn);
+}
+
+static void cpu_free(struct hv_vcpu *vcpu)
+{
+    struct kvm_cpu *c = to_cpu(vcpu);
+
+    if (vcpu->ring)
+        munmap(vcpu->ring, ring_bytes(vcpu->vm));
+    munmap(vcpu->run, vcpu->vm->hv->run_bytes);
+    vm_close(&c->fd);
+    free(c);
+}
+
+static void decode_memory_fault(const struct kvm_run *run, struct hv_exit *ret_exit)
+{
+    struct hv_uapi_memory_fault fault;
+
+    memcpy(&fault, run->padding, sizeof(fault));
+    ret_exit->reason = HV_EXIT_MEMORY_FAULT;
+    ret_exit->memory_fault.gpa = fault.gpa;
+    ret_exit->memory_fault.size = fault.size;
+    ret_exit->memory_fault.flags = fault.flags;
+}
+
+static void decode_msr(struct kvm_run *run, struct hv_exit *ret_exit)
+{
+    ret_exit->reason = run->exit_reason == KVM_EXIT_X86_RDMSR ? HV_EXIT_RDMSR : HV_EXIT_WRMSR;
+    ret_exit->msr.value = (uint64_t *)&run->msr.data;
+    ret_exit->msr.error = &run->msr.error;
+    ret_exit->msr.index = run->msr.index;
+    ret_exit->msr.why = run->msr.reason;
+}
+
+static uint32_t at_most(uint32_t n, uint32_t max)
+{
+    return n < max ? n : max;
+}
+
+static void decode_events(struct kvm_run *run, struct hv_exit *ret_exit)
+{
+    if (run->exit_reason == KVM_EXIT_SYSTEM_EVENT) {
+        ret_exit->reason = HV_EXIT_SYSTEM_EVENT;
+        ret_exit->system_event.type = run->system_event.type;
+        ret_exit->system_event.data = (const uint64_t *)run->system_event.data;
+        ret_exit->system_event.count = at_most(run->system_event.ndata, 16);
+    } else {
+        ret_exit->reason = HV_EXIT_INTERNAL_ERROR;
+        ret_exit->internal_error.suberror = run->internal.suberror;
+        ret_exit->internal_error.data = (const uint64_t *)run->internal.data;
+        ret_exit->internal_error.count = at_most(run->internal.ndata, 16);
+    }
+}
+
+static __attribute__((noinline)) int decode_rare(struct kvm_run *run, struct hv_exit *ret_exit)
+{
+    switch (run->exit_reason) {
+    case KVM_EXIT_IOAPIC_EOI:
+        ret_exit->reason = HV_EXIT_EOI;
+        ret_exit->eoi.vector = run->eoi.vector;
+        break;
+    case KVM_EXIT_X86_RDMSR:
+    case KVM_EXIT_X86_WRMSR: decode_msr(run, ret_exit); break;
+    case KVM_EXIT_HLT: ret_exit->reason = HV_EXIT_HLT; break;
+    case KVM_EXIT_INTR: ret_exit->reason = HV_EXIT_INTR; break;
+    case KVM_EXIT_SHUTDOWN: ret_exit->reason = HV_EXIT_SHUTDOWN; break;
+    case KVM_EXIT_DIRTY_RING_FULL: ret_exit->reason = HV_EXIT_DIRTY_RING_FULL; break;
+    case KVM_EXIT_IRQ_WINDOW_OPEN: ret_exit->reason = HV_EXIT_IRQ_WINDOW; break;
+    case KVM_EXIT_X86_BUS_LOCK: ret_exit->reason = HV_EXIT_BUS_LOCK; break;
+    case KVM_EXIT_MEMORY_FAULT: decode_memory_fault(run, ret_exit); break;
+    case KVM_EXIT_SYSTEM_EVENT:
+    case KVM_EXIT_INTERNAL_ERROR: decode_events(run, ret_exit); break;
+    case KVM_EXIT_DEBUG:
+        ret_exit->reason = HV_EXIT_DEBUG;
+        ret_exit->debug.arch = &run->debug.arch;
+        break;
+    case KVM_EXIT_FAIL_ENTRY:
+        ret_exit->reason = HV_EXIT_FAIL_ENTRY;
+        ret_exit->fail_entry.reason = run->fail_entry.hardware_entry_failure_reason;
+        ret_exit->fail_entry.cpu = run->fail_entry.cpu;
+        break;
+    case KVM_EXIT_ARM_NISV:
+        ret_exit->reason = HV_EXIT_ARM_NISV;
+        ret_exit->nisv.esr_iss = run->arm_nisv.esr_iss;
+        ret_exit->nisv.ipa = run->arm_nisv.fault_ipa;
+        break;
+    default:
+        ret_exit->reason = HV_EXIT_OTHER;
+        ret_exit->other.kvm_reason = run->exit_reason;
+        break;
+    }
+    return 0;
+}
+
+static __attribute__((noinline)) int run_failed(const struct kvm_run *run, struct hv_exit *ret_exit)
+{
+    switch (errno) {
+    case EINTR: /* a signal, or immediate exit */
+    case EAGAIN: /* a vCPU that waits for its start-up message was woken */
+        ret_exit->reason = HV_EXIT_INTR;
+        return 0;
+    case EFAULT: /* with KVM_CAP_MEMORY_FAULT_INFO these two may come with an explanation */
+    case EHWPOISON:
+        if (run->exit_reason == KVM_EXIT_MEMORY_FAULT) {
+            decode_memory_fault(run, ret_exit);
+            return 0;
+        }
+        return -errno;
+    default: return -errno;
+    }
+}
+
+static int cpu_run(struct hv_vcpu *vcpu, struct hv_exit *ret_exit)
+{
+    struct kvm_run *run = vcpu->run;
+
+    if (__builtin_expect(ioctl(to_cpu(vcpu)->fd, KVM_RUN, 0) < 0, 0))
+        return run_failed(run, ret_exit);
+    if (run->exit_reason == KVM_EXIT_IO) {
+        ret_exit->reason = HV_EXIT_PIO;
+        /* direction, size, port and count: eight bytes in the same places. */
+        memcpy(&ret_exit->pio, &run->io, 8);
+        ret_exit->pio.data = (uint8_t *)run + run->io.data_offset;
+        return 0;
+    }
+    if (run->exit_reason == KVM_EXIT_MMIO) {
+        ret_exit->reason = HV_EXIT_MMIO;
+        ret_exit->mmio.addr = run->mmio.phys_addr;
+        ret_exit->mmio.data = run->mmio.data;
+        ret_exit->mmio.len = run->mmio.len;
+        ret_exit->mmio.is_write = run->mmio.is_write;
+        return 0;
+    }
+    return decode_rare(run, ret_exit);
+}
+
+#define SAME_PLACE(ours, theirs)                                                           \
+    _Static_assert(offsetof(struct hv_exit, pio.ours) - offsetof(struct hv_exit, pio) ==   \
+                       offsetof(struct kvm_run, io.theirs) - offsetof(struct kvm_run, io), \
+                   "copied as one")
+SAME_PLACE(is_write, direction);
+SAME_PLACE(size, size);
+SAME_PLACE(port, port);
+SAME_PLACE(count, count);
+_Static_assert(KVM_EXIT_IO_OUT == 1 && KVM_EXIT_IO_IN == 0, "direction is is_write");
+
+static int cpu_enable_cap(struct hv_vcpu *vcpu, const struct kvm_enable_cap *cap)
+{
+    return hv_kvm_enable_cap(to_cpu(vcpu)->fd, cap);
+}
+
+static int cpu_get(struct hv_vcpu *vcpu, enum hv_state kind, void *buf, size_t size)
+{
+#if defined(__x86_64__)
+    /* KVM writes as much as the guest's features need, whatever the buffer. */
+    if (kind == HV_STATE_XSAVE2) {
+        int need = hv_vm_cap(vcpu->vm, KVM_CAP_XSAVE2);
+
+        if (need <= 0)
+            return vm_fail(-ENOTSUP, "this KVM has no KVM_GET_XSAVE2: use the 4096 byte area");
+        if (size < (size_t)need)
+            return vm_fail(-EINVAL, "XSAVE area 2: %zu bytes given, it has %d", size, need);
+    }
+#endif
+    return hv_kvm_get(to_cpu(vcpu)->fd, HV_OBJECT_VCPU, kind, buf, size);
+}
+
+static int cpu_set(struct hv_vcpu *vcpu, enum hv_state kind, const void *buf, size_t size)
+{
+    return hv_kvm_set(to_cpu(vcpu)->fd, HV_OBJECT_VCPU, kind, buf, size);
+}
+
+static int cpu_attr(struct hv_vcpu *vcpu, enum hv_attr what, struct kvm_device_attr *attr)
+{
+    return hv_kvm_attr(to_cpu(vcpu)->fd, what, attr);
+}
+
+static int cpu_stats_fd(struct hv_vcpu *vcpu)
+{
+    return hv_kvm_stats_fd(to_cpu(vcpu)->fd);
+}
+
+static const struct hv_vcpu_ops cpu_ops = {
+    .free = cpu_free,
+    .run = cpu_run,
+    .enable_cap = cpu_enable_cap,
+    .get = cpu_get,
+    .set = cpu_set,
+    .attr = cpu_attr,
+    .stats_fd = cpu_stats_fd,
+};
+
+/* The pages behind struct kvm_run: the ring of coalesced writes in the same mapping, the dirty ring
+ * in one of its own (api.rst, KVM_GET_VCPU_MMAP_SIZE and 8.29). */
+static int map_pages(struct kvm_cpu *c)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), bytes = c->vcpu.vm->hv->run_bytes;
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, c->fd, 0);
+
+    if (p == MAP_FAILED)
+        return hv_kvm_fail("vCPU %u: mapping its run page", c->vcpu.id);
+    c->vcpu.run = p;
+    if (bytes >= (KVM_COALESCED_MMIO_PAGE_OFFSET + 1) * page) {
+        c->vcpu.coalesced = (void *)((uint8_t *)p + KVM_COALESCED_MMIO_PAGE_OFFSET * page);
+        c->vcpu.coalesced_max = (uint32_t)((page - sizeof(struct kvm_coalesced_mmio_ring)) /
+                                           sizeof(struct kvm_coalesced_mmio));
+    }
+    if (!c->vcpu.vm->dirty_ring_entries)
+        return 0;
+    p = mmap(NULL, ring_bytes(c->vcpu.vm), PROT_READ | PROT_WRITE, MAP_SHARED, c->fd,
+             (off_t)(HV_DIRTY_RING_PAGE * page));
+    if (p == MAP_FAILED) {
+        int rc = hv_kvm_fail("vCPU %u: mapping its dirty ring", c->vcpu.id);
+
+        munmap(c->vcpu.run, bytes);
+        return rc;
+    }
+    c->vcpu.ring = p;
+    return 0;
+}
+
+int hv_kvm_vcpu_new(struct hv_vm *vm, uint32_t id, struct hv_vcpu **ret_vcpu)
+{
+    struct kvm_cpu *c = calloc(1, sizeof(*c));
+    int rc;
+
+    if (!c)
+        return vm_fail(-ENOMEM, "no memory for vCPU %u", id);
+    c->vcpu = (struct hv_vcpu){ .ops = &cpu_ops, .vm = vm, .id = id };
+    c->fd = hv_kvm_ioctl(to_machine(vm)->fd, KVM_CREATE_VCPU, id);
+    if (c->fd < 0) {
+        rc = hv_kvm_fail("vCPU %u", id);
+        goto free_cpu;
+    }
+    rc = map_pages(c);
+    if (rc)
+        goto close_fd;
+    *ret_vcpu = &c->vcpu;
+    return 0;
+
+close_fd:
+    vm_close(&c->fd);
+free_cpu:
+    free(c);
+    return rc;
+}
