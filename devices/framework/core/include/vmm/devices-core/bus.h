@@ -7,12 +7,14 @@
  * accesses run.
  *
  * Threads: readers belong to one thread each; add, move and del may be called by any thread, also from inside an
- * access (a guest that moves a BAR), and serialise on a leaf lock.
+ * access (a guest that moves a BAR). They serialise on the bus's lock, which ranks as a lane (the versioned map's leaf
+ * lock is taken below it): the caller may hold its machine's and its device's lock, no lane's and no leaf's.
  */
 #ifndef VMM_DEVICES_CORE_BUS_H
 #define VMM_DEVICES_CORE_BUS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <vmm/base/env.h>
@@ -29,6 +31,10 @@ struct vdev_bus;
 struct vdev_region_ops {
     int (*read)(void *self, uint64_t offset, uint8_t *data, unsigned len);
     int (*write)(void *self, uint64_t offset, const uint8_t *data, unsigned len);
+    /* Optional, instead of both: the region is a window onto others (PCI's configuration space). Gives the region that
+     * answers in its place, which need not be on the bus, and changes *offset to one in that; NULL: nobody answers.
+     * Called without a lock; what it gives lives as a region of the bus does: until vdev_bus_del() called gone(). */
+    struct vdev_region *(*window)(void *self, uint64_t *offset, unsigned len);
 };
 
 struct vdev_region {
@@ -38,16 +44,25 @@ struct vdev_region {
     void *self; /* first argument of ops */
     struct vm_lock *lock; /* taken around ops; NULL: ops are thread safe by themselves */
     struct vdev *dev; /* owner, for parking; may be NULL */
-    unsigned
-        priority; /* higher wins where regions overlap (a guest may move a BAR anywhere); equal: the one added
-                           * first wins. 0 for BARs, 1 for the platform's */
-    struct vm_list node; /* the bus's */
+    /* Higher wins where regions overlap (a guest may move a BAR anywhere); equal: the one added first wins. 0 for BARs,
+     * 1 for the platform's. An access goes whole to the region that its first byte hits, so that a register inside
+     * another's dword (0xcf9 in 0xcf8) does not cut it in two. */
+    unsigned priority;
+
+    /* The bus's own; zeroed by the caller at first. */
+    struct vm_list node;
+    bool on_bus;
+    uint64_t order; /* of the add */
+    struct vdev_region *below; /* while a map is made */
+    uint64_t gone_after; /* no map before this number may be in use */
+    void (*gone)(void *ctx);
+    void *gone_ctx;
 };
 
-/* Addresses are [0, limit] inclusive. */
+/* Addresses are [0, limit] inclusive. env and name are borrowed for the bus's life. 0 or -ENOMEM. */
 int vdev_bus_new(const struct vm_env *env, const char *name, uint64_t limit,
                  struct vdev_bus **ret_bus);
-/* No reader may be left. Regions are not freed. */
+/* No reader may be left. Regions are not freed; a gone() that was still owed is called. */
 void vdev_bus_free(struct vdev_bus *bus);
 
 /* The region stays the caller's and unchanged while it is on the bus. 0; -EINVAL (empty, wraps, beyond the limit) or
@@ -56,7 +71,10 @@ int vdev_bus_add(struct vdev_bus *bus, struct vdev_region *region);
 /* Takes the region to another base. As vdev_bus_add(); on error it is where it was. */
 int vdev_bus_move(struct vdev_bus *bus, struct vdev_region *region, uint64_t base);
 /* Off the bus. An access that began before may still be running: the region and its self must live until gone() is
- * called (at once or later, any thread). gone may be NULL when the caller knows that no access runs. */
+ * called: before this returns, or later from another thread, so gone() takes no lock that the caller may hold; it posts.
+ * gone may be NULL when the caller knows that no access runs, or when the region outlives every access for another
+ * reason (then it may be added again at once). A region that is not on the bus is allowed (what a window gave): then
+ * this only waits for the accesses that began before. */
 void vdev_bus_del(struct vdev_bus *bus, struct vdev_region *region, void (*gone)(void *ctx),
                   void *ctx);
 
@@ -65,11 +83,13 @@ struct vdev_bus_reader {
     struct vm_reader reader;
     struct vdev_bus *bus;
     uint64_t unclaimed; /* accesses that nobody answered: a metric */
+    uint64_t failed; /* accesses that ended in an error of the device: a metric */
+    size_t hint; /* where the last one was found */
 };
 void vdev_bus_reader_init(struct vdev_bus *bus, struct vdev_bus_reader *reader);
 void vdev_bus_reader_exit(struct vdev_bus_reader *reader);
 
-/* One access of 1 to 8 bytes. A read that nobody answers, or that crosses a region's end, gives all ones; such a write
+/* One access of 1 to 8 bytes (other lengths: as if nobody answered). A read that nobody answers, or that crosses a region's end, gives all ones; such a write
  * is ignored; both return -ENODEV. Otherwise what the region said; for -EINPROGRESS *ret_dev is who to wait for. */
 int vdev_bus_read(struct vdev_bus_reader *reader, uint64_t addr, uint8_t *data, unsigned len,
                   struct vdev **ret_dev);

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * What is the same for every device: its common part, the life-cycle calls with the lock around them, and state by the
+ * class's table.
+ *
+ * reset and quiesce may be asynchronous; one of them at a time:
+ *
+ *   [none] --vdev_reset()-->   [reset pending]   --vdev_done(0)--> [none], not broken any more
+ *   [none] --vdev_quiesce()--> [quiesce pending] --vdev_done(0)--> [none], quiesced
+ *                                                --vdev_done(-errno)--> [none], as before
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <vmm/base/error.h>
+#include <vmm/devices-core/device.h>
+
+const char *const vdev_bus_choices[] = { "auto", "pci", "mmio", NULL };
+
+static const struct vm_state_field no_fields[] = { { 0 } };
+
+void vdev_id_make(const struct vdev_class *class, unsigned n, char ret_id[VDEV_ID_MAX + 1])
+{
+    /* A class name is ours and short; cut, it still leaves room for ten digits. */
+    snprintf(ret_id, VDEV_ID_MAX + 1, "%.48s%u", class->name, n);
+}
+
+static bool is_alnum(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+int vdev_id_check(const char *untrusted)
+{
+    size_t len = strnlen(untrusted, VDEV_ID_MAX + 1);
+
+    if (!len || len > VDEV_ID_MAX)
+        return vm_fail(-EINVAL, "id '%.64s': use 1 to %d characters", untrusted, VDEV_ID_MAX);
+    for (size_t i = 0; i < len; i++)
+        if (!is_alnum(untrusted[i]) && (!i || !strchr("._-", untrusted[i])))
+            return vm_fail(-EINVAL,
+                           "id '%s': use letters, digits and . _ -, a letter or digit first",
+                           untrusted);
+    return 0;
+}
+
+void vdev_init(struct vdev *dev, const struct vdev_class *class, const struct vdev_ops *ops,
+               const struct vdev_context *context)
+{
+    *dev = (struct vdev){
+        .class = class, .ops = ops, .env = context->env, .machine = context->machine
+    };
+    snprintf(dev->id, sizeof(dev->id), "%s", context->id);
+    vm_lock_init(&dev->lock, VM_RANK_DEVICE, dev->id);
+    vm_list_init(&dev->node);
+}
+
+void vdev_exit(struct vdev *dev)
+{
+    vm_list_del(&dev->node);
+    vm_lock_destroy(&dev->lock);
+}
+
+/* Under the lock: the books after a reset or quiesce that has ended. */
+static void ended(struct vdev *dev, enum vdev_pending what, int code)
+{
+    if (code)
+        return;
+    if (what == VDEV_PENDING_RESET)
+        dev->broken = false;
+    else
+        dev->quiesced = true;
+}
+
+/* Under the lock: a call that may be asynchronous. The books are written first: vdev_done() may come from another
+ * thread as soon as the lock is free. */
+static int begin(struct vdev *dev, enum vdev_pending what, int (*call)(struct vdev *dev),
+                 void (*done)(struct vdev *dev, int code))
+{
+    int rc;
+
+    if (dev->pending != VDEV_PENDING_NONE)
+        return vm_fail(-EBUSY, "%s: a %s is still under way", dev->id,
+                       dev->pending == VDEV_PENDING_RESET ? "reset" : "quiesce");
+    dev->pending = what;
+    dev->done = done;
+    rc = call ? call(dev) : 0;
+    if (rc == -EINPROGRESS)
+        return rc;
+    dev->pending = VDEV_PENDING_NONE;
+    dev->done = NULL;
+    ended(dev, what, rc);
+    return rc;
+}
+
+int vdev_reset(struct vdev *dev, void (*done)(struct vdev *dev, int code))
+{
+    int rc;
+
+    vm_lock_acquire(&dev->lock);
+    rc = begin(dev, VDEV_PENDING_RESET, dev->ops->reset, done);
+    vm_lock_release(&dev->lock);
+    return rc;
+}
+
+int vdev_quiesce(struct vdev *dev, void (*done)(struct vdev *dev, int code))
+{
+    int rc = 0;
+
+    vm_lock_acquire(&dev->lock);
+    if (!dev->quiesced)
+        rc = begin(dev, VDEV_PENDING_QUIESCE, dev->ops->quiesce, done);
+    vm_lock_release(&dev->lock);
+    return rc;
+}
+
+int vdev_resume(struct vdev *dev)
+{
+    int rc = 0;
+
+    vm_lock_acquire(&dev->lock);
+    if (dev->pending == VDEV_PENDING_QUIESCE)
+        rc = vm_fail(-EBUSY, "%s: a quiesce is still under way", dev->id);
+    else if (dev->quiesced && dev->ops->resume)
+        rc = dev->ops->resume(dev);
+    if (!rc)
+        dev->quiesced = false;
+    vm_lock_release(&dev->lock);
+    return rc;
+}
+
+void vdev_done(struct vdev *dev, int code)
+{
+    enum vdev_pending what = dev->pending;
+    void (*done)(struct vdev * dev, int code) = dev->done;
+
+    assert(vm_lock_held(&dev->lock));
+    assert(what != VDEV_PENDING_NONE);
+    dev->pending = VDEV_PENDING_NONE;
+    dev->done = NULL;
+    ended(dev, what, code);
+    if (done)
+        done(dev, code);
+}
+
+static const struct vm_state_field *fields_of(const struct vdev_class *class)
+{
+    return class->state ? class->state : no_fields;
+}
+
+static uint16_t version_of(const struct vdev_class *class)
+{
+    return class->state_version ? class->state_version : 1;
+}
+
+/* A zeroed state struct, then what the device would save now. */
+static void *save_state(struct vdev *dev)
+{
+    void *state = calloc(1, dev->class->state_size ? dev->class->state_size : 1);
+
+    if (!state)
+        vm_fail(-ENOMEM, "%s: no memory for %zu bytes of state", dev->id, dev->class->state_size);
+    else if (dev->class->state && dev->ops->save)
+        dev->ops->save(dev, state);
+    return state;
+}
+
+int vdev_save(struct vdev *dev, struct vm_buffer *buffer)
+{
+    void *state;
+    int rc;
+
+    vm_lock_acquire(&dev->lock);
+    state = save_state(dev);
+    vm_lock_release(&dev->lock);
+    if (!state)
+        return -ENOMEM;
+    rc = vm_state_save(fields_of(dev->class), version_of(dev->class), state, buffer);
+    free(state);
+    return rc ? vm_wrap(rc, "%s", dev->id) : 0;
+}
+
+/* Under the lock. */
+static int load_state(struct vdev *dev, const void *untrusted, size_t size)
+{
+    void *state = save_state(dev);
+    int rc;
+
+    if (!state)
+        return -ENOMEM;
+    rc = vm_state_load(fields_of(dev->class), version_of(dev->class), untrusted, size, state,
+                       dev->class->state_size);
+    if (!rc && dev->class->state && dev->ops->load)
+        rc = dev->ops->load(dev, state);
+    free(state);
+    return rc;
+}
+
+int vdev_load(struct vdev *dev, const void *untrusted, size_t size)
+{
+    struct vm_error error;
+    int rc;
+
+    vm_lock_acquire(&dev->lock);
+    if (dev->pending != VDEV_PENDING_NONE) {
+        rc = vm_fail(-EBUSY, "%s: a reset or quiesce is still under way", dev->id);
+    } else {
+        rc = load_state(dev, untrusted, size);
+        if (rc) {
+            vm_error_save(vm_wrap(rc, "%s", dev->id), &error);
+            (void)begin(dev, VDEV_PENDING_RESET, dev->ops->reset, NULL);
+            rc = vm_error_restore(&error);
+        }
+    }
+    vm_lock_release(&dev->lock);
+    return rc;
+}
+
+void vdev_destroy(struct vdev *dev)
+{
+    if (dev)
+        dev->ops->destroy(dev);
+}
+
+void vdev_broken(struct vdev *dev, const char *why)
+{
+    if (dev->broken)
+        return;
+    dev->broken = true;
+    if (!why)
+        why = vm_error_text();
+    vm_log(dev->env, VM_LOG_ERROR, "%s: %s", dev->id, why);
+    dev->machine->ops->broken(dev->machine, dev, why);
+}
