@@ -41,7 +41,7 @@ static int ask_and_look(struct vq *q, uint64_t *ret_word)
     rc = vq_store32(q, q->device_host, q->device, 0, word);
     if (rc)
         return rc;
-    q->notify_off = false;
+    q->kicks = VQ_KICKS_WANTED;
     /* Partner: the driver's barrier between its store of the flags and its load of our event
      * suppression (2.8.21.2.1). Either it sees that we ask or we see what it added. */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
@@ -51,7 +51,7 @@ static int ask_and_look(struct vq *q, uint64_t *ret_word)
 /* We are looking anyway. With the event index that is what the driver assumes. */
 static int stop_kicks(struct vq *q)
 {
-    q->notify_off = true;
+    q->kicks = VQ_KICKS_OFF;
     if (vq_has_event_idx(q))
         return 0;
     return vq_store32(q, q->device_host, q->device, 0, event_word(0, false, EVENT_DISABLE));
@@ -66,11 +66,11 @@ static int look(struct vq *q, uint64_t *ret_word)
 
     rc = load_word(q, q->next_avail, ret_word);
     ready = !rc && is_available(q, *ret_word);
-    if (!rc && !ready && q->notify_off) {
+    if (!rc && !ready && q->kicks != VQ_KICKS_WANTED) {
         rc = ask_and_look(q, ret_word);
         ready = !rc && is_available(q, *ret_word);
     }
-    if (ready && !q->notify_off)
+    if (ready && q->kicks != VQ_KICKS_OFF)
         rc = stop_kicks(q);
     return VQ_UNLIKELY(rc) ? vq_ring_lost(q) : ready;
 }

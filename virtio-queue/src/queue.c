@@ -160,7 +160,7 @@ int vq_start(struct vq *q, uint64_t features)
         return rc;
     vq_find_areas(q);
     q->unsignalled = 0;
-    q->notify_off = true;
+    q->kicks = VQ_KICKS_UNKNOWN;
     q->started = true;
     return 0;
 }

@@ -41,7 +41,7 @@ static int ask_and_look(struct vq *q, uint16_t *ret_idx)
         rc = vq_store16(q, q->device_host, q->device, USED_FLAGS, 0);
     if (rc)
         return rc;
-    q->notify_off = false;
+    q->kicks = VQ_KICKS_WANTED;
     /* Partner: the driver's barrier between its store of the available index and its load of flags
      * or avail_event (2.7.13.4.1). Either it sees that we ask or we see what it added. */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
@@ -51,7 +51,7 @@ static int ask_and_look(struct vq *q, uint16_t *ret_idx)
 /* We are looking anyway. With the event index that is what the driver assumes. */
 static int stop_kicks(struct vq *q)
 {
-    q->notify_off = true;
+    q->kicks = VQ_KICKS_OFF;
     if (vq_has_event_idx(q))
         return 0;
     return vq_store16(q, q->device_host, q->device, USED_FLAGS, USED_NO_NOTIFY);
@@ -65,9 +65,9 @@ static int look(struct vq *q, uint16_t *ret_pending)
 
     *ret_pending = 0;
     rc = load_avail_idx(q, &idx);
-    if (!rc && idx == q->next_avail && q->notify_off)
+    if (!rc && idx == q->next_avail && q->kicks != VQ_KICKS_WANTED)
         rc = ask_and_look(q, &idx);
-    if (!rc && idx != q->next_avail && !q->notify_off)
+    if (!rc && idx != q->next_avail && q->kicks != VQ_KICKS_OFF)
         rc = stop_kicks(q);
     if (VQ_UNLIKELY(rc))
         return vq_ring_lost(q);

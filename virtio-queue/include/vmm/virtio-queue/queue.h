@@ -66,6 +66,9 @@ struct vq_chain {
 
 struct vq_pool;
 
+/* Whether the driver was told to notify us. UNKNOWN: after vq_start(). */
+enum vq_kicks { VQ_KICKS_UNKNOWN, VQ_KICKS_WANTED, VQ_KICKS_OFF };
+
 struct vq {
     struct gm_view *view; /* borrowed */
 
@@ -84,7 +87,7 @@ struct vq {
     uint16_t next_avail, next_used;
     bool avail_wrap, used_wrap;
     uint32_t unsignalled; /* entries used since the last decision to notify; UINT32_MAX: unknown */
-    bool notify_off; /* the driver was not told to kick for what comes next */
+    enum vq_kicks kicks; /* what the driver was last told */
     uint16_t in_flight; /* chains taken and not yet back in the used ring */
     uint16_t slots_out; /* ring entries that they take */
     uint64_t *taken; /* bitmap of the ids in flight */
