@@ -1,0 +1,116 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#
+# host.sh [OPTION...] [SCRIPT [FILE:DESTINATION ...]] [-- QEMU-ARGUMENT ...]
+#
+# Boots the emulated host: QEMU without acceleration, an AMD processor with SVM, Debian's 6.12 kernel, so that
+# KVM runs for real in it on any machine. SCRIPT becomes its /run.sh; FILEs are put where they are wanted. Without
+# SCRIPT there is a shell. The output is the host's console; leaves with the script's status (0-15), or
+#   100  the host died or hung (not the script's doing as far as one can tell): tried again, at most twice
+#   101  QEMU did not start
+# A failed script is never tried again. Options:
+#   --smp N        processors of the host (default 1; 2 for guests with several: QEMU is steadiest with 1)
+#   --memory MIB   its memory (default 1500)
+#   --timeout SEC  for one attempt (default 120); more than the script needs with its own time-outs
+#   --initramfs F  other than the stock one      --append "..."  more kernel command line
+#   --interactive  the terminal is the host's console, keys included; no time-out
+#   --raw          leave the console's bytes as they are
+set -euo pipefail
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+HOST_KERNEL=trixie-cloud
+SMP=1 MEMORY=1500 TIMEOUT=120 INITRAMFS='' APPEND='' INTERACTIVE='' RAW='' SCRIPT='' FILES=()
+ATTEMPTS=3
+# -cx16: QEMU 7.2 leaves garbage in the flags after cmpxchg16b and hosts and guests die of it at random. The others QEMU
+# cannot emulate and would warn about.
+CPU=EPYC,+svm,-cx16,-fxsr-opt,-misalignsse,-osvw,-topoext,-nrip-save,-xsavec
+
+while (($#)); do
+    case $1 in
+    --smp) SMP=$2 && shift ;;
+    --memory) MEMORY=$2 && shift ;;
+    --timeout) TIMEOUT=$2 && shift ;;
+    --initramfs) INITRAMFS=$2 && shift ;;
+    --append) APPEND=$2 && shift ;;
+    --interactive) INTERACTIVE=1 RAW=1 ;;
+    --raw) RAW=1 ;;
+    --) shift && break ;;
+    -*) die "unknown option $1" ;;
+    *) if [[ -z $SCRIPT ]]; then SCRIPT=$1; else FILES+=("$1"); fi ;;
+    esac
+    shift
+done
+EXTRA=("$@")
+
+if [[ -z $INITRAMFS ]]; then
+    INITRAMFS=$BED/host.cpio
+    "$ROOT/tests/e2e/initramfs.sh" host "$HOST_KERNEL" "$INITRAMFS"
+fi
+
+WORK=$(mktemp -d)
+trap 'rm -rf "$WORK"' EXIT
+mkdir "$WORK/root"
+[[ -z $SCRIPT ]] || install -m 755 "$SCRIPT" "$WORK/root/run.sh"
+for f in ${FILES[@]+"${FILES[@]}"}; do
+    install -D -m 755 "${f%%:*}" "$WORK/root/${f#*:}"
+done
+{ cat "$INITRAMFS" && cpio_of "$WORK/root"; } >"$WORK/initramfs"
+rm -rf "$WORK/root"
+
+# Trixie's QEMU from $BED where it was fetched, else the machine's.
+qemu() {
+    local q=$BED/qemu/usr
+    if [[ -x $q/bin/qemu-system-x86_64 ]]; then
+        "$q/lib64/ld-linux-x86-64.so.2" --library-path "$q/lib/x86_64-linux-gnu" "$q/bin/qemu-system-x86_64" \
+            -L "$q/share/qemu" -L "$q/share/seabios" "$@"
+    else
+        qemu-system-x86_64 "$@"
+    fi
+}
+
+# A hung host shall die soon; a shell for a person never.
+append="console=ttyS0 panic=-1 reboot=t quiet bed.end=exit $APPEND"
+[[ -n $INTERACTIVE ]] || append+=" sysctl.kernel.hung_task_timeout_secs=20 sysctl.kernel.hung_task_panic=1"
+[[ -n $INTERACTIVE ]] || append+=" sysctl.kernel.softlockup_panic=1"
+
+host_once() {
+    local args=(-accel "tcg,thread=multi" -cpu "$CPU" -m "$MEMORY" -smp "$SMP" -nodefaults
+        -display none -no-reboot -device "isa-debug-exit,iobase=0xf4,iosize=1"
+        -chardev "stdio,id=console,signal=off" -serial chardev:console
+        -kernel "$KERNELS/$HOST_KERNEL/vmlinuz" -initrd "$WORK/initramfs" -append "$append"
+        ${EXTRA[@]+"${EXTRA[@]}"})
+    if [[ -n $INTERACTIVE ]]; then
+        qemu "${args[@]}"
+    else
+        export -f qemu
+        timeout -k 5 "$TIMEOUT" bash -c 'qemu "$@"' qemu "${args[@]}" </dev/null
+    fi
+}
+
+# Only text: no carriage returns, no cursor movements.
+clean() {
+    if [[ -n $RAW ]]; then
+        cat
+    else
+        tr -d '\r' | sed -u -e 's/\x1b\[[0-9;?=]*[a-zA-Z]//g' -e 's/\x1bc//g'
+    fi
+}
+
+# isa-debug-exit gives 2 * value + 1 and the value is 16 + status (so that 0 cannot be mistaken): 33, 35 ... 63.
+for ((attempt = 1; attempt <= ATTEMPTS; attempt++)); do
+    code=0
+    if [[ -n $INTERACTIVE ]]; then
+        host_once || code=$?
+    else
+        { host_once 2>"$WORK/stderr" || echo $? >"$WORK/code"; } | clean
+        [[ ! -e $WORK/code ]] || code=$(<"$WORK/code")
+        rm -f "$WORK/code"
+        grep -v "doesn't support requested feature" "$WORK/stderr" >&2 || true
+    fi
+    ((code % 2 == 0 || code < 33 || code > 63)) || exit $(((code - 33) / 2))
+    ((code != 1)) || { say "QEMU did not start" && exit 101; }
+    [[ -z $INTERACTIVE ]] || exit 0 # the person ended it
+    say "the emulated host died (QEMU left with $code, attempt $attempt of $ATTEMPTS)"
+done
+exit 100

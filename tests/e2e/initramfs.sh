@@ -1,0 +1,83 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#
+# initramfs.sh host KERNEL OUTPUT.cpio [MODULE...]     for the emulated host, with KVM and /vmm's place
+# initramfs.sh guest KERNEL OUTPUT.cpio [MODULE...]    for a test guest: virtio drivers
+# initramfs.sh disk OUTPUT.img                         the same userland as an ext4 root disk
+# initramfs.sh qemu OUTPUT.img                         trixie's QEMU (fetch.sh --qemu) as ext4, to compare with
+#
+# KERNEL is a name below $BED/kernels. Uncompressed, so that another archive may be appended and no emulated
+# processor has to unpack it. Modules are Debian's, byte for byte. Made again only when an input is newer.
+set -euo pipefail
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+HERE=$ROOT/tests/e2e
+HOST_MODULES=(kvm-amd virtio_blk loop)
+GUEST_MODULES=(virtio_pci virtio_mmio virtio_blk virtio_net virtio_console virtio_rng ext4 button evdev)
+
+userland() {
+    local dir=$1 applet
+    mkdir -p "$dir"/{bin,sbin,dev,proc,sys,tmp,run,mnt,root,etc,lib/modules}
+    newer "$BED/init" "$HERE/init.c" ||
+        { gcc -Os -static -s -o "$BED/init.part" "$HERE/init.c" && mv "$BED/init.part" "$BED/init"; }
+    cp "$BED/init" "$dir/init"
+    cp /bin/busybox "$dir/bin/busybox"
+    while read -r applet; do
+        [[ $applet = busybox ]] || ln -s busybox "$dir/bin/$applet"
+    done < <(/bin/busybox --list)
+    echo root:x:0:0::/root:/bin/sh >"$dir/etc/passwd"
+}
+
+# modules DIR KERNEL MODULE...: the files with all they need, and their order in /lib/modules.list.
+modules() {
+    local dir=$1 tree version m file base
+    tree=$(readlink -f "$KERNELS/$2")
+    version=${tree##*/}
+    shift 2
+    for m in "$@"; do
+        # An alias or a driver that is built in gives no line with insmod; a name nobody knows fails.
+        modprobe -d "$tree" -S "$version" --show-depends "$m" || die "$version has no module $m"
+    done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' | while read -r file; do
+        base=$(basename "${file%.xz}")
+        if [[ $file = *.xz ]]; then
+            xz -dc "$file" >"$dir/lib/modules/$base"
+        else
+            cp "$file" "$dir/lib/modules/$base"
+        fi
+        echo "$base" >>"$dir/lib/modules.list"
+    done
+}
+
+main() {
+    local role=$1 kernel='' out inputs=("$0" "$HERE/lib.sh" "$HERE/init.c" /bin/busybox)
+    shift
+    case $role in
+    host | guest) kernel=$1 && inputs+=("$KERNELS/$kernel/vmlinuz") && shift ;;
+    qemu) inputs=("$0" "$BED/qemu") ;;
+    disk) ;;
+    *) die "unknown role $role" ;;
+    esac
+    out=$1
+    shift
+    ! newer "$out" "${inputs[@]}" || return 0
+    bed_lock
+    WORK=$(mktemp -d)
+    PART=$out.part
+    trap 'rm -rf "$WORK" "$PART"' EXIT
+    [[ $role = qemu ]] || userland "$WORK"
+    case $role in
+    host) modules "$WORK" "$kernel" "${HOST_MODULES[@]}" "$@" && cpio_of "$WORK" >"$out.part" ;;
+    guest) modules "$WORK" "$kernel" "${GUEST_MODULES[@]}" "$@" && cpio_of "$WORK" >"$out.part" ;;
+    disk)
+        # Something to read back: its sum stands beside it.
+        head -c 2M /dev/urandom >"$WORK/data"
+        (cd "$WORK" && sha256sum data >data.sha256)
+        mkfs.ext4 -q -F -L root -d "$WORK" "$out.part" 24M >/dev/null
+        ;;
+    qemu) mkfs.ext4 -q -F -O ^has_journal -d "$BED/qemu" "$out.part" 400M >/dev/null ;;
+    esac
+    mv "$out.part" "$out"
+}
+
+main "$@"

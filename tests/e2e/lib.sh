@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+# shellcheck shell=bash
+#
+# Sourced by every script of the test bed: where things are, messages, packages, locks.
+# All artefacts live in $BED; a file there is complete if it exists (written aside, then renamed).
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+BED=${VMM_TESTBED:-$ROOT/build/testbed}
+KERNELS=$BED/kernels
+export ROOT BED KERNELS
+mkdir -p "$KERNELS"
+# With set -e a script ends at the first failure: say where.
+set -E
+trap 'echo "${BASH_SOURCE[0]##*/}:$LINENO: failed: $BASH_COMMAND" >&2' ERR
+
+say() { echo "${0##*/}: $*" >&2; }
+
+die() {
+    say "$*"
+    exit 1
+}
+
+# packages_ensure PACKAGE...: installs what is missing; touches no network when nothing is.
+packages_ensure() {
+    local p missing=()
+    for p in "$@"; do
+        [[ $(dpkg-query -W -f '${db:Status-Abbrev}' "$p" 2>/dev/null) == ii* ]] || missing+=("$p")
+    done
+    ((${#missing[@]})) || return 0
+    [[ $(id -u) = 0 ]] || die "packages are missing, run this as root or install them: ${missing[*]}"
+    say "installing ${missing[*]}"
+    {
+        apt-get -qq update || say "apt-get update failed, trying with the lists there are"
+        DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${missing[@]}"
+    } >"$BED/apt.log" 2>&1 || { cat "$BED/apt.log" >&2; die "cannot install ${missing[*]}"; }
+}
+
+# What the build needs, what the tests need beside it, and what the emulated host and its guests are made with.
+# shellcheck disable=SC2034 # for those who source this file
+BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config libfdt-dev libjansson-dev libseccomp-dev libcap-dev
+    liburing-dev zlib1g-dev libzstd-dev libcriterion-dev acpica-tools)
+# shellcheck disable=SC2034
+TEST_PACKAGES=(g++ clang clang-format libclang-rt-14-dev llvm git shellcheck pciutils)
+# shellcheck disable=SC2034
+BED_PACKAGES=(qemu-system-x86 seabios busybox-static cpio kmod xz-utils lz4 zstd gcc libc6-dev e2fsprogs pciutils
+    util-linux debian-archive-keyring)
+
+# bed_lock: one script at a time changes $BED; released when the calling script ends.
+bed_lock() {
+    exec {BED_LOCK_FD}>"$BED/lock"
+    flock "$BED_LOCK_FD"
+}
+
+# newer OUTPUT INPUT...: true if OUTPUT exists and no input is newer.
+newer() {
+    local out=$1 in
+    [[ -e $out ]] || return 1
+    shift
+    for in in "$@"; do
+        [[ ! $in -nt $out ]] || return 1
+    done
+}
+
+# cpio_of DIR: a newc archive of DIR on stdout, padded so that another may follow: the kernel looks
+# for the next archive at a multiple of 4 bytes (cpio itself pads to 512).
+cpio_of() {
+    (cd "$1" && find . -print0 | LC_ALL=C sort -z | cpio --null -o -H newc -R 0:0 --quiet)
+}
+
+# The program to test: of the release build if nothing else is asked for.
+vmm_program() {
+    local p
+    for p in "${VMM_UNDER_TEST:-}" "$ROOT"/build/release/{vmm,bin/vmm,vmm/vmm}; do
+        [[ -z $p || ! -f $p || ! -x $p ]] || { echo "$p" && return; }
+    done
+    die "vmm is not built: cmake --preset release && cmake --build --preset release"
+}
+
+# vmm_in_host VMM DIR: sets VMM_FILES and VMM_QEMU, arguments of host.sh that bring a VMM into the emulated host as
+# /vmm. VMM is a static program, or qemu-q35 or qemu-microvm: trixie's QEMU, for comparison; DIR is for a helper file.
+vmm_in_host() {
+    VMM_FILES=("$1:vmm") VMM_QEMU=()
+    [[ $1 = qemu-* ]] || return 0
+    "$ROOT/tests/e2e/initramfs.sh" qemu "$BED/qemu.img"
+    cat >"$2/setup.sh" <<SETUP
+export QEMU_MACHINE=${1#qemu-}
+mkdir -p /q /lib64 && mount -t ext4 -o ro /dev/vda /q && ln -s /q/usr/lib64/* /lib64/
+SETUP
+    # shellcheck disable=SC2034
+    VMM_FILES=("$ROOT/tests/e2e/qemu-vmm.sh:vmm" "$2/setup.sh:setup.sh")
+    # shellcheck disable=SC2034
+    VMM_QEMU=(-drive "if=none,id=q,format=raw,readonly=on,file=$BED/qemu.img" -device "virtio-blk-pci,drive=q")
+}

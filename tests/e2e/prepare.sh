@@ -1,0 +1,17 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#
+# prepare.sh: everything that the tests in the emulated host need and that can be made beforehand. The only
+# one of them that may need the network, and only the first time.
+set -euo pipefail
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+packages_ensure "${BED_PACKAGES[@]}"
+"$ROOT/tests/e2e/fetch.sh" bookworm-cloud trixie-cloud --qemu
+"$ROOT/tests/e2e/initramfs.sh" host trixie-cloud "$BED/host.cpio"
+for kernel in bookworm-cloud trixie-cloud; do
+    "$ROOT/tests/e2e/initramfs.sh" guest "$kernel" "$BED/guest-$kernel.cpio"
+done
+"$ROOT/tests/e2e/initramfs.sh" disk "$BED/root.img"
+"$ROOT/tests/e2e/initramfs.sh" qemu "$BED/qemu.img"
