@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * Guest memory: regions of RAM, maps of them, and spaces in which a map is replaced by the next one.
- * The bytes themselves are touched through views only (view.h).
+ * Guest memory: regions of RAM, maps of them, and spaces in which a map is replaced by the next
+ * one. The bytes themselves are touched through views only (view.h).
  *
  *   gm_region   one piece of RAM at a fixed guest-physical address; counted references
  *   gm_map      an immutable sorted set of regions; counted references
  *   gm_space    the current map, who listens to its changes, and the views of it
  *
- * Changing a space has two phases: what is added is made known to every listener before the new map is
- * published; what is removed is taken from the listeners only when the last reference to it is gone
- * (requests in flight keep the map they began with). Both may be asynchronous, and an add that one
- * listener refuses is taken back from the others: then nothing changed.
+ * Changing a space has two phases: what is added is made known to every listener before the new map
+ * is published; what is removed is taken from the listeners only when the last reference to it is
+ * gone (requests in flight keep the map they began with). Both may be asynchronous, and an add that
+ * one listener refuses is taken back from the others: then nothing changed.
  *
  * Addresses are guest physical, lengths are bytes. Threads: references may be taken and dropped
  * anywhere; a space is changed by one thread at a time (the machine's), beside any number of users.
@@ -43,22 +43,22 @@ struct gm_backing {
     bool shared; /* GM_FILE: writes reach the file */
     bool read_only; /* ROM: views refuse writes with -EFAULT */
     bool prefault; /* touch every page now (MADV_POPULATE_WRITE) */
-    bool thp; /* madvise(MADV_HUGEPAGE) */
+    bool thp; /* madvise(MADV_HUGEPAGE); advice: no error where the kernel has none */
     bool bind_node; /* bind to host NUMA node: mbind(2) MPOL_BIND */
     unsigned node;
     int fd; /* GM_FILE: duplicated, the caller keeps its own */
     uint64_t fd_offset; /* GM_FILE: page aligned */
     uint64_t huge_bytes; /* GM_HUGETLB: 0 means the host's default size */
-    void *host; /* GM_BORROWED */
+    void *host; /* GM_BORROWED, page aligned. NULL: this process cannot reach it, views say -EIO */
 };
 
 struct gm_region;
 struct gm_map;
 struct gm_space;
 
-/* Makes RAM at [base, base + size). base and size must be multiples of GM_PAGE_BYTES, size not 0, the end
- * within 2^52. 0; -EINVAL; -ENOMEM (also: not enough huge pages); -errno of mmap, memfd_create, mbind; with
- * text. One reference belongs to the caller. */
+/* Makes RAM at [base, base + size). base and size must be multiples of GM_PAGE_BYTES, size not 0,
+ * the end within 2^52. 0; -EINVAL; -ENOMEM (also: not enough huge pages); -errno of mmap,
+ * memfd_create, mbind; with text. One reference belongs to the caller. */
 int gm_region_new(gpa_t base, uint64_t size, const struct gm_backing *backing,
                   struct gm_region **ret_region);
 struct gm_region *gm_region_ref(struct gm_region *region);
@@ -69,13 +69,14 @@ uint64_t gm_region_size(const struct gm_region *region);
 bool gm_region_read_only(const struct gm_region *region);
 /* The host address of its first byte: for the hypervisor's slots and for listeners. */
 void *gm_region_host(const struct gm_region *region);
-/* The file behind it and the offset of its first byte, for processes that map it too; -1 where there is
- * none (anonymous, borrowed). Borrowed from the region. */
+/* The file behind it and the offset of its first byte, for processes that map it too; -1 where
+ * there is none (anonymous, borrowed). Borrowed from the region. */
 int gm_region_fd(const struct gm_region *region, uint64_t *ret_offset);
 
-/* A map of count regions (each is referenced). 0; -EINVAL (overlap, too many); -ENOMEM; with text. */
+/* A map of count regions, each referenced. 0; -EINVAL (overlap, too many); -ENOMEM; with text. */
 int gm_map_new(struct gm_region *const *regions, size_t count, struct gm_map **ret_map);
 struct gm_map *gm_map_ref(struct gm_map *map);
+/* Not under a leaf lock. */
 void gm_map_unref(struct gm_map *map);
 size_t gm_map_count(const struct gm_map *map);
 /* The i-th region, lowest address first; borrowed from the map. */
@@ -86,33 +87,48 @@ struct gm_region *gm_map_find(const struct gm_map *map, gpa_t gpa);
 uint64_t gm_map_bytes(const struct gm_map *map);
 gpa_t gm_map_end(const struct gm_map *map);
 
-/* A listener: KVM's slots, VFIO, vhost, a peer. Both calls come in the thread that changes the space. Each
- * returns 0, or -EINPROGRESS and calls gm_listener_done() once later in the same thread's loop, or another
- * -errno with text. remove may not refuse: an error is logged and counts as done. */
+/* A listener: KVM's slots, VFIO, vhost, a peer. Both calls come in the thread that changes the
+ * space. Each returns 0, or -EINPROGRESS and calls gm_listener_done() once later in the same
+ * thread's loop, or another -errno with text. remove may not refuse: an error is logged and counts
+ * as done. A space tells of one region at a time, all listeners side by side, so that
+ * gm_listener_done() need not name it. Neither call may change the space, nor its listeners. */
 struct gm_listener {
     const char *name; /* for messages; borrowed */
     int (*add)(struct gm_listener *listener, struct gm_region *region);
     int (*remove)(struct gm_listener *listener, struct gm_region *region);
-    struct gm_space *space;
+    struct gm_space *space; /* from here on the space's */
     struct vm_list node;
-    int pending; /* the space's */
+    uint64_t since;
+    int pending;
 };
 
 /* env is borrowed for the space's life. The first map is empty. */
 int gm_space_new(const struct vm_env *env, struct gm_space **ret_space);
-/* No view, listener or change may be left. */
+/* No view, listener, pin, change or removal (gm_change.removed) may be left; maps may, and keep
+ * their regions. */
 void gm_space_free(struct gm_space *space);
 
-/* Tells the listener of every present region first. 0, or what its add said (then it is not registered;
- * -EINPROGRESS is not allowed here). */
+/* Tells the listener of every present region first. 0; -EBUSY (a change is under way); or what its
+ * add said: then it is not registered, and what it had taken was removed again (-EINPROGRESS is not
+ * allowed here). */
 int gm_listener_add(struct gm_space *space, struct gm_listener *listener);
+/* No calls come any more, no remove either; one that is awaited counts as done. */
 void gm_listener_del(struct gm_listener *listener);
+/* Sets the result of the call that is under way, with text; harmless after gm_listener_del(). */
 void gm_listener_done(struct gm_listener *listener, int code);
 
-/* Adds and removes regions at once. 0: published; -EINPROGRESS: done comes once later with the result;
- * -EBUSY: another change is under way; -EINVAL (overlap, not there) or what a listener said, with text:
- * nothing changed. Removed regions leave the listeners when their last user is done; removed, if given,
- * tells when that has happened. */
+/* Adds and removes regions at once. 0: published; -EINPROGRESS: done comes once later with the
+ * result (text as the thread's); -EBUSY: another change is under way, or an added region overlaps
+ * one that requests in flight still use; -EINVAL (overlap, also with one removed here; not there)
+ * or what a listener said, with text: nothing changed. The arrays are borrowed for the call.
+ *
+ * Removed regions leave the listeners when the last map that holds them is gone. Where nobody else
+ * holds one, that is within this call (or within the gm_listener_done() that publishes). Otherwise
+ * gm_map_unref() posts it to env->loop, whatever thread it is called in, since its caller may hold
+ * locks; where env->loop is NULL, the listeners are called from gm_map_unref() itself, which then
+ * belongs to the space's thread, without locks. removed, if given, comes once when that has
+ * happened for all, or at publication when nothing is removed; never after an error. From done and
+ * removed the next change may be begun. */
 struct gm_change {
     struct gm_region *const *add, *const *remove;
     size_t add_count, remove_count;
@@ -125,9 +141,9 @@ int gm_space_change(struct gm_space *space, const struct gm_change *change);
 /* The current map with a new reference. */
 struct gm_map *gm_space_map(struct gm_space *space);
 
-/* Pinned pages (VFIO, registered buffers) and discarded ones (balloon, free page reporting, virtio-mem,
- * userfaultfd) exclude each other: -EBUSY with the other's name in the text. who is borrowed until the
- * matching end. Any thread. */
+/* Pinned pages (VFIO, registered buffers) and discarded ones (balloon, free page reporting,
+ * virtio-mem, userfaultfd) exclude each other: -EBUSY with the other's name in the text. who is
+ * borrowed until the matching end. Any thread. */
 int gm_pin_begin(struct gm_space *space, const char *who);
 void gm_pin_end(struct gm_space *space, const char *who);
 int gm_discard_begin(struct gm_space *space, const char *who);

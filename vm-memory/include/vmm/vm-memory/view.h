@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * Views: the only way to touch guest bytes. Every call checks that the whole range is RAM this view may
- * use before it moves a byte, and marks what it copied as dirty; who writes through an iovec or a host pointer
- * calls gm_written() at completion.
+ * Views: the only way to touch guest bytes. Every call checks that the whole range is RAM this view
+ * may use before it moves a byte, and marks what it copied as dirty; who writes through an iovec or
+ * a host pointer calls gm_written() at completion.
  *
- * A view belongs to one user (a device, or one queue lane) and is used under that user's lock, which the
- * space takes for a moment when it replaces the map. Host pointers and iovecs from a view stay valid until
- * the lock is released, or as long as the caller holds a reference to gm_view_map().
+ * A view belongs to one user (a device, or one queue lane) and is used under that user's lock,
+ * which the space takes for a moment when it replaces the map. Host pointers and iovecs from a view
+ * stay valid until the lock is released, or as long as the caller holds a reference to
+ * gm_view_map().
  *
- * The bytes may change under us at any time (the guest runs). Copies are made once; loads and stores of 2,
- * 4 and 8 bytes at aligned addresses are single accesses.
+ * The bytes may change under us at any time (the guest runs). Copies are made once; loads and
+ * stores of 2, 4 and 8 bytes at aligned addresses are single accesses.
  *
- * Results: 0, or -EFAULT (not RAM, or not writable, or the IOMMU refuses) or -EIO (RAM that this device
- * cannot reach). Data paths: no text.
+ * Results: 0, or -EFAULT (not RAM, or not writable, or the IOMMU refuses) or -EIO (RAM that this
+ * device cannot reach). Data paths: no text.
  */
 #ifndef VMM_VM_MEMORY_VIEW_H
 #define VMM_VM_MEMORY_VIEW_H
@@ -28,24 +29,28 @@ enum gm_access { GM_READ = 1, GM_WRITE = 2 };
 /* A bitmap of dirty pages of GM_PAGE_BYTES, from address 0. */
 struct gm_dirty;
 
-/* Covers [0, end). atomic: marked from several threads, or taken while it is marked. 0 or -ENOMEM. */
+/* Covers [0, end). atomic: marked from several threads, or taken while it is marked. 0 or -ENOMEM.
+ */
 int gm_dirty_new(gpa_t end, bool atomic, struct gm_dirty **ret_dirty);
-/* The same over memory of the caller's (a vhost log): bits in the order of vhost's log, one per page. */
+/* The same over memory of the caller's (a vhost log) that outlives it: page N is bit N % 8 of byte
+ * N / 8, as vhost has it; any alignment; atomic. */
 int gm_dirty_new_at(void *log, size_t log_bytes, struct gm_dirty **ret_dirty);
 void gm_dirty_free(struct gm_dirty *dirty);
 void gm_dirty_mark(struct gm_dirty *dirty, gpa_t gpa, uint64_t len);
-/* Ors the words of [first_page, first_page + 64 * words) into ret_words and clears them. first_page must be a
- * multiple of 64. Beyond the end: zero. Returns how many pages were dirty. */
+/* Ors the words of [first_page, first_page + 64 * words) into ret_words and clears them. first_page
+ * must be a multiple of 64. Beyond the end: zero. Returns how many pages were dirty. */
 uint64_t gm_dirty_take(struct gm_dirty *dirty, uint64_t first_page, uint64_t *ret_words,
                        size_t words);
 
-/* An IOMMU domain in front of a space: translates one address at a time. Called under the view's lock. */
+/* An IOMMU domain in front of a space: translates one address at a time. Called under the view's
+ * lock. */
 struct gm_iommu {
     void *ctx;
-    /* Guest-physical address of iova, and in *ret_len (in: wanted) how far it stays contiguous. 0 or
-     * -EFAULT. access: enum gm_access bits that must be allowed. */
+    /* Guest-physical address of iova, and in *ret_len (in: wanted) how far it stays contiguous. 0,
+     * -EFAULT or -EIO (handed on). access: enum gm_access bits that must be allowed. */
     int (*translate)(void *ctx, uint64_t iova, unsigned access, gpa_t *ret_gpa, uint64_t *ret_len);
-    /* Changes whenever a translation was removed or changed: cached host pointers are looked up anew. */
+    /* Changes whenever a translation was removed or changed: cached host pointers are looked up
+     * anew. Written by __atomic_fetch_add() with release. */
     uint32_t generation;
 };
 
@@ -66,7 +71,8 @@ struct gm_view {
     struct vm_list node;
 };
 
-/* Registers the view; lock is borrowed until gm_view_exit(). Not with the lock held. */
+/* Registers the view; lock is borrowed until gm_view_exit(). Neither with the lock held; any
+ * thread. exit waits while the space is just replacing this view's map. */
 void gm_view_init(struct gm_view *view, struct gm_space *space, struct vm_lock *lock);
 void gm_view_exit(struct gm_view *view);
 
@@ -80,18 +86,24 @@ struct gm_map *gm_view_map(const struct gm_view *view);
 /* What a cached host pointer must be compared with before use. */
 static inline uint64_t gm_view_stamp(const struct gm_view *view)
 {
-    return (uint64_t)view->generation << 32 | (view->iommu ? view->iommu->generation : 0);
+    /* acquire: pairs with the release of who changed the translation */
+    uint32_t iommu = view->iommu ? __atomic_load_n(&view->iommu->generation, __ATOMIC_ACQUIRE) : 0;
+
+    return (uint64_t)view->generation << 32 | iommu;
 }
 
 /* The slow path of the copies below: spans regions, translates, searches. */
 int gm_read_slow(struct gm_view *view, gpa_t gpa, void *buf, size_t len);
 int gm_write_slow(struct gm_view *view, gpa_t gpa, const void *buf, size_t len);
 
-/* Copies out of the guest, or into it. All or nothing. */
+/* Copies out of the guest, or into it. All or nothing (but: behind the 32nd discontiguous piece of
+ * one copy the IOMMU is asked a second time, and may then say no). len 0 touches nothing and is
+ * always 0: with an empty range gpa need not be RAM. The same holds for gm_fill() and gm_iov(). */
 static inline int gm_read(struct gm_view *view, gpa_t gpa, void *buf, size_t len)
 {
-    uint64_t at = gpa - view->read.base;
+    uint64_t at;
 
+    (void)__builtin_sub_overflow(gpa, view->read.base, &at); /* below the base: huge, so no hit */
     if (__builtin_expect(at < view->read.size && len <= view->read.size - at, 1)) {
         __builtin_memcpy(buf, view->read.host + at, len);
         return 0;
@@ -101,8 +113,9 @@ static inline int gm_read(struct gm_view *view, gpa_t gpa, void *buf, size_t len
 
 static inline int gm_write(struct gm_view *view, gpa_t gpa, const void *buf, size_t len)
 {
-    uint64_t at = gpa - view->write.base;
+    uint64_t at;
 
+    (void)__builtin_sub_overflow(gpa, view->write.base, &at); /* below the base: huge, so no hit */
     if (__builtin_expect(!view->dirty && at < view->write.size && len <= view->write.size - at,
                          1)) {
         __builtin_memcpy(view->write.host + at, buf, len);
@@ -113,8 +126,8 @@ static inline int gm_write(struct gm_view *view, gpa_t gpa, const void *buf, siz
 
 int gm_fill(struct gm_view *view, gpa_t gpa, uint8_t byte, size_t len);
 
-/* Single accesses of the natural size: acquire loads and release stores, little endian as in the guest. The
- * address must be aligned to the size, else -EFAULT. */
+/* Single accesses of the natural size: acquire loads and release stores, little endian as in the
+ * guest. The address must be aligned to the size, else -EFAULT. */
 int gm_load16(struct gm_view *view, gpa_t gpa, uint16_t *ret);
 int gm_load32(struct gm_view *view, gpa_t gpa, uint32_t *ret);
 int gm_load64(struct gm_view *view, gpa_t gpa, uint64_t *ret);
@@ -124,15 +137,17 @@ int gm_store64(struct gm_view *view, gpa_t gpa, uint64_t v);
 /* Compare and exchange; *expected gets what was there, true in *ret_done when it was replaced. */
 int gm_cmpxchg64(struct gm_view *view, gpa_t gpa, uint64_t *expected, uint64_t v, bool *ret_done);
 
-/* The host address of [gpa, gpa + len) where it is contiguous there; -EXDEV where it is RAM but is not. */
+/* The host address of [gpa, gpa + len) where it is contiguous there; -EXDEV where it is RAM but is
+ * not. len 0 asks for the address of gpa alone. */
 int gm_host(struct gm_view *view, gpa_t gpa, uint64_t len, unsigned access, void **ret_host);
 
-/* Appends [gpa, gpa + len) to iov[*count], at most max elements in all (-E2BIG beyond). On error *count is
- * unchanged. Adjacent pieces are joined. */
+/* Appends [gpa, gpa + len) to iov[*count], at most max elements in all (-E2BIG beyond). On error
+ * *count is unchanged. Adjacent pieces are joined, also with the last element of before. */
 int gm_iov(struct gm_view *view, gpa_t gpa, uint64_t len, unsigned access, struct iovec *iov,
            int max, int *count);
 
-/* Marks what was written through a host pointer or an iovec. */
+/* Marks what was written through a host pointer or an iovec. Behind an IOMMU: before the driver may
+ * unmap the buffer (before its completion is visible), for the address is translated again. */
 void gm_written(struct gm_view *view, gpa_t gpa, uint64_t len);
 
 #endif
