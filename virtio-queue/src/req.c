@@ -22,21 +22,32 @@ struct vq_pool {
     uint32_t out;
 };
 
+/* Sizes of the pool's two blocks; false: they do not fit any memory. */
+static bool measure(struct vq_pool *pool, size_t own_bytes, size_t *ret_req, size_t *ret_far)
+{
+    size_t fixed = sizeof(struct vq_req) + NEAR_BUFS * sizeof(struct vq_buf);
+    uint64_t own, stride;
+
+    if (!vm_align_up(own_bytes, _Alignof(struct vq_req), &own) || !vm_add(own, fixed, &stride) ||
+        !vm_align_up(stride, REQ_ALIGN, &stride) || !vm_mul(stride, pool->count, ret_req))
+        return false;
+    pool->own_bytes = own;
+    pool->stride = stride;
+    return vm_mul(pool->count, VQ_CHAIN_MAX * sizeof(*pool->far), ret_far);
+}
+
 int vq_pool_new(struct vq *q, size_t own_bytes, struct vq_pool **ret_pool)
 {
     struct vq_pool *pool = calloc(1, sizeof(*pool));
-    uint64_t stride, bytes;
+    size_t req, far;
 
     if (!pool)
         return -ENOMEM;
     pool->count = q->size_max;
-    pool->own_bytes = (own_bytes + 15) & ~(size_t)15;
-    bytes = sizeof(struct vq_req) + pool->own_bytes + NEAR_BUFS * sizeof(struct vq_buf);
-    if (!vm_align_up(bytes, REQ_ALIGN, &stride))
+    if (!measure(pool, own_bytes, &req, &far))
         goto free_pool;
-    pool->stride = stride;
-    pool->req = aligned_alloc(REQ_ALIGN, pool->count * pool->stride);
-    pool->far = malloc((size_t)pool->count * VQ_CHAIN_MAX * sizeof(*pool->far));
+    pool->req = aligned_alloc(REQ_ALIGN, req);
+    pool->far = malloc(far);
     if (!pool->req || !pool->far)
         goto free_pool;
     *ret_pool = pool;
