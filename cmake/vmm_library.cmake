@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #
-# vmm_library(NAME IN folder PREFIX p_ [USES lib...] [PACKAGES pkg...] [ARCH arch])
+# vmm_library(NAME IN folder PREFIX p_ [USES lib...] [PACKAGES pkg...] [ARCH arch] [INCLUDE folder] [FOLDERS folder...])
 #
 # Makes libvmm-NAME.a from folder/src/*.c and folder/include. USES names each library whose header is
 # included (base is implied); it must stand on an earlier line, or configuration stops. Dependencies are
 # linked PRIVATE: a static library then hands on the link order to its users, but not its include
 # directories, so that a header of a library that is not named cannot be found.
+# INCLUDE: public headers elsewhere than in folder/include. FOLDERS: more folders with code (one per device). ARCH: only on
+# that host.
 # Files: X.c is code, X_test.c its Criterion tests, X_fuzz.c its libFuzzer target.
 set_property(GLOBAL PROPERTY VMM_LIBRARIES "")
 
@@ -45,7 +47,7 @@ function(vmm_uses NAME RET)
 endfunction()
 
 function(vmm_library NAME)
-    cmake_parse_arguments(L "" "IN;PREFIX;ARCH" "USES;PACKAGES;SOURCES" ${ARGN})
+    cmake_parse_arguments(L "" "IN;PREFIX;ARCH;INCLUDE" "USES;PACKAGES;SOURCES;FOLDERS" ${ARGN})
     if(L_UNPARSED_ARGUMENTS OR NOT L_IN OR NOT L_PREFIX)
         message(FATAL_ERROR "vmm_library(${NAME}): needs IN and PREFIX; not understood: '${L_UNPARSED_ARGUMENTS}'")
     endif()
@@ -57,7 +59,14 @@ function(vmm_library NAME)
     endif()
     vmm_uses(${NAME} uses ${L_USES})
 
+    if(NOT L_INCLUDE)
+        set(L_INCLUDE ${L_IN}/include)
+    endif()
     file(GLOB code CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${L_IN}/src/*.c)
+    foreach(folder IN LISTS L_FOLDERS)
+        file(GLOB more CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${folder}/*.c)
+        list(APPEND code ${more})
+    endforeach()
     set(tests ${code})
     set(fuzzers ${code})
     list(FILTER code EXCLUDE REGEX "_(test|fuzz)\\.c$")
@@ -66,7 +75,7 @@ function(vmm_library NAME)
 
     add_library(vmm-${NAME} STATIC ${code} ${L_SOURCES})
     target_include_directories(vmm-${NAME} PRIVATE ${L_IN}/src)
-    target_include_directories(vmm-${NAME} PUBLIC $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/${L_IN}/include>)
+    target_include_directories(vmm-${NAME} PUBLIC $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/${L_INCLUDE}>)
     target_link_libraries(vmm-${NAME} PRIVATE ${uses} Threads::Threads)
     foreach(package IN LISTS L_PACKAGES)
         vmm_package(vmm-${NAME} ${package})

@@ -71,12 +71,16 @@ struct virtio_ops {
 struct virtio_transport {
     void (*notify_queue)(struct virtio_transport *transport, uint16_t n);
     void (*notify_config)(struct virtio_transport *transport);
-    void (*stopped)(struct virtio_transport *transport); /* an asynchronous reset has ended */
+    /* The device is running, or has stopped: doorbells of enabled queues are wanted, or not. */
+    void (*running)(struct virtio_transport *transport, bool on);
+    /* A reset has ended, asked for by the driver (status 0) or, power_on, by the machine: registers have their initial
+     * values again. */
+    void (*reset)(struct virtio_transport *transport, bool power_on);
 };
 
 struct virtio_kick { /* one per queue: how a doorbell reaches the loop */
     struct vm_watch watch;
-    struct vm_work work;
+    struct vm_work work, watch_work;
     struct virtio_dev *dev;
     int fd; /* eventfd, or -1 before the transport asked for it */
     uint16_t n;
@@ -87,9 +91,15 @@ struct virtio_dev {
     const struct virtio_ops *ops;
     struct virtio_transport *transport; /* NULL: none yet */
     uint32_t id; /* VIRTIO_ID_* */
-    uint64_t offered, features; /* ours; what the driver took */
+    uint64_t offered, driver_features; /* ours; what the driver wrote so far */
+    uint64_t features; /* negotiated; 0 before FEATURES_OK */
     uint8_t status;
-    bool running, stopping;
+    bool running;
+    bool stopping; /* stop() has not ended */
+    bool power_on; /* ... and it is the machine's reset, not the driver's */
+    bool pausing; /* quiesce() has not ended */
+    struct vm_timer deadline; /* of stopping; the loop's thread */
+    struct vm_work deadline_work;
     uint32_t config_generation;
     uint8_t *config; /* config_bytes, what config_read without a call-back gives */
     uint32_t config_bytes;
@@ -140,7 +150,7 @@ void virtio_attach(struct virtio_dev *dev, struct virtio_transport *transport);
 uint64_t virtio_offered(const struct virtio_dev *dev);
 /* The driver's features, 32 bits at a time (select 0 to 3; others ignored). Only before FEATURES_OK. */
 void virtio_set_driver_features(struct virtio_dev *dev, uint32_t select, uint32_t bits);
-/* The driver writes the status: the machine of 3.1. 0, or -EINPROGRESS: a reset that waits (transport->stopped follows). */
+/* The driver writes the status: the machine of 3.1. 0, or -EINPROGRESS: a reset that waits (transport->reset follows). */
 int virtio_set_status(struct virtio_dev *dev, uint8_t status);
 uint8_t virtio_status(const struct virtio_dev *dev);
 /* Config space accesses of any offset and length; beyond the end: zeros, ignored. */

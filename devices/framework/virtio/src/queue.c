@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* Queues and doorbells: from the driver's kick to the device's, and from a used chain to the interrupt. */
+#include "virtio_private.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+
+#include <vmm/base/error.h>
+#include <vmm/base/fd.h>
+
+enum { WHY_BYTES = 160 };
+
+static void serve(struct virtio_dev *dev, uint16_t n)
+{
+    const struct vq *q = &dev->queue[n];
+    char why[WHY_BYTES];
+    int rc;
+
+    if (!virtio_queue_live(dev, n))
+        return;
+    dev->count.kicks++;
+    rc = dev->ops->kick(dev, n);
+    if (rc >= 0)
+        return;
+    if (q->broken)
+        snprintf(why, sizeof(why), "queue %u: the driver broke the rules: %s (%#x)", n,
+                 q->why ? q->why : "?", q->why_value);
+    else if (rc == -EPROTO)
+        snprintf(why, sizeof(why), "queue %u: the driver broke the rules", n);
+    else
+        snprintf(why, sizeof(why), "queue %u: error %d", n, -rc);
+    virtio_needs_reset(dev, why);
+}
+
+static void kick_ready(struct vm_watch *watch, uint32_t events)
+{
+    struct virtio_kick *k = container_of(watch, struct virtio_kick, watch);
+
+    (void)events;
+    vm_eventfd_take(k->fd);
+    vm_lock_acquire(&k->dev->dev.lock);
+    serve(k->dev, k->n);
+    vm_lock_release(&k->dev->dev.lock);
+}
+
+static void kick_posted(struct vm_work *work)
+{
+    struct virtio_kick *k = container_of(work, struct virtio_kick, work);
+
+    vm_lock_acquire(&k->dev->dev.lock);
+    serve(k->dev, k->n);
+    vm_lock_release(&k->dev->dev.lock);
+}
+
+void virtio_queue_kick(struct virtio_dev *dev, uint16_t n)
+{
+    if (n < dev->queues && dev->dev.env->loop)
+        vm_loop_post(dev->dev.env->loop, &dev->kick[n].work, kick_posted);
+}
+
+void virtio_kick_later(struct virtio_dev *dev, uint16_t n)
+{
+    virtio_queue_kick(dev, n);
+}
+
+void virtio_kick_all(struct virtio_dev *dev)
+{
+    for (uint16_t n = 0; n < dev->queues; n++)
+        if (virtio_queue_live(dev, n))
+            virtio_queue_kick(dev, n);
+}
+
+/* Watches belong to the loop's thread; a signal that comes before waits in the eventfd. */
+static void watch_posted(struct vm_work *work)
+{
+    struct virtio_kick *k = container_of(work, struct virtio_kick, watch_work);
+    int rc = vm_watch_add(k->dev->dev.env->loop, &k->watch, k->fd, EPOLLIN, kick_ready);
+
+    if (rc) {
+        vm_lock_acquire(&k->dev->dev.lock);
+        virtio_needs_reset(k->dev, vm_error_text());
+        vm_lock_release(&k->dev->dev.lock);
+    }
+}
+
+int virtio_kick_fd(struct virtio_dev *dev, uint16_t n, int *ret_fd)
+{
+    struct virtio_kick *k;
+
+    if (n >= dev->queues)
+        return vm_fail(-EINVAL, "%s: queue %u of %u", dev->dev.id, n, dev->queues);
+    k = &dev->kick[n];
+    if (k->fd < 0) {
+        int fd = vm_eventfd();
+
+        if (fd < 0)
+            return fd;
+        k->fd = fd;
+        vm_loop_post(dev->dev.env->loop, &k->watch_work, watch_posted);
+    }
+    *ret_fd = k->fd;
+    return 0;
+}
+
+void virtio_notify(struct virtio_dev *dev, uint16_t n)
+{
+    if (!vq_wants_notify(&dev->queue[n]))
+        return;
+    dev->count.notifies++;
+    if (dev->transport)
+        dev->transport->notify_queue(dev->transport, n);
+}
+
+void virtio_queue_enable(struct virtio_dev *dev, uint16_t n)
+{
+    char why[WHY_BYTES];
+    int rc;
+
+    if (n >= dev->queues || dev->queue[n].started || dev->stopping)
+        return;
+    /* 3.1.1: queues are set up after FEATURES_OK; what they mean depends on the features. */
+    rc = dev->status & VIRTIO_FEATURES_OK ? vq_start(&dev->queue[n], dev->features)
+                                          : vm_fail(-EINVAL, "enabled before FEATURES_OK");
+    if (rc) {
+        snprintf(why, sizeof(why), "queue %u: %s", n, vm_error_text());
+        virtio_needs_reset(dev, why);
+        return;
+    }
+    if (dev->running) {
+        if (dev->transport)
+            dev->transport->running(dev->transport, true);
+        virtio_queue_kick(dev, n);
+    }
+}
+
+int virtio_queue_reset(struct virtio_dev *dev, uint16_t n)
+{
+    if (n >= dev->queues || !(dev->features & VQ_F_RING_RESET))
+        return 0;
+    /* Chains in flight would come back into a ring that is the driver's again: only a queue at rest can be reset alone. */
+    if (dev->queue[n].in_flight) {
+        virtio_needs_reset(dev, "a queue was reset while it had requests in flight");
+        return 0;
+    }
+    vq_reset(&dev->queue[n]);
+    return 0;
+}

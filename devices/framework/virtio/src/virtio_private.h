@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * Between the files of the virtio framework.
+ *
+ *   device.c  creation, life cycle    status.c  status machine, features, config space
+ *   queue.c   queues, doorbells       state.c   save and load
+ *   pci.c pci_regs.c pci_state.c      the PCI transport      mmio.c  the MMIO transport
+ */
+#ifndef VIRTIO_PRIVATE_H
+#define VIRTIO_PRIVATE_H
+
+#include <vmm/virtio/device.h>
+
+/* How long a device may take to stop before it is given up. */
+#define VIRTIO_STOP_NS (10ULL * 1000000000ULL)
+
+static inline struct virtio_dev *virtio_of(struct vdev *dev)
+{
+    return container_of(dev, struct virtio_dev, dev);
+}
+
+/* Back to power-on; power_on: also the transport's registers that a driver's reset leaves. 0 or -EINPROGRESS. */
+int virtio_reset_begin(struct virtio_dev *dev, bool power_on);
+
+/* Queue n may be served. */
+static inline bool virtio_queue_live(const struct virtio_dev *dev, uint16_t n)
+{
+    return dev->running && !dev->stopping && !dev->dev.quiesced && !dev->pausing &&
+           n < dev->queues && dev->queue[n].started && !dev->queue[n].broken &&
+           !(dev->status & VIRTIO_NEEDS_RESET);
+}
+
+/* Serves every queue soon. */
+void virtio_kick_all(struct virtio_dev *dev);
+
+/* Queues and negotiation, without the device's own state. */
+extern const struct vm_state_field virtio_state_fields[];
+enum { VIRTIO_STATE_VERSION = 1 };
+int virtio_core_save(struct virtio_dev *dev, struct vm_buffer *buffer);
+/* Into a device that was just created or reset. */
+int virtio_core_load(struct virtio_dev *dev, const void *untrusted, size_t size);
+
+/* A snapshot of three sections: transport, core, device; each with its length before it (u32). */
+struct virtio_sections {
+    const void *data[3];
+    size_t size[3];
+};
+int virtio_section_add(struct vm_buffer *buffer, const struct vm_buffer *section);
+int virtio_sections_split(const void *untrusted, size_t size, struct virtio_sections *ret_sections);
+/* Adds core and device sections behind the transport's, and loads them. */
+int virtio_save_rest(struct virtio_dev *dev, struct vm_buffer *buffer);
+int virtio_load_rest(struct virtio_dev *dev, const struct virtio_sections *sections);
+
+#endif
