@@ -184,12 +184,19 @@ PAYLOAD triple
     ud2
 END triple
 
-/* Dirties ecx pages from 1 MiB on, one byte each, then DONE. */
+/* Dirties ecx pages from 1 MiB on, one byte each, with a write to port 0x510 behind every 16th,
+ * then DONE. KVM looks for a full ring only when it enters the guest, and software KVM emulates
+ * more pages between two entries than the ring keeps in reserve: without the port writes the ring
+ * would overflow there. */
 PAYLOAD dirty_many
     movl $0x100000, %edi
+    movw $0x510, %dx
 1:  movb $1, (%edi)
     addl $0x1000, %edi
-    decl %ecx
+    testl $0xf000, %edi
+    jnz 2f
+    outb %al, %dx
+2:  decl %ecx
     jnz 1b
     outb %al, DONE
 END dirty_many
