@@ -45,6 +45,7 @@
 /* One open block; private to the builder. */
 struct vacpi_aml_frame {
     size_t start; /* where its length will be put in */
+    size_t after_if; /* end of its last If, where an Else may stand */
     uint32_t pending; /* operands that the last operator still waits for */
     uint32_t count; /* package: elements; field: bits so far */
     uint8_t kind;
