@@ -200,13 +200,14 @@ static int irqfd_del(struct fake_vm *v, int fd, uint32_t gsi)
 {
     /* What was signalled before still arrives. */
     hv_fake_irqfd_scan(v);
-    for (size_t i = v->irqfds.count; i-- > 0;) {
+    for (size_t i = 0; i < v->irqfds.count; i++) {
         const struct fake_irqfd *f = hv_fake_list_at(&v->irqfds, i);
 
         if (f->irqfd.fd == fd && f->irqfd.gsi == gsi) {
             if (f->raised)
                 push_line(v, gsi, false);
             hv_fake_list_del(&v->irqfds, i);
+            break;
         }
     }
     return 0;

@@ -19,9 +19,12 @@ static void cpu_free(struct hv_vcpu *vcpu)
     struct fake_vm *v = fake_vm_of(vcpu->vm);
 
     pthread_mutex_lock(&fake_of(vcpu->vm->hv)->lock);
-    for (size_t i = v->vcpus.count; i-- > 0;)
-        if (*(struct fake_vcpu **)hv_fake_list_at(&v->vcpus, i) == c)
+    for (size_t i = 0; i < v->vcpus.count; i++) {
+        if (*(struct fake_vcpu **)hv_fake_list_at(&v->vcpus, i) == c) {
             hv_fake_list_del(&v->vcpus, i);
+            break;
+        }
+    }
     pthread_mutex_unlock(&fake_of(vcpu->vm->hv)->lock);
     hv_fake_store_free(&c->store);
     free(vcpu->ring);

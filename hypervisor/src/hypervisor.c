@@ -208,10 +208,13 @@ int hv_vcpu_set_reg(struct hv_vcpu *vcpu, uint64_t id, const void *value)
  * api.rst, 8.29. */
 size_t hv_vcpu_dirty_take(struct hv_vcpu *vcpu, struct hv_dirty_page *ret_pages, size_t max)
 {
-    uint32_t mask = vcpu->vm->dirty_ring_entries - 1;
+    uint32_t mask;
     size_t n;
 
-    for (n = 0; vcpu->ring && n < max; n++) {
+    if (!vcpu->ring)
+        return 0;
+    mask = vcpu->vm->dirty_ring_entries - 1;
+    for (n = 0; n < max; n++) {
         struct kvm_dirty_gfn *e = &vcpu->ring[vcpu->ring_next & mask];
 
         /* Partner: the kernel's release store of the flag after slot and offset. */
