@@ -22,8 +22,8 @@ enum {
 
 static const char *const level_names[] = { "error", "warning", "info", "debug" };
 
-/* The host's log writes one line with one write(2), so that lines of several threads do not mix, and
- * none where the reader of a pipe has stopped: logging must never stop a vCPU. */
+/* The host's log writes one line with one write(2), so that lines of several threads do not mix,
+ * and none where the reader of a pipe has stopped: logging must never stop a vCPU. */
 static void host_log(void *ctx, enum vm_level level, const char *text)
 {
     struct pollfd out = { .fd = STDERR_FILENO, .events = POLLOUT };

@@ -64,7 +64,8 @@ static ssize_t write_at(int fd, const void *buf, size_t len, uint64_t offset)
 
 /* ---- all of it ---- */
 
-/* Words the end of a transfer that stopped after `done` bytes with result n (0: the end of the file). */
+/* Words the end of a transfer that stopped after `done` bytes with result n (0: the end of the
+ * file). */
 static int short_transfer(const char *what, size_t done, size_t len, ssize_t n)
 {
     if (!n)
@@ -206,7 +207,8 @@ uint64_t vm_eventfd_take(int fd)
 
 /* ---- the rest ---- */
 
-/* Never again after EINTR: on Linux the fd is gone by then, and the number may be another's (close(2)). */
+/* Never again after EINTR: on Linux the fd is gone by then, and the number may be another's
+ * (close(2)). */
 void vm_close(int *fd)
 {
     int saved = errno;
@@ -246,8 +248,8 @@ static int resize(struct content *c, const char *what, size_t room)
     return 0;
 }
 
-/* One byte more than the file has, so that the read that fills it is not followed by a second one to
- * a larger buffer; never more than one byte above max. */
+/* One byte more than the file has, so that the read that fills it is not followed by a second one
+ * to a larger buffer; never more than one byte above max. */
 static size_t first_room(int fd, size_t max)
 {
     struct stat st;

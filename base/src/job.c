@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * Jobs. The list and the numbers in it are guarded by a leaf lock, because cancel and list come from
- * any thread; call-backs run in the loop's thread, without the lock.
+ * Jobs. The list and the numbers in it are guarded by a leaf lock, because cancel and list come
+ * from any thread; call-backs run in the loop's thread, without the lock.
  */
 #include <assert.h>
 #include <errno.h>

@@ -41,6 +41,11 @@ void vm_lock_release(struct vm_lock *lock)
     pthread_mutex_unlock(&lock->mutex);
 }
 
+void vm_lock_might_acquire(const struct vm_lock *lock)
+{
+    (void)lock;
+}
+
 bool vm_lock_held(const struct vm_lock *lock)
 {
     (void)lock;
@@ -55,7 +60,7 @@ void vm_lock_on_violation(void (*hook)(void *ctx, const char *text), void *ctx)
 
 #else
 
-/* Four ranks can be held in order; locks taken by vm_lock_try() come on top. */
+/* Six ranks can be held in order; locks taken by vm_lock_try() come on top. */
 enum { MAX_HELD = 32 };
 
 struct held {
@@ -69,9 +74,13 @@ static _Thread_local struct held held;
 
 static const char *rank_name(enum vm_rank rank)
 {
-    static const char *const names[] = { "unranked", "machine", "device", "lane", "leaf" };
+    static const char *const names[] = {
+        [VM_RANK_MACHINE] = "machine", [VM_RANK_DEVICE] = "device",         [VM_RANK_LANE] = "lane",
+        [VM_RANK_LINE] = "line",       [VM_RANK_CONTROLLER] = "controller", [VM_RANK_LEAF] = "leaf",
+    };
+    static_assert(VM_ARRAY_SIZE(names) == VM_RANK_LEAF + 1, "one name for each rank");
 
-    return (unsigned)rank < VM_ARRAY_SIZE(names) ? names[rank] : "unknown";
+    return rank > 0 && (unsigned)rank < VM_ARRAY_SIZE(names) ? names[rank] : "unknown";
 }
 
 static void violation(const struct vm_lock *lock, const char *what, const struct vm_lock *other)
@@ -111,26 +120,33 @@ static void hold(const struct vm_lock *lock)
         held.lock[held.count++] = lock;
 }
 
-static void check_order(const struct vm_lock *lock)
+/* True: the thread does not hold it yet. */
+static bool check_acquire(const struct vm_lock *lock)
 {
+    if (held_at(lock) >= 0) {
+        violation(lock, "is taken twice by the same thread", NULL);
+        return false;
+    }
     for (unsigned i = 0; i < held.count; i++) {
         if (held.lock[i]->rank >= lock->rank) {
             violation(lock, "is taken while holding", held.lock[i]);
-            return;
+            break;
         }
     }
+    return true;
+}
+
+void vm_lock_might_acquire(const struct vm_lock *lock)
+{
+    (void)check_acquire(lock);
 }
 
 /* Where a hook lets a simulation go on after a lock was taken twice, the second entry stands in the
  * list only: the mutex itself would wait for ever. */
 void vm_lock_acquire(struct vm_lock *lock)
 {
-    if (held_at(lock) >= 0) {
-        violation(lock, "is taken twice by the same thread", NULL);
-    } else {
-        check_order(lock);
+    if (check_acquire(lock))
         pthread_mutex_lock(&lock->mutex);
-    }
     hold(lock);
 }
 

@@ -198,6 +198,24 @@ Test(lock, try_of_a_lock_of_ones_own_is_false)
     vm_lock_release(&m.leaf);
 }
 
+Test(lock, might_acquire_finds_the_wrong_order_and_takes_nothing)
+{
+    struct machine m;
+
+    machine_init(&m);
+    vm_lock_might_acquire(&m.device);
+    cr_assert_not(vm_lock_held(&m.device));
+    vm_lock_acquire(&m.lane);
+    vm_lock_might_acquire(&m.leaf);
+    cr_assert_eq(m.violations, 0);
+    vm_lock_might_acquire(&m.device);
+    cr_assert_eq(m.violations, 1);
+    vm_lock_might_acquire(&m.lane);
+
+    cr_assert_eq(m.violations, 2);
+    vm_lock_release(&m.lane);
+}
+
 Test(lock, held_tells_the_holding_thread)
 {
     struct machine m;
@@ -244,6 +262,7 @@ Test(lock, release_builds_do_not_know_the_holder)
 
     vm_lock_init(&lock, VM_RANK_LEAF, "leaf");
     vm_lock_on_violation(NULL, NULL);
+    vm_lock_might_acquire(&lock);
 
     cr_assert(vm_lock_held(&lock));
     vm_lock_destroy(&lock);

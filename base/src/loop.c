@@ -6,9 +6,9 @@
  * the fds that are ready. Each part takes what there was when it began, so that call-backs which
  * register more cannot keep the others waiting.
  *
- * Posting is a push on a stack that many threads share and only the loop's thread takes, all of it at
- * once. The poster writes the eventfd only while the loop sleeps; two flags that cross each other
- * make sure of it:
+ * Posting is a push on a stack that many threads share and only the loop's thread takes, all of it
+ * at once. The poster writes the eventfd only while the loop sleeps; two flags that cross each
+ * other make sure of it:
  *
  *   poster: push the work   ; read `sleeping`, write the eventfd if set
  *   loop:   set `sleeping`  ; read the stack, do not wait if there is work
@@ -220,8 +220,8 @@ void vm_watch_del(struct vm_watch *watch)
 
 /* ---- timers ---- */
 
-/* A timer that a timer's call-back sets into the past goes behind all that are due now: otherwise one
- * that sets itself again and again would stay the first for ever. */
+/* A timer that a timer's call-back sets into the past goes behind all that are due now: otherwise
+ * one that sets itself again and again would stay the first for ever. */
 int vm_timer_set(struct vm_loop *loop, struct vm_timer *timer, uint64_t deadline_ns,
                  void (*fired)(struct vm_timer *timer))
 {
@@ -494,7 +494,8 @@ static int real_round(struct vm_loop *loop, uint64_t timeout_ns)
     return serve(loop);
 }
 
-/* Nothing is left to do at this moment of virtual time: on to the next one, at most timeout_ns away. */
+/* Nothing is left to do at this moment of virtual time: on to the next one, at most timeout_ns
+ * away. */
 static int jump(struct vm_loop *loop, uint64_t timeout_ns)
 {
     const struct vm_heap_entry *first = vm_heap_first(&loop->timers);

@@ -314,7 +314,8 @@ Test(loop, a_timer_can_move_to_another_loop)
     vm_loop_free(two);
 }
 
-/* The heap against the plainest model: random sets and cancels, the first by (time, sequence) fires. */
+/* The heap against the plainest model: random sets and cancels, the first by (time, sequence)
+ * fires. */
 enum { MANY = 200 };
 static struct item many[MANY];
 static uint64_t many_due[MANY], many_sequence[MANY]; /* 0: not armed */
@@ -341,14 +342,22 @@ static void many_fired(struct vm_timer *timer)
     many_due[item - many] = 0;
 }
 
+/* A linear congruential generator (Knuth's MMIX constants): the upper bits are good enough. */
+static unsigned next_random(uint64_t *state)
+{
+    __builtin_mul_overflow(*state, UINT64_C(6364136223846793005), state);
+    __builtin_add_overflow(*state, UINT64_C(1442695040888963407), state);
+    return (unsigned)(*state >> 33);
+}
+
 Test(loop, the_heap_agrees_with_a_plain_list)
 {
     struct vm_loop *loop = make_loop(VM_LOOP_VIRTUAL);
     uint64_t sequence = 0;
-    unsigned seed = 1;
+    uint64_t random = 1;
 
     for (int i = 0; i < 20000; i++) {
-        unsigned at = (unsigned)rand_r(&seed) % MANY, what = (unsigned)rand_r(&seed) % 8;
+        unsigned at = next_random(&random) % MANY, what = next_random(&random) % 8;
 
         if (what == 0) {
             vm_timer_cancel(&many[at].timer);
@@ -356,7 +365,7 @@ Test(loop, the_heap_agrees_with_a_plain_list)
         } else if (what == 1) {
             vm_loop_step(loop, FOREVER);
         } else {
-            many_due[at] = vm_loop_now_ns(loop) + 1 + (unsigned)rand_r(&seed) % 50;
+            many_due[at] = vm_loop_now_ns(loop) + 1 + next_random(&random) % 50;
             many_sequence[at] = ++sequence;
             vm_timer_set(loop, &many[at].timer, many_due[at], many_fired);
         }
@@ -848,6 +857,32 @@ Test(loop, a_sleeping_loop_is_woken_by_stop)
     vm_loop_stop(loop);
     pthread_join(thread, NULL);
 
+    vm_loop_free(loop);
+}
+
+Test(loop, a_loop_that_was_woken_sleeps_again)
+{
+    struct vm_env env;
+    struct vm_loop *loop;
+    struct item a = { .name = 'a', .then = stop_loop }, t = { .name = 't' };
+    unsigned long long before = wakes();
+    pthread_t thread;
+    int steps = 0;
+
+    vm_env_host(VM_LOG_ERROR, &env);
+    cr_assert_eq(vm_loop_new(&env, 0, &loop), 0);
+    while (wakes() == before) { /* until the post found the loop asleep */
+        cr_assert_eq(pthread_create(&thread, NULL, run_loop, loop), 0);
+        sched_yield();
+        post(loop, &a);
+        pthread_join(thread, NULL);
+    }
+    vm_loop_step(loop, 0); /* the wake itself may still be there, once */
+    set(loop, &t, vm_loop_now_ns(loop) + 2000000);
+    while (vm_loop_step(loop, FOREVER) == 0)
+        steps++;
+
+    cr_assert_lt(steps, 50, "it waits for its timer and does not spin");
     vm_loop_free(loop);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* The loop's timers: a binary heap by time, equal times in the order in which they were set. Inside base;
- * belongs to the loop's thread. */
+/* The loop's timers: a binary heap by time, equal times in the order in which they were set. Inside
+ * base; belongs to the loop's thread. */
 #ifndef VMM_BASE_SRC_TIMER_H
 #define VMM_BASE_SRC_TIMER_H
 
@@ -19,7 +19,8 @@ struct vm_heap {
     uint32_t count, capacity;
 };
 
-/* Puts a timer in, or moves one that is in; its sequence must be set. 0 or -ENOMEM (nothing changed). */
+/* Puts a timer in, or moves one that is in; its sequence must be set. 0 or -ENOMEM (nothing
+ * changed). */
 int vm_heap_put(struct vm_heap *heap, struct vm_timer *timer, uint64_t due_ns);
 /* Takes a timer that is in out; its slot becomes 0. */
 void vm_heap_remove(struct vm_heap *heap, struct vm_timer *timer);

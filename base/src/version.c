@@ -3,10 +3,10 @@
  * Versioned pointers by hazard pointers (M. Michael, "Hazard Pointers: Safe Memory Reclamation for
  * Lock-Free Objects", IEEE TPDS 15(6), 2004).
  *
- * A reader writes down which version it is going to look at, its hazard, and then makes sure that this
- * version is still the current one. A writer puts the next version in place and then looks at all
- * hazards. Two pairs of crossing accesses carry the proof; all eight are sequentially consistent, so of
- * each pair at least one side sees what the other wrote:
+ * A reader writes down which version it is going to look at, its hazard, and then makes sure that
+ * this version is still the current one. A writer puts the next version in place and then looks at
+ * all hazards. Two pairs of crossing accesses carry the proof; all eight are sequentially
+ * consistent, so of each pair at least one side sees what the other wrote:
  *
  *   (A) reader, enter:   in_use = version    ; read current
  *       writer, publish: current = next      ; read in_use
@@ -16,11 +16,11 @@
  *   (B) reader, leave:   in_use = NULL       ; read retired_any
  *       writer, publish: retired_any = 1     ; read in_use
  *     Either the writer sees that the reader is gone, or the reader sees that something is kept and
- *     looks itself. So nothing waits for the next publish. (A hazard that enter gives up for a newer
- *     version is found by the same rule: that reader leaves after it.)
+ *     looks itself. So nothing waits for the next publish. (A hazard that enter gives up for a
+ *     newer version is found by the same rule: that reader leaves after it.)
  *
- * What a reader read through the pointer happens before its hazard changes, and that before the release:
- * the exchange in leave and enter releases, the read of in_use in the scan acquires.
+ * What a reader read through the pointer happens before its hazard changes, and that before the
+ * release: the exchange in leave and enter releases, the read of in_use in the scan acquires.
  */
 #include <assert.h>
 #include <stdbool.h>
@@ -86,8 +86,8 @@ static bool is_used(const struct vm_versioned *v, const struct vm_version *versi
     return false;
 }
 
-/* Under the lock: takes out what nobody uses, oldest first. The caller releases it without the lock,
- * because the call-back may do anything. */
+/* Under the lock: takes out what nobody uses, oldest first. The caller releases it without the
+ * lock, because the call-back may do anything. */
 static struct vm_version *take_unused(struct vm_versioned *v)
 {
     struct vm_version *unused = NULL, **tail = &unused;
@@ -130,6 +130,9 @@ void vm_version_leave(struct vm_reader *reader)
     struct vm_versioned *v = reader->of;
     struct vm_version *unused;
 
+#ifdef VMM_DEBUG
+    vm_lock_might_acquire(&v->lock);
+#endif
     /* Pair (B). */
     (void)__atomic_exchange_n(&reader->in_use, NULL, __ATOMIC_SEQ_CST);
     if (!__atomic_load_n(&v->retired_any, __ATOMIC_SEQ_CST))

@@ -2,7 +2,13 @@
 #include <criterion/criterion.h>
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <vmm/base/version.h>
 
@@ -175,6 +181,36 @@ Test(version, release_is_called_without_the_lock)
     vm_versioned_destroy(&v);
 }
 
+#ifdef VMM_DEBUG
+static void count_violation(void *ctx, const char *text)
+{
+    (void)text;
+    ++*(unsigned *)ctx;
+}
+
+Test(version, leaving_with_a_leaf_lock_held_is_found_even_when_nothing_is_retired)
+{
+    struct vm_versioned v;
+    struct vm_reader reader;
+    struct vm_lock leaf;
+    unsigned released = 0, violations = 0;
+
+    vm_lock_init(&leaf, VM_RANK_LEAF, "leaf");
+    vm_versioned_init(&v, "map", make_map(&released, 1));
+    vm_reader_add(&v, &reader);
+    vm_lock_on_violation(count_violation, &violations);
+    vm_lock_acquire(&leaf);
+    vm_version_enter(&reader);
+    cr_assert_eq(violations, 0);
+    vm_version_leave(&reader);
+    vm_lock_release(&leaf);
+
+    cr_assert_eq(violations, 1);
+    vm_reader_del(&reader);
+    vm_versioned_destroy(&v);
+}
+#endif
+
 enum { READERS = 4, PUBLISHES = 3000 };
 
 struct stress {
@@ -224,4 +260,146 @@ Test(version, readers_and_a_writer_in_many_threads_agree)
     cr_assert_eq(s.released, PUBLISHES, "nothing waits for the next publish");
     vm_versioned_destroy(&s.v);
     cr_assert_eq(s.released, PUBLISHES + 1);
+}
+
+/*
+ * The two pairs of version.c, instruction by instruction: a child process reads, its parent stops
+ * it after each single instruction of enter (or leave), publishes, and lets it go on. The memory is
+ * shared, and both have it at the same address.
+ */
+enum { STEPS = 4000 };
+
+struct stepped {
+    struct vm_versioned v;
+    struct vm_reader reader;
+    struct probed {
+        struct vm_version version;
+        unsigned released;
+    } probed[STEPS + 1];
+    unsigned passed; /* the child has got past what is stepped through */
+    unsigned bad; /* the child was given a version that is released */
+};
+
+static void release_probed(struct vm_version *version)
+{
+    container_of(version, struct probed, version)->released++;
+}
+
+static void child_enters(struct stepped *s)
+{
+    for (;;) {
+        s->passed = 0;
+        raise(SIGSTOP);
+        struct vm_version *version = vm_version_enter(&s->reader);
+        s->passed = 1;
+
+        s->bad += container_of(version, struct probed, version)->released;
+        vm_version_leave(&s->reader);
+    }
+}
+
+static void child_leaves(struct stepped *s)
+{
+    for (;;) {
+        vm_version_enter(&s->reader);
+        s->passed = 0;
+        raise(SIGSTOP);
+        vm_version_leave(&s->reader);
+        s->passed = 1;
+    }
+}
+
+static struct stepped *stepped_new(void)
+{
+    struct stepped *s =
+        mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    cr_assert_neq(s, MAP_FAILED);
+    for (int i = 0; i <= STEPS; i++)
+        s->probed[i].version.release = release_probed;
+    vm_versioned_init(&s->v, "stepped", &s->probed[0].version);
+    vm_reader_add(&s->v, &s->reader);
+    return s;
+}
+
+/* The child, stopped for the first time. */
+static pid_t child_start(struct stepped *s, void (*child)(struct stepped *))
+{
+    int status;
+    pid_t pid = fork();
+
+    if (!pid) {
+        /* A failed assertion ends the parent: no stopped child may stay behind it. */
+        if (prctl(PR_SET_PDEATHSIG, SIGKILL) || ptrace(PTRACE_TRACEME, 0, NULL, NULL))
+            _exit(1);
+        child(s);
+    }
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    if (WIFEXITED(status))
+        cr_skip("ptrace(2) is not allowed here");
+    return pid;
+}
+
+static void child_go(pid_t pid, int how)
+{
+    int status;
+
+    cr_assert_eq(ptrace(how, pid, NULL, NULL), 0);
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    cr_assert(WIFSTOPPED(status));
+}
+
+/* Publishes after 0, 1, 2 ... instructions, until the child gets past the end before. */
+static unsigned publish_at_every_step(struct stepped *s, pid_t pid,
+                                      void (*check)(struct stepped *, unsigned))
+{
+    for (unsigned n = 0; n < STEPS; n++) {
+        for (unsigned i = 0; i < n && !s->passed; i++)
+            child_go(pid, PTRACE_SINGLESTEP);
+        if (s->passed)
+            return n;
+        vm_version_publish(&s->v, &s->probed[n + 1].version);
+        child_go(pid, PTRACE_CONT);
+        check(s, n);
+    }
+    return 0;
+}
+
+static void stepped_end(struct stepped *s, pid_t pid)
+{
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    munmap(s, sizeof(*s));
+}
+
+static void check_entered(struct stepped *s, unsigned n)
+{
+    cr_assert_eq(s->bad, 0, "publish after %u instructions of enter", n);
+}
+
+Test(version, enter_never_gives_what_is_released_wherever_a_publish_cuts_in)
+{
+    struct stepped *s = stepped_new();
+    pid_t pid = child_start(s, child_enters);
+
+    unsigned steps = publish_at_every_step(s, pid, check_entered);
+
+    cr_assert_gt(steps, 10);
+    stepped_end(s, pid);
+}
+
+static void check_left(struct stepped *s, unsigned n)
+{
+    cr_assert_eq(s->probed[n].released, 1, "publish after %u instructions of leave", n);
+}
+
+Test(version, leave_or_publish_releases_the_old_one_wherever_a_publish_cuts_in)
+{
+    struct stepped *s = stepped_new();
+    pid_t pid = child_start(s, child_leaves);
+
+    unsigned steps = publish_at_every_step(s, pid, check_left);
+
+    cr_assert_gt(steps, 10);
+    stepped_end(s, pid);
 }

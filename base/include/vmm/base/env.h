@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
  * The environment of a library: everything that comes from outside the process's own memory. No
- * library reads a clock, a random source or a file by itself, so that a whole machine can run from a
- * seed in virtual time, and in a jail.
+ * library reads a clock, a random source or a file by itself, so that a whole machine can run from
+ * a seed in virtual time, and in a jail.
  *
  * Whoever composes the program fills one struct vm_env and keeps it alive longer than everything
  * that was created with it. vm_env_host() is the one for a real program.
@@ -42,8 +42,9 @@ struct vm_env {
     /* Fills buf. 0, or -errno with text. */
     int (*random)(void *ctx, void *buf, size_t len);
 
-    /* Opens a name the user gave (enum vm_open flags in how). A new fd (CLOEXEC) that belongs to the
-     * caller, or -EACCES where the policy refuses, or another -errno with text. NULL: always -EACCES. */
+    /* Opens a name the user gave (enum vm_open flags in how). A new fd (CLOEXEC) that belongs to
+     * the caller, or -EACCES where the policy refuses, or another -errno with text. NULL: always
+     * -EACCES. */
     int (*open)(void *ctx, const char *name, unsigned how);
 
     /* Where timers and fds of what is created with this environment are served; borrowed. */

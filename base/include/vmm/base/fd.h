@@ -12,8 +12,8 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-/* Reads or writes all of len. 0, -errno (-EAGAIN: the fd is non-blocking and not ready), or -EPIPE where
- * the file ended before. With text. */
+/* Reads or writes all of len. 0, -errno (-EAGAIN: the fd is non-blocking and not ready), or -EPIPE
+ * where the file ended before. With text. */
 int vm_read_full(int fd, void *buf, size_t len);
 int vm_write_full(int fd, const void *buf, size_t len);
 int vm_pread_full(int fd, void *buf, size_t len, uint64_t offset);
@@ -38,8 +38,9 @@ uint64_t vm_eventfd_take(int fd);
 /* Closes and sets *fd to -1; harmless when already negative. Keeps errno. */
 void vm_close(int *fd);
 
-/* Reads a whole file (from its begin; a pipe from where it is) of at most max bytes into memory that the caller frees; one zero byte stands
- * behind it. 0, -EFBIG or -errno with text naming what (for example "kernel"). */
+/* Reads a whole file (from its start; a pipe from where it is) of at most max bytes into memory
+ * that the caller frees; one zero byte stands behind it. 0, -EFBIG or -errno with text naming what
+ * (for example "kernel"). */
 int vm_read_file(int fd, const char *what, size_t max, void **ret_data, size_t *ret_len);
 
 /* Makes sure that fds 0 to 2 are open (on /dev/null where not), so that no file of ours gets one of

@@ -7,8 +7,8 @@
  *                     |  vm_job_cancel(): asks; the work decides, and ends with -ECANCELED
  *                     |  deadline passes: on_deadline, once; the work must then end
  *
- * Threads: created, progressed and ended in the loop's thread, where all call-backs come; vm_job_cancel()
- * and vm_jobs_list() from any thread.
+ * Threads: created, progressed and ended in the loop's thread, where all call-backs come;
+ * vm_job_cancel() and vm_jobs_list() from any thread.
  */
 #ifndef VMM_BASE_JOB_H
 #define VMM_BASE_JOB_H
@@ -22,7 +22,8 @@ struct vm_job_ops {
     const char *name; /* "reset", "quiesce" ... */
     void (*cancel)(void *ctx); /* asked to stop; NULL: cannot be cancelled */
     void (*on_deadline)(void *ctx); /* too late; NULL: no deadline */
-    void (*done)(void *ctx, const struct vm_error *result); /* once; the job is freed after it; or NULL */
+    /* Once; the job is freed after it. May be NULL. */
+    void (*done)(void *ctx, const struct vm_error *result);
 };
 
 struct vm_jobs; /* the set that gives ids and lists */

@@ -3,8 +3,8 @@
  * The event loop: file descriptors, timers and posted work, on the one thread that runs it.
  *
  * Order: vm_loop_new(), add watches and timers, vm_loop_run() in the loop's thread until
- * vm_loop_stop(); at the end everything is removed, then vm_loop_free(). Call-backs run in the loop's
- * thread, one at a time, and may add, change and remove anything, themselves included.
+ * vm_loop_stop(); at the end everything is removed, then vm_loop_free(). Call-backs run in the
+ * loop's thread, one at a time, and may add, change and remove anything, themselves included.
  *
  * Real time: epoll_wait(2). Virtual time (VM_LOOP_VIRTUAL): the loop has its own clock that stands
  * still while there is work and jumps to the next timer when there is none; fds are polled without
@@ -46,11 +46,12 @@ struct vm_watch {
     struct vm_list node;
 };
 
-/* Borrows fd until vm_watch_del(). 0, -EEXIST (already active) or -errno (EPERM: a regular file). */
+/* Borrows fd until vm_watch_del(). 0, -EEXIST (already active) or -errno (EPERM: a regular
+ * file). */
 int vm_watch_add(struct vm_loop *loop, struct vm_watch *watch, int fd, uint32_t events,
                  void (*ready)(struct vm_watch *watch, uint32_t events));
-/* Changes what is waited for; 0 pauses the watch: then nothing comes, not even EPOLLHUP. Events that
- * are not asked for any more do not come, even if they were seen before. 0 or -errno. */
+/* Changes what is waited for; 0 pauses the watch: then nothing comes, not even EPOLLHUP. Events
+ * that are not asked for any more do not come, even if they were seen before. 0 or -errno. */
 int vm_watch_set(struct vm_watch *watch, uint32_t events);
 /* After it the call-back does not come any more. Harmless when not active. Before close(fd). */
 void vm_watch_del(struct vm_watch *watch);
@@ -71,8 +72,8 @@ int vm_timer_set(struct vm_loop *loop, struct vm_timer *timer, uint64_t deadline
 void vm_timer_cancel(struct vm_timer *timer);
 
 /* Work to be done once in the loop's thread. Zero it before first use; posting what is already
- * posted does nothing (the call-back then sees the newest state). Work runs in the order in which it
- * was posted; the call-back may post its own work again (it runs in the next round) or free it.
+ * posted does nothing (the call-back then sees the newest state). Work runs in the order in which
+ * it was posted; the call-back may post its own work again (it runs in the next round) or free it.
  * No allocation, no lock; a system call only when the loop sleeps. */
 struct vm_work {
     void (*run)(struct vm_work *work);
@@ -80,9 +81,9 @@ struct vm_work {
     unsigned posted;
 };
 void vm_loop_post(struct vm_loop *loop, struct vm_work *work, void (*run)(struct vm_work *work));
-/* After it the call-back does not come any more, unless it is posted again: before the work's memory
- * goes. Loop's thread only, and nobody may be posting the same work meanwhile. Harmless when the work
- * is not posted. */
+/* After it the call-back does not come any more, unless it is posted again: before the work's
+ * memory goes. Loop's thread only, and nobody may be posting the same work meanwhile. Harmless when
+ * the work is not posted. */
 void vm_work_cancel(struct vm_loop *loop, struct vm_work *work);
 
 /* The loop's time: monotonic, or virtual (which starts at 0). */
@@ -93,8 +94,8 @@ uint64_t vm_loop_now_ns(const struct vm_loop *loop);
 int vm_loop_run(struct vm_loop *loop);
 
 /* One round: waits at most timeout_ns (UINT64_MAX: no limit; virtual time: the most that the clock
- * may jump) and serves what is due. Returns the number of call-backs (0 with UINT64_MAX in virtual time:
- * nothing is left to happen by itself), or -errno; -EDEADLK from inside a call-back. */
+ * may jump) and serves what is due. Returns the number of call-backs (0 with UINT64_MAX in virtual
+ * time: nothing is left to happen by itself), or -errno; -EDEADLK from inside a call-back. */
 int vm_loop_step(struct vm_loop *loop, uint64_t timeout_ns);
 
 /* Makes vm_loop_run() return after the current call-back. */

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * Versioned pointers: maps that readers use without a lock and that writers replace as a whole (bus map,
- * memory map, MSI routes).
+ * Versioned pointers: maps that readers use without a lock and that writers replace as a whole (bus
+ * map, memory map, MSI routes).
  *
- * A reader (one per thread and pointer) enters, gets the newest version, uses it and leaves; this costs
- * two atomic exchanges and never waits for a writer's or another reader's work. (Only while an old
- * version is still held does leave take the leaf lock below, for one look at the readers.) A writer makes the next version and publishes it; the old one is
- * released, by call-back, when no reader that entered before is still inside: at once, or in the leave
- * of the last such reader, or in the next publish.
+ * A reader (one per thread and pointer) enters, gets the newest version, uses it and leaves; this
+ * costs two atomic exchanges and never waits for a writer's or another reader's work. (Only while
+ * an old version is still held does leave take the leaf lock below, for one look at the readers.) A
+ * writer makes the next version and publishes it; the old one is released, by call-back, when no
+ * reader that entered before is still inside: at once, or in the leave of the last such reader.
  *
- *   reader: vm_version_enter() -> use -> vm_version_leave()      (not nested for one reader)
- *   writer: vm_version_publish(new)                              (writers serialise among themselves)
+ *   reader: vm_version_enter() -> use -> vm_version_leave()   (not nested for one reader)
+ *   writer: vm_version_publish(new)                           (writers serialise among themselves)
  *
  * Threads: any number of readers beside one writer at a time.
  */
@@ -51,7 +51,7 @@ void vm_versioned_destroy(struct vm_versioned *v);
 void vm_reader_add(struct vm_versioned *v, struct vm_reader *reader);
 void vm_reader_del(struct vm_reader *reader);
 
-/* The newest version; valid until vm_version_leave(). */
+/* The newest version; valid until vm_version_leave(), which is not called with a leaf lock held. */
 struct vm_version *vm_version_enter(struct vm_reader *reader);
 void vm_version_leave(struct vm_reader *reader);
 
