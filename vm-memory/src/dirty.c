@@ -83,6 +83,10 @@ void gm_dirty_mark(struct gm_dirty *dirty, gpa_t gpa, uint64_t len)
     if (!vm_add(gpa, len - 1, &last_byte))
         last_byte = UINT64_MAX;
     last = last_byte / GM_PAGE_BYTES;
+    if (first == last) { /* the rule */
+        or_byte(dirty, first / 8, 1U << (first % 8));
+        return;
+    }
     head = 0xffU << (first % 8) & 0xffU;
     tail = 0xffU >> (7 - last % 8);
     if (first / 8 == last / 8) {

@@ -142,6 +142,8 @@ struct gm_space *gm_space_ref(struct gm_space *space);
 void gm_space_unref(struct gm_space *space);
 /* space.c: makes map (its reference is taken over) the current one in the space and all views. */
 void gm_space_publish(struct gm_space *space, struct gm_map *map, struct gm_departure *departure);
+/* view.c: forgets the last hits and changes the generation. */
+void gm_view_forget(struct gm_view *view);
 /* view.c: under the view's lock. Returns the map before, whose reference is now the caller's. */
 struct gm_map *gm_view_swap(struct gm_view *view, struct gm_map *map);
 /* change.c: takes every step that can be taken now. In the space's thread. */

@@ -213,6 +213,7 @@ void gm_space_kick(struct gm_space *space)
 void gm_view_init(struct gm_view *view, struct gm_space *space, struct vm_lock *lock)
 {
     *view = (struct gm_view){ .space = space, .lock = lock };
+    gm_view_forget(view);
     vm_lock_acquire(&space->lock);
     view->map = gm_map_ref(space->map);
     vm_list_add(&space->views, &view->node);

@@ -21,10 +21,9 @@ struct piece {
     uint64_t len;
 };
 
-static void forget_host(struct gm_view *view)
+void gm_view_forget(struct gm_view *view)
 {
-    view->read = (struct gm_fast){ 0 };
-    view->write = (struct gm_fast){ 0 };
+    view->read = view->write = (struct gm_fast){ .host = (uint8_t *)view };
     /* a counter that may wrap: only "different" counts */
     (void)__builtin_add_overflow(view->generation, 1U, &view->generation);
 }
@@ -34,20 +33,20 @@ struct gm_map *gm_view_swap(struct gm_view *view, struct gm_map *map)
     struct gm_map *before = view->map;
 
     view->map = map;
-    forget_host(view);
+    gm_view_forget(view);
     return before;
 }
 
 void gm_view_set_dirty(struct gm_view *view, struct gm_dirty *dirty)
 {
     view->dirty = dirty;
-    forget_host(view);
+    gm_view_forget(view);
 }
 
 void gm_view_set_iommu(struct gm_view *view, const struct gm_iommu *iommu)
 {
     view->iommu = iommu;
-    forget_host(view);
+    gm_view_forget(view);
 }
 
 struct gm_map *gm_view_map(const struct gm_view *view)

@@ -56,9 +56,21 @@ struct gm_iommu {
 
 struct gm_fast { /* last hit: an access inside it needs no search */
     gpa_t base;
-    uint64_t size;
-    uint8_t *host;
+    uint64_t size; /* 0: none */
+    uint8_t *host; /* never NULL, so that empty copies are defined */
 };
+
+/* True when [gpa, gpa + len) lies in the range; *ret_at is then the offset. Below its base the
+ * difference wraps to a huge number, and the sum wraps or is larger than size: one compare and one
+ * carry. */
+static inline bool gm_fast_hit(const struct gm_fast *fast, gpa_t gpa, uint64_t len,
+                               uint64_t *ret_at)
+{
+    uint64_t end;
+
+    (void)__builtin_sub_overflow(gpa, fast->base, ret_at);
+    return __builtin_expect(!__builtin_add_overflow(*ret_at, len, &end) && end <= fast->size, 1);
+}
 
 struct gm_view {
     struct gm_map *map; /* referenced */
@@ -103,8 +115,7 @@ static inline int gm_read(struct gm_view *view, gpa_t gpa, void *buf, size_t len
 {
     uint64_t at;
 
-    (void)__builtin_sub_overflow(gpa, view->read.base, &at); /* below the base: huge, so no hit */
-    if (__builtin_expect(at < view->read.size && len <= view->read.size - at, 1)) {
+    if (gm_fast_hit(&view->read, gpa, len, &at)) {
         __builtin_memcpy(buf, view->read.host + at, len);
         return 0;
     }
@@ -115,9 +126,7 @@ static inline int gm_write(struct gm_view *view, gpa_t gpa, const void *buf, siz
 {
     uint64_t at;
 
-    (void)__builtin_sub_overflow(gpa, view->write.base, &at); /* below the base: huge, so no hit */
-    if (__builtin_expect(!view->dirty && at < view->write.size && len <= view->write.size - at,
-                         1)) {
+    if (__builtin_expect(!view->dirty, 1) && gm_fast_hit(&view->write, gpa, len, &at)) {
         __builtin_memcpy(view->write.host + at, buf, len);
         return 0;
     }
