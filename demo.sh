@@ -36,6 +36,7 @@ trap 'rm -rf "$WORK"' EXIT
 
 build() {
     local log=$ROOT/build/demo.log
+    mkdir -p "$ROOT/build"
     say "building (output in build/demo.log)"
     if ! { cmake -S "$ROOT" --preset release && cmake --build "$ROOT/build/release" --target vmm; } >"$log" 2>&1; then
         tail -30 "$log" >&2
@@ -105,7 +106,7 @@ run_batch() {
     local status
     run </dev/null | tr -d '\r' | tee "$WORK/log" | sed -u -n '/^@begin$/,/^@exit /{//!p}' || true
     status=$(sed -n 's/^@exit \([0-9]*\)$/\1/p' "$WORK/log" | tail -1)
-    [[ -n $status ]] || { cat "$WORK/log" && die "the guest did not come to an end"; }
+    [[ -n $status ]] || { cat "$WORK/log"; die "the guest did not come to an end"; }
     exit "$status"
 }
 

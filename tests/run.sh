@@ -27,11 +27,12 @@ done
 quietly() {
     local log=$ROOT/build/$1.log start=$SECONDS
     shift
-    "$@" >"$log" 2>&1 || { cat "$log" >&2 && die "failed: $*"; }
+    "$@" >"$log" 2>&1 || { cat "$log" >&2; die "failed: $*"; }
     say "$* ($((SECONDS - start)) s)"
 }
 
 cd "$ROOT"
+mkdir -p build
 packages_ensure "${BUILD_PACKAGES[@]}" "${TEST_PACKAGES[@]}" "${BED_PACKAGES[@]}"
 for preset in "${PRESETS[@]}"; do
     extra=()

@@ -109,7 +109,7 @@ for ((attempt = 1; attempt <= ATTEMPTS; attempt++)); do
         grep -v "doesn't support requested feature" "$WORK/stderr" >&2 || true
     fi
     ((code % 2 == 0 || code < 33 || code > 63)) || exit $(((code - 33) / 2))
-    ((code != 1)) || { say "QEMU did not start" && exit 101; }
+    ((code != 1)) || { say "QEMU did not start"; exit 101; }
     [[ -z $INTERACTIVE ]] || exit 0 # the person ended it
     say "the emulated host died (QEMU left with $code, attempt $attempt of $ATTEMPTS)"
 done
