@@ -75,8 +75,8 @@ void vacpi_aml_put_path(struct vacpi_aml *aml, const char *path)
     size_t segments = count_segments(path + prefix);
 
     if (segments > 255 || (!segments && !prefix)) {
-        vacpi_aml_fail(aml, -EINVAL, "AML: path '%s' has %zu segments: 1 to 255 are possible", path,
-                       segments);
+        vacpi_aml_fail(aml, -EINVAL, "AML: a path of %zu segments, 1 to 255 are possible: '%s'",
+                       segments, path);
         return;
     }
     vacpi_aml_put(aml, path, prefix);

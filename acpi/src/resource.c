@@ -105,7 +105,8 @@ static unsigned type_flags(const struct vacpi_address *a)
     unsigned translates = a->translates_type ? 1 : 0;
 
     switch (a->type) {
-    case VACPI_MEMORY: return (a->read_only ? 0u : 1u) | (unsigned)a->caching << 1 | translates << 5;
+    case VACPI_MEMORY:
+        return (a->read_only ? 0u : 1u) | (unsigned)a->caching << 1 | translates << 5;
     case VACPI_IO: return 3 | translates << 4; /* ISA and other ports */
     default: return 0;
     }

@@ -166,7 +166,8 @@ void vacpi_tables_dbg2(struct vacpi_tables *tables, const struct vacpi_console *
     };
 
     if (strlen(path) > 255)
-        vacpi_tables_fail(tables, -EINVAL, "DBG2: the path '%s' is too long", path);
+        vacpi_tables_fail(tables, -EINVAL, "DBG2: a path of %zu bytes: 255 at the most",
+                          strlen(path));
     d.len = le16_make((uint16_t)(sizeof(d) - device + strlen(path) + 1));
     d.path_len = le16_make((uint16_t)(strlen(path) + 1));
     d.path_offset = le16_make((uint16_t)(sizeof(d) - device));

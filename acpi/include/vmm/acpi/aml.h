@@ -175,7 +175,8 @@ void vacpi_aml_mutex(struct vacpi_aml *aml, const char *path);
 void vacpi_aml_acquire(struct vacpi_aml *aml, const char *path, uint16_t timeout);
 void vacpi_aml_release(struct vacpi_aml *aml, const char *path);
 
-/* External (20.2.5.1.6): an object of another table; args counts where type is METHOD. */
+/* External (20.2.5.2): an object of another table; args counts where type is METHOD. All of them stand
+ * in one If (Zero) at the beginning, since interpreters before ACPI 6.0 do not know the opcode. */
 enum vacpi_object { VACPI_OBJECT_UNKNOWN = 0, VACPI_OBJECT_DEVICE = 6, VACPI_OBJECT_METHOD = 8 };
 void vacpi_aml_external(struct vacpi_aml *aml, const char *path, enum vacpi_object type,
                         unsigned args);
