@@ -3,21 +3,14 @@
  * VIRTIO 1.2, 2.7.5, 2.8.5 to 2.8.7. */
 #include "ring.h"
 
-void vq_chain_begin(struct vq *q, struct vq_chain *chain)
+/* Wherever it lies. -EIO is RAM that only this device cannot reach: an error of the request, not of
+ * the driver. */
+__attribute__((cold, noinline)) bool vq_chain_is_ram(struct gm_view *view, uint64_t addr,
+                                                     uint32_t len, bool write)
 {
-    *chain = (struct vq_chain){ .buf = q->scratch };
-}
-
-/* The last hit of the view first, which needs no search; then the whole range, wherever it lies.
- * -EIO is RAM that only this device cannot reach: an error of the request, not of the driver. */
-static bool is_ram(struct gm_view *view, uint64_t addr, uint32_t len, bool write)
-{
-    const struct gm_fast *fast = write ? &view->write : &view->read;
-    uint64_t at, end;
+    uint64_t end;
     void *host;
 
-    if (VQ_LIKELY(vm_sub(addr, fast->base, &at) && vm_range_in(at, len, fast->size)))
-        return true;
     if (!len)
         return true;
     if (!vm_add(addr, (uint64_t)len, &end))
@@ -25,49 +18,24 @@ static bool is_ram(struct gm_view *view, uint64_t addr, uint32_t len, bool write
     return gm_host(view, addr, len, write ? GM_WRITE : GM_READ, &host) != -EFAULT;
 }
 
-/* Buffers of no bytes are allowed: nothing in 2.7.5 or 2.8.4 forbids them. */
-int vq_chain_add(struct vq *q, struct vq_chain *chain, const struct vq_desc *desc)
-{
-    uint32_t n = (uint32_t)chain->readable + chain->writable;
-    bool write = desc->flags & VQ_DESC_WRITE;
-
-    if (VQ_UNLIKELY(n == VQ_CHAIN_MAX))
-        return vq_break(q, "chain is too long", n);
-    if (VQ_UNLIKELY(!write && chain->writable)) /* 2.7.4.2, 2.8.17 */
-        return vq_break(q, "device-readable buffer behind a writable one", n);
-    if (write) {
-        chain->writable++;
-        chain->writable_bytes += desc->len;
-    } else {
-        chain->readable++;
-        chain->readable_bytes += desc->len;
-    }
-    if (VQ_UNLIKELY(chain->readable_bytes + chain->writable_bytes > VQ_CHAIN_BYTES_MAX))
-        return vq_break(q, "chain is longer than 2^32 bytes", n);
-    if (VQ_UNLIKELY(!is_ram(q->view, desc->addr, desc->len, write)))
-        return vq_break(q, "buffer is not RAM", n);
-    chain->buf[n] = (struct vq_buf){ desc->addr, desc->len };
-    return 0;
-}
-
 /* The descriptor that refers to a table; its write flag means nothing (2.7.5.3.2, 2.8.7). */
-static int check_table(struct vq *q, const struct vq_desc *desc)
+static int check_table(struct vq *q, uint64_t addr, uint32_t len, uint16_t flags)
 {
     uint64_t end;
 
     if (!(q->features & VQ_F_INDIRECT))
-        return vq_break(q, "indirect descriptor without the feature", desc->flags);
-    if (desc->flags & VQ_DESC_NEXT) /* 2.7.5.3.1 */
-        return vq_break(q, "indirect descriptor in a list", desc->flags);
-    if (!desc->len || desc->len % VQ_DESC_BYTES)
-        return vq_break(q, "indirect table's length is wrong", desc->len);
-    if (!vm_add(desc->addr, (uint64_t)desc->len, &end))
-        return vq_break(q, "indirect table is not RAM", desc->len);
+        return vq_refuse(q, "indirect descriptor without the feature", flags);
+    if (flags & VQ_DESC_NEXT) /* 2.7.5.3.1 */
+        return vq_refuse(q, "indirect descriptor in a list", flags);
+    if (!len || len % VQ_DESC_BYTES)
+        return vq_refuse(q, "indirect table's length is wrong", len);
+    if (!vm_add(addr, (uint64_t)len, &end))
+        return vq_refuse(q, "indirect table is not RAM", len);
     return 0;
 }
 
 /* Tables need no alignment: one copy each. */
-static int load_entry(struct vq *q, const struct vq_desc *table, uint32_t at, struct vq_desc *ret)
+static int load_entry(struct vq *q, uint64_t table, uint32_t at, struct vq_desc *ret)
 {
     struct {
         struct le64 addr;
@@ -76,8 +44,8 @@ static int load_entry(struct vq *q, const struct vq_desc *table, uint32_t at, st
     } raw;
     bool packed = vq_is_packed(q);
 
-    if (gm_read(q->view, table->addr + (uint64_t)at * VQ_DESC_BYTES, &raw, sizeof(raw)))
-        return vq_break(q, "indirect table is not RAM", at);
+    if (gm_read(q->view, table + (uint64_t)at * VQ_DESC_BYTES, &raw, sizeof(raw)))
+        return vq_refuse(q, "indirect table is not RAM", at);
     /* The compiler may not read the guest's bytes a second time in place of the copy. */
     __asm__ __volatile__("" ::: "memory");
     ret->addr = le64_get(raw.addr);
@@ -87,79 +55,69 @@ static int load_entry(struct vq *q, const struct vq_desc *table, uint32_t at, st
     return 0;
 }
 
-/* Linked by next, from entry 0 (2.7.5.3). */
-int vq_chain_split_table(struct vq *q, struct vq_chain *chain, const struct vq_desc *desc)
+static struct vq_build build_from(const struct vq_chain *chain)
 {
-    uint32_t count = desc->len / VQ_DESC_BYTES, at = 0, seen = 0;
+    return (struct vq_build){
+        .n = (uint32_t)chain->readable + chain->writable,
+        .writable = chain->writable,
+        .bytes = chain->readable_bytes + chain->writable_bytes,
+        .writable_bytes = chain->writable_bytes,
+    };
+}
+
+/* Linked by next, from entry 0 (2.7.5.3). */
+__attribute__((noinline)) int vq_chain_split_table(struct vq *q, struct vq_chain *chain,
+                                                   uint64_t addr, uint32_t len, uint16_t flags)
+{
+    uint32_t count = len / VQ_DESC_BYTES, at = 0, seen = 0;
+    struct vq_build build = build_from(chain);
     struct vq_desc entry;
     int rc;
 
-    rc = check_table(q, desc);
+    rc = check_table(q, addr, len, flags);
     if (rc)
         return rc;
     for (;;) {
-        rc = load_entry(q, desc, at, &entry);
+        rc = load_entry(q, addr, at, &entry);
         if (rc)
             return rc;
         if (entry.flags & VQ_DESC_INDIRECT)
-            return vq_break(q, "indirect table in an indirect table", at);
-        rc = vq_chain_add(q, chain, &entry);
-        if (rc || !(entry.flags & VQ_DESC_NEXT))
+            return vq_refuse(q, "indirect table in an indirect table", at);
+        rc = vq_build_add(q, &build, entry.addr, entry.len, entry.flags);
+        if (rc)
             return rc;
+        if (!(entry.flags & VQ_DESC_NEXT))
+            break;
         at = entry.last;
         if (at >= count)
-            return vq_break(q, "next descriptor is not in the indirect table", at);
+            return vq_refuse(q, "next descriptor is not in the indirect table", at);
         if (++seen == count)
-            return vq_break(q, "chain loops in the indirect table", at);
+            return vq_refuse(q, "chain loops in the indirect table", at);
     }
-}
-
-/* One after the other, all of them; flags but WRITE are ignored (2.8.7). */
-int vq_chain_packed_table(struct vq *q, struct vq_chain *chain, const struct vq_desc *desc)
-{
-    uint32_t count = desc->len / VQ_DESC_BYTES;
-    struct vq_desc entry;
-    int rc;
-
-    rc = check_table(q, desc);
-    for (uint32_t at = 0; !rc && at < count; at++) {
-        rc = load_entry(q, desc, at, &entry);
-        if (!rc)
-            rc = vq_chain_add(q, chain, &entry);
-    }
-    return rc;
-}
-
-/* A driver has at most as many ring entries out as there are, and no id twice. */
-int vq_chain_take(struct vq *q, struct vq_chain *chain, uint16_t id, uint16_t slots)
-{
-    uint64_t bit = 1ULL << (id % 64), *word = &q->taken[id / 64];
-
-    if (VQ_UNLIKELY(*word & bit))
-        return vq_break(q, "chain is offered again while it is in flight", id);
-    if (VQ_UNLIKELY((uint32_t)q->slots_out + slots > q->size))
-        return vq_break(q, "more is in flight than the ring holds", (uint32_t)q->slots_out + slots);
-    *word |= bit;
-    q->slots_out = (uint16_t)(q->slots_out + slots);
-    q->in_flight++;
-    chain->id = id;
-    chain->slots = slots;
-    chain->order = q->next_order;
-    q->next_order = (uint16_t)(q->next_order + 1);
+    vq_build_store(q, &build, chain);
     return 0;
 }
 
-void vq_chain_untake(struct vq *q, uint16_t id, uint16_t slots)
+/* One after the other, all of them; flags but WRITE are ignored (2.8.7). */
+__attribute__((noinline)) int vq_chain_packed_table(struct vq *q, struct vq_chain *chain,
+                                                    uint64_t addr, uint32_t len, uint16_t flags)
 {
-    uint64_t bit = 1ULL << (id % 64), *word = &q->taken[id / 64];
+    struct vq_build build = build_from(chain);
+    uint32_t count = len / VQ_DESC_BYTES;
+    struct vq_desc entry;
+    int rc;
 
-    assert(*word & bit);
-    assert(q->in_flight && q->slots_out >= slots);
-    *word &= ~bit;
-    q->slots_out = (uint16_t)(q->slots_out - slots);
-    q->in_flight--;
+    rc = check_table(q, addr, len, flags);
+    for (uint32_t at = 0; !rc && at < count; at++) {
+        rc = load_entry(q, addr, at, &entry);
+        if (!rc)
+            rc = vq_build_add(q, &build, entry.addr, entry.len, entry.flags);
+    }
+    vq_build_store(q, &build, chain);
+    return rc;
 }
 
+/* All in front of the cursor, also what the owner does not report. */
 void vq_chain_mark(struct vq *q, const struct vq_chain *chain)
 {
     const struct vq_buf *buf = chain->buf + chain->readable;

@@ -7,19 +7,15 @@
 
 #include <vmm/base/error.h>
 
-enum { TAKEN_BITS = 64 };
-
 int vq_init(struct vq *q, struct gm_view *view, uint16_t size_max)
 {
-    size_t words = ((size_t)size_max + TAKEN_BITS - 1) / TAKEN_BITS;
-
     assert(vm_is_pow2(size_max) && size_max <= VQ_SIZE_MAX);
     *q = (struct vq){ .view = view, .size_max = size_max };
     /* Not cleared: a page that no chain needs is never touched. */
     q->scratch = malloc(VQ_CHAIN_MAX * sizeof(*q->scratch));
     q->held = malloc(size_max * sizeof(*q->held));
     q->held_valid = calloc(size_max, sizeof(*q->held_valid));
-    q->taken = calloc(words, sizeof(*q->taken));
+    q->taken = calloc(size_max, sizeof(*q->taken));
     if (!q->scratch || !q->held || !q->held_valid || !q->taken) {
         vq_exit(q);
         return -ENOMEM;
@@ -39,8 +35,6 @@ void vq_exit(struct vq *q)
 
 void vq_reset(struct vq *q)
 {
-    size_t words = ((size_t)q->size_max + TAKEN_BITS - 1) / TAKEN_BITS;
-
     *q = (struct vq){
         .view = q->view,
         .size = q->size_max,
@@ -53,10 +47,10 @@ void vq_reset(struct vq *q)
         .taken = q->taken,
     };
     memset(q->held_valid, 0, q->size_max);
-    memset(q->taken, 0, words * sizeof(*q->taken));
+    memset(q->taken, 0, q->size_max);
 }
 
-int vq_break(struct vq *q, const char *why, uint32_t value)
+__attribute__((cold, noinline)) int vq_break(struct vq *q, const char *why, uint32_t value)
 {
     if (!q->broken) {
         q->broken = true;
@@ -66,19 +60,47 @@ int vq_break(struct vq *q, const char *why, uint32_t value)
     return -EPROTO;
 }
 
-int vq_ring_lost(struct vq *q)
+__attribute__((cold, noinline)) struct vq_word vq_view_load(struct vq *q, gpa_t gpa, unsigned bytes)
 {
-    return vq_break(q, "ring is not RAM", q->next_avail);
+    struct vq_word w = { 0 };
+    uint32_t v32 = 0;
+    uint16_t v16 = 0;
+
+    switch (bytes) {
+    case 2:
+        w.rc = gm_load16(q->view, gpa, &v16);
+        w.v = v16;
+        break;
+    case 4:
+        w.rc = gm_load32(q->view, gpa, &v32);
+        w.v = v32;
+        break;
+    default: w.rc = gm_load64(q->view, gpa, &w.v); break;
+    }
+    return w;
 }
 
+__attribute__((cold, noinline)) int vq_view_store(struct vq *q, gpa_t gpa, unsigned bytes,
+                                                  uint64_t v)
+{
+    switch (bytes) {
+    case 2: return gm_store16(q->view, gpa, (uint16_t)v);
+    case 4: return gm_store32(q->view, gpa, (uint32_t)v);
+    default: return gm_store64(q->view, gpa, v);
+    }
+}
+
+/* The view marks what it stores: where writes are tracked, they go by it. */
 static uint8_t *find_area(struct vq *q, gpa_t gpa, uint64_t len, unsigned access)
 {
     void *host;
 
+    if (access & GM_WRITE && q->view->dirty)
+        return NULL;
     return gm_host(q->view, gpa, len, access, &host) ? NULL : host;
 }
 
-void vq_find_areas(struct vq *q)
+__attribute__((cold, noinline)) void vq_find_areas(struct vq *q)
 {
     unsigned desc = vq_is_packed(q) ? GM_READ | GM_WRITE : GM_READ;
 
@@ -168,12 +190,11 @@ int vq_start(struct vq *q, uint64_t features)
 void vq_stop(struct vq *q)
 {
     q->started = false;
-    q->in_flight = 0;
     q->slots_out = 0;
     q->next_order = q->done_order = 0;
     q->batch = false;
     memset(q->held_valid, 0, q->size_max);
-    memset(q->taken, 0, ((size_t)q->size_max + TAKEN_BITS - 1) / TAKEN_BITS * sizeof(*q->taken));
+    memset(q->taken, 0, q->size_max);
 }
 
 int vq_next(struct vq *q, struct vq_chain *ret_chain)
@@ -191,6 +212,7 @@ static void retreat(struct vq *q, uint16_t slots)
         q->next_avail = (uint16_t)(q->next_avail - slots);
         return;
     }
+    q->slots_out = (uint16_t)(q->slots_out - slots);
     if (q->next_avail < slots) {
         q->next_avail = (uint16_t)(q->next_avail + q->size);
         q->avail_wrap = !q->avail_wrap;
@@ -205,26 +227,25 @@ void vq_undo(struct vq *q, const struct vq_chain *chain)
     assert((uint16_t)(chain->order + 1) == q->next_order);
     retreat(q, chain->slots);
     q->next_order = chain->order;
-    vq_chain_untake(q, chain->id, chain->slots);
+    q->taken[chain->id] = 0;
 }
 
 /* The chain goes into the used ring. */
-static int use(struct vq *q, const struct vq_chain *c)
+static inline int use(struct vq *q, const struct vq_chain *c)
 {
     uint32_t len = c->pushed > UINT32_MAX ? UINT32_MAX : (uint32_t)c->pushed;
     int rc;
 
-    vq_chain_untake(q, c->id, c->slots);
+    assert(q->taken[c->id]);
+    q->taken[c->id] = 0;
     q->done_order = (uint16_t)(q->done_order + 1);
-    /* Once there are more than any index can tell apart, the number does not matter. */
-    if (q->unsignalled <= UINT16_MAX)
-        q->unsignalled += c->slots;
+    q->unsignalled += c->slots;
     rc = vq_is_packed(q) ? vq_packed_put(q, c->id, c->slots, len) : vq_split_put(q, c->id, len);
     return VQ_UNLIKELY(rc) ? vq_ring_lost(q) : 0;
 }
 
 /* In-order: first its turn, then those that waited for it (2.7.9, 2.8.8). */
-static int use_in_order(struct vq *q, const struct vq_chain *c)
+__attribute__((noinline)) static int use_in_order(struct vq *q, const struct vq_chain *c)
 {
     uint16_t mask = (uint16_t)(q->size_max - 1), at = c->order & mask;
     int rc;
@@ -244,12 +265,9 @@ static int use_in_order(struct vq *q, const struct vq_chain *c)
     return rc;
 }
 
-int vq_put(struct vq *q, struct vq_chain *chain)
+static inline int put(struct vq *q, struct vq_chain *chain)
 {
-    if (VQ_UNLIKELY(!q->started || q->broken))
-        return -EPROTO;
     assert(chain->pushed <= chain->writable_bytes);
-    vq_sync(q);
     if (VQ_UNLIKELY(q->view->dirty))
         vq_chain_mark(q, chain);
     if (VQ_UNLIKELY(q->features & VQ_F_IN_ORDER))
@@ -257,27 +275,43 @@ int vq_put(struct vq *q, struct vq_chain *chain)
     return use(q, chain);
 }
 
+static inline int publish(struct vq *q)
+{
+    int rc = vq_is_packed(q) ? vq_packed_publish(q) : vq_split_publish(q);
+
+    return VQ_UNLIKELY(rc) ? vq_ring_lost(q) : 0;
+}
+
+int vq_put(struct vq *q, struct vq_chain *chain)
+{
+    if (VQ_UNLIKELY(!q->started || q->broken))
+        return -EPROTO;
+    vq_sync(q);
+    return put(q, chain);
+}
+
 int vq_publish(struct vq *q)
+{
+    if (VQ_UNLIKELY(!q->started || q->broken))
+        return -EPROTO;
+    vq_sync(q);
+    return publish(q);
+}
+
+int vq_done(struct vq *q, struct vq_chain *chain)
 {
     int rc;
 
     if (VQ_UNLIKELY(!q->started || q->broken))
         return -EPROTO;
     vq_sync(q);
-    rc = vq_is_packed(q) ? vq_packed_publish(q) : vq_split_publish(q);
-    return VQ_UNLIKELY(rc) ? vq_ring_lost(q) : 0;
-}
-
-int vq_done(struct vq *q, struct vq_chain *chain)
-{
-    int rc = vq_put(q, chain);
-
-    return rc ? rc : vq_publish(q);
+    rc = put(q, chain);
+    return rc ? rc : publish(q);
 }
 
 bool vq_wants_notify(struct vq *q)
 {
-    uint32_t used = q->unsignalled;
+    uint64_t used = q->unsignalled;
 
     if (!q->started || q->broken || !used)
         return false;

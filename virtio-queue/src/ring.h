@@ -72,80 +72,95 @@ static inline void vq_sync(struct vq *q)
         vq_find_areas(q);
 }
 
-/* Loads acquire and stores release, as those of the view do; on x86 that costs nothing. */
-static inline int vq_load16(struct vq *q, const uint8_t *host, gpa_t base, uint64_t at,
-                            uint16_t *ret)
+/* A value, or why there is none: in two registers, so that nothing goes over the stack. */
+struct vq_word {
+    uint64_t v;
+    int rc;
+};
+
+/* By the view. */
+struct vq_word vq_view_load(struct vq *q, gpa_t gpa, unsigned bytes);
+int vq_view_store(struct vq *q, gpa_t gpa, unsigned bytes, uint64_t v);
+
+/* Loads acquire and stores release, as those of the view do; on x86 that costs nothing. Where
+ * writes are tracked, host has no address for areas that we write. */
+static inline struct vq_word vq_load16(struct vq *q, const uint8_t *host, gpa_t base, uint64_t at)
 {
+    const uint16_t *p;
+
     if (VQ_UNLIKELY(!host))
-        return gm_load16(q->view, base + at, ret);
-    *ret = le16toh(__atomic_load_n((const uint16_t *)(const void *)(host + at), __ATOMIC_ACQUIRE));
-    return 0;
+        return vq_view_load(q, base + at, sizeof(*p));
+    p = (const void *)(host + at);
+    return (struct vq_word){ le16toh(__atomic_load_n(p, __ATOMIC_ACQUIRE)), 0 };
 }
 
-static inline int vq_load32(struct vq *q, const uint8_t *host, gpa_t base, uint64_t at,
-                            uint32_t *ret)
+static inline struct vq_word vq_load32(struct vq *q, const uint8_t *host, gpa_t base, uint64_t at)
 {
+    const uint32_t *p;
+
     if (VQ_UNLIKELY(!host))
-        return gm_load32(q->view, base + at, ret);
-    *ret = le32toh(__atomic_load_n((const uint32_t *)(const void *)(host + at), __ATOMIC_ACQUIRE));
-    return 0;
+        return vq_view_load(q, base + at, sizeof(*p));
+    p = (const void *)(host + at);
+    return (struct vq_word){ le32toh(__atomic_load_n(p, __ATOMIC_ACQUIRE)), 0 };
 }
 
-static inline int vq_load64(struct vq *q, const uint8_t *host, gpa_t base, uint64_t at,
-                            uint64_t *ret)
+static inline struct vq_word vq_load64(struct vq *q, const uint8_t *host, gpa_t base, uint64_t at)
 {
-    if (VQ_UNLIKELY(!host))
-        return gm_load64(q->view, base + at, ret);
-    *ret = le64toh(__atomic_load_n((const uint64_t *)(const void *)(host + at), __ATOMIC_ACQUIRE));
-    return 0;
-}
+    const uint64_t *p;
 
-static inline void vq_wrote(struct vq *q, gpa_t gpa, uint64_t len)
-{
-    if (VQ_UNLIKELY(q->view->dirty))
-        gm_written(q->view, gpa, len);
+    if (VQ_UNLIKELY(!host))
+        return vq_view_load(q, base + at, sizeof(*p));
+    p = (const void *)(host + at);
+    return (struct vq_word){ le64toh(__atomic_load_n(p, __ATOMIC_ACQUIRE)), 0 };
 }
 
 static inline int vq_store16(struct vq *q, uint8_t *host, gpa_t base, uint64_t at, uint16_t v)
 {
     if (VQ_UNLIKELY(!host))
-        return gm_store16(q->view, base + at, v);
+        return vq_view_store(q, base + at, sizeof(v), v);
     __atomic_store_n((uint16_t *)(void *)(host + at), htole16(v), __ATOMIC_RELEASE);
-    vq_wrote(q, base + at, sizeof(v));
     return 0;
 }
 
 static inline int vq_store32(struct vq *q, uint8_t *host, gpa_t base, uint64_t at, uint32_t v)
 {
     if (VQ_UNLIKELY(!host))
-        return gm_store32(q->view, base + at, v);
+        return vq_view_store(q, base + at, sizeof(v), v);
     __atomic_store_n((uint32_t *)(void *)(host + at), htole32(v), __ATOMIC_RELEASE);
-    vq_wrote(q, base + at, sizeof(v));
     return 0;
 }
 
 static inline int vq_store64(struct vq *q, uint8_t *host, gpa_t base, uint64_t at, uint64_t v)
 {
     if (VQ_UNLIKELY(!host))
-        return gm_store64(q->view, base + at, v);
+        return vq_view_store(q, base + at, sizeof(v), v);
     __atomic_store_n((uint64_t *)(void *)(host + at), htole64(v), __ATOMIC_RELEASE);
-    vq_wrote(q, base + at, sizeof(v));
     return 0;
 }
 
+/* vq_break() with a result that the compiler knows. */
+static inline int vq_refuse(struct vq *q, const char *why, uint32_t value)
+{
+    vq_break(q, why, value);
+    return -EPROTO;
+}
+
 /* A ring that went away under a running queue. */
-int vq_ring_lost(struct vq *q);
+static inline int vq_ring_lost(struct vq *q)
+{
+    return vq_refuse(q, "ring is not RAM", q->next_avail);
+}
 
 /* The ring formats: split.c and packed.c. */
 int vq_split_next(struct vq *q, struct vq_chain *chain);
 int vq_split_put(struct vq *q, uint16_t id, uint32_t len);
 int vq_split_publish(struct vq *q);
-bool vq_split_wants_notify(struct vq *q, uint32_t used);
+bool vq_split_wants_notify(struct vq *q, uint64_t used);
 
 int vq_packed_next(struct vq *q, struct vq_chain *chain);
 int vq_packed_put(struct vq *q, uint16_t id, uint16_t slots, uint32_t len);
 int vq_packed_publish(struct vq *q);
-bool vq_packed_wants_notify(struct vq *q, uint32_t used);
+bool vq_packed_wants_notify(struct vq *q, uint64_t used);
 /* Moves an offset and its wrap counter on by so many ring entries (at most the queue's size). */
 static inline void vq_packed_advance(const struct vq *q, uint16_t *at, bool *wrap, uint16_t slots)
 {
@@ -158,15 +173,85 @@ static inline void vq_packed_advance(const struct vq *q, uint16_t *at, bool *wra
     *at = (uint16_t)next;
 }
 
-/* chain.c: a chain is begun, gets one buffer after the other, and is taken when it is whole. */
-void vq_chain_begin(struct vq *q, struct vq_chain *chain);
-int vq_chain_add(struct vq *q, struct vq_chain *chain, const struct vq_desc *desc);
-/* The buffers of the indirect table that desc refers to. */
-int vq_chain_split_table(struct vq *q, struct vq_chain *chain, const struct vq_desc *desc);
-int vq_chain_packed_table(struct vq *q, struct vq_chain *chain, const struct vq_desc *desc);
-int vq_chain_take(struct vq *q, struct vq_chain *chain, uint16_t id, uint16_t slots);
-void vq_chain_untake(struct vq *q, uint16_t id, uint16_t slots);
+/*
+ * chain.c. A chain grows in registers and is stored when it is whole; what every chain passes
+ * through is inline, what most do not (tables, buffers away from the view's last hit) is not.
+ */
+struct vq_build {
+    uint32_t n, writable; /* buffers */
+    uint64_t bytes, writable_bytes;
+};
+
+/* RAM that the last hit of the view did not cover. */
+bool vq_chain_is_ram(struct gm_view *view, uint64_t addr, uint32_t len, bool write);
+
+static inline bool vq_is_near(const struct gm_fast *fast, uint64_t addr, uint32_t len)
+{
+    uint64_t at;
+
+    return vm_sub(addr, fast->base, &at) && vm_range_in(at, len, fast->size);
+}
+
+/* Buffers of no bytes are allowed: nothing in 2.7.5 or 2.8.4 forbids them. */
+__attribute__((always_inline)) static inline int vq_build_add(struct vq *q, struct vq_build *b,
+                                                              uint64_t addr, uint32_t len,
+                                                              uint16_t flags)
+{
+    const struct gm_fast *fast = &q->view->read;
+    bool write = flags & VQ_DESC_WRITE;
+
+    if (VQ_UNLIKELY(b->n == VQ_CHAIN_MAX))
+        return vq_refuse(q, "chain is too long", b->n);
+    if (write) {
+        fast = &q->view->write;
+        b->writable++;
+        b->writable_bytes += len;
+    } else if (VQ_UNLIKELY(b->writable)) { /* 2.7.4.2, 2.8.17 */
+        return vq_refuse(q, "device-readable buffer behind a writable one", b->n);
+    }
+    b->bytes += len;
+    if (VQ_UNLIKELY(b->bytes > VQ_CHAIN_BYTES_MAX))
+        return vq_refuse(q, "chain is longer than 2^32 bytes", b->n);
+    if (VQ_UNLIKELY(!vq_is_near(fast, addr, len)) && !vq_chain_is_ram(q->view, addr, len, write))
+        return vq_refuse(q, "buffer is not RAM", b->n);
+    q->scratch[b->n++] = (struct vq_buf){ addr, len };
+    return 0;
+}
+
+static inline void vq_build_store(struct vq *q, const struct vq_build *b, struct vq_chain *ret)
+{
+    *ret = (struct vq_chain){
+        .buf = q->scratch,
+        .readable = (uint16_t)(b->n - b->writable),
+        .writable = (uint16_t)b->writable,
+        .readable_bytes = b->bytes - b->writable_bytes,
+        .writable_bytes = b->writable_bytes,
+    };
+}
+
+/* Adds the buffers of an indirect table to a stored chain. */
+int vq_chain_split_table(struct vq *q, struct vq_chain *chain, uint64_t addr, uint32_t len,
+                         uint16_t flags);
+int vq_chain_packed_table(struct vq *q, struct vq_chain *chain, uint64_t addr, uint32_t len,
+                          uint16_t flags);
 /* Marks as dirty what the owner wrote through host vectors. */
 void vq_chain_mark(struct vq *q, const struct vq_chain *chain);
+
+/* A driver has at most as many ring entries out as there are, and no id twice. slots_out: of packed
+ * rings; for split ones it is the number of chains. */
+static inline int vq_chain_take(struct vq *q, struct vq_chain *chain, uint16_t id, uint16_t slots,
+                                uint32_t out)
+{
+    if (VQ_UNLIKELY(q->taken[id]))
+        return vq_refuse(q, "chain is offered again while it is in flight", id);
+    if (VQ_UNLIKELY(out > q->size))
+        return vq_refuse(q, "more is in flight than the ring holds", out);
+    q->taken[id] = 1;
+    chain->id = id;
+    chain->slots = slots;
+    chain->order = q->next_order;
+    q->next_order = (uint16_t)(q->next_order + 1);
+    return 0;
+}
 
 #endif

@@ -25,27 +25,27 @@ static uint64_t avail_event_at(const struct vq *q)
 
 /* Partner of this acquire: the driver's barrier between what it writes to the descriptors and the
  * ring and its store of the index (2.7.13.3.1). */
-static int load_avail_idx(struct vq *q, uint16_t *ret_idx)
+static struct vq_word load_avail_idx(struct vq *q)
 {
-    return vq_load16(q, q->driver_host, q->driver, AVAIL_IDX, ret_idx);
+    return vq_load16(q, q->driver_host, q->driver, AVAIL_IDX);
 }
 
 /* The ring was found empty: asks for a kick, then looks again. */
-static int ask_and_look(struct vq *q, uint16_t *ret_idx)
+static struct vq_word ask_and_look(struct vq *q)
 {
-    int rc;
+    struct vq_word w = { 0 };
 
     if (vq_has_event_idx(q))
-        rc = vq_store16(q, q->device_host, q->device, avail_event_at(q), q->next_avail);
+        w.rc = vq_store16(q, q->device_host, q->device, avail_event_at(q), q->next_avail);
     else
-        rc = vq_store16(q, q->device_host, q->device, USED_FLAGS, 0);
-    if (rc)
-        return rc;
+        w.rc = vq_store16(q, q->device_host, q->device, USED_FLAGS, 0);
+    if (w.rc)
+        return w;
     q->kicks = VQ_KICKS_WANTED;
     /* Partner: the driver's barrier between its store of the available index and its load of flags
      * or avail_event (2.7.13.4.1). Either it sees that we ask or we see what it added. */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    return load_avail_idx(q, ret_idx);
+    return load_avail_idx(q);
 }
 
 /* We are looking anyway. With the event index that is what the driver assumes. */
@@ -57,83 +57,86 @@ static int stop_kicks(struct vq *q)
     return vq_store16(q, q->device_host, q->device, USED_FLAGS, USED_NO_NOTIFY);
 }
 
-/* How many chains are available, in *ret_pending; 0 of them: the driver will kick. */
-static int look(struct vq *q, uint16_t *ret_pending)
+/* The first or the last look of a batch: tells the driver whether to kick. */
+__attribute__((noinline)) static struct vq_word turn(struct vq *q, struct vq_word idx)
 {
-    uint16_t idx;
-    int rc;
-
-    *ret_pending = 0;
-    rc = load_avail_idx(q, &idx);
-    if (!rc && idx == q->next_avail && q->kicks != VQ_KICKS_WANTED)
-        rc = ask_and_look(q, &idx);
-    if (!rc && idx != q->next_avail && q->kicks != VQ_KICKS_OFF)
-        rc = stop_kicks(q);
-    if (VQ_UNLIKELY(rc))
-        return vq_ring_lost(q);
-    *ret_pending = (uint16_t)(idx - q->next_avail);
-    if (VQ_UNLIKELY(*ret_pending > q->size))
-        return vq_break(q, "available index jumps", idx);
-    return 0;
+    if (idx.v == q->next_avail && q->kicks != VQ_KICKS_WANTED)
+        idx = ask_and_look(q);
+    if (!idx.rc && idx.v != q->next_avail && q->kicks != VQ_KICKS_OFF)
+        idx.rc = stop_kicks(q);
+    return idx;
 }
 
-/* The head's place and the descriptors were ordered by load_avail_idx(). */
-static int load_desc(struct vq *q, uint16_t at, struct vq_desc *ret)
+/* 1: a chain is available; 0: none, and the driver will kick. */
+static inline int look(struct vq *q)
 {
-    uint64_t word[2];
+    struct vq_word idx = load_avail_idx(q);
+    uint16_t pending;
 
-    if (vq_load64(q, q->desc_host, q->desc, (uint64_t)at * VQ_DESC_BYTES, &word[0]) ||
-        vq_load64(q, q->desc_host, q->desc, (uint64_t)at * VQ_DESC_BYTES + 8, &word[1]))
+    if (!idx.rc && VQ_UNLIKELY(idx.v == q->next_avail || q->kicks != VQ_KICKS_OFF))
+        idx = turn(q, idx);
+    if (VQ_UNLIKELY(idx.rc))
         return vq_ring_lost(q);
-    ret->addr = word[0];
-    ret->len = (uint32_t)word[1];
-    ret->flags = (uint16_t)(word[1] >> 32);
-    ret->last = (uint16_t)(word[1] >> 48);
-    return 0;
+    pending = (uint16_t)((int)idx.v - q->next_avail);
+    if (VQ_UNLIKELY(pending > q->size))
+        return vq_refuse(q, "available index jumps", (uint16_t)idx.v);
+    return pending > 0;
 }
 
-/* 2.7.5.3.2: a table may end a list of direct descriptors. */
-static int walk(struct vq *q, struct vq_chain *chain, uint16_t at)
+/* The descriptors were ordered by load_avail_idx(). 2.7.5.3.2: a table may end a list of direct
+ * ones. */
+static inline int walk(struct vq *q, struct vq_chain *chain, uint16_t at)
 {
-    struct vq_desc desc;
+    uint8_t *const host = q->desc_host;
+    uint16_t flags, size = q->size;
+    struct vq_build build = { 0 };
+    struct vq_word low, high;
     uint32_t seen = 0;
     int rc;
 
     for (;;) {
-        rc = load_desc(q, at, &desc);
+        low = vq_load64(q, host, q->desc, (uint64_t)at * VQ_DESC_BYTES);
+        high = vq_load64(q, host, q->desc, (uint64_t)at * VQ_DESC_BYTES + 8);
+        if (VQ_UNLIKELY(low.rc || high.rc))
+            return vq_ring_lost(q);
+        flags = (uint16_t)(high.v >> 32);
+        if (flags & VQ_DESC_INDIRECT) {
+            vq_build_store(q, &build, chain);
+            return vq_chain_split_table(q, chain, low.v, (uint32_t)high.v, flags);
+        }
+        rc = vq_build_add(q, &build, low.v, (uint32_t)high.v, flags);
         if (rc)
             return rc;
-        if (desc.flags & VQ_DESC_INDIRECT)
-            return vq_chain_split_table(q, chain, &desc);
-        rc = vq_chain_add(q, chain, &desc);
-        if (rc || !(desc.flags & VQ_DESC_NEXT))
-            return rc;
-        at = desc.last;
-        if (at >= q->size)
-            return vq_break(q, "next descriptor is not in the table", at);
-        if (++seen == q->size)
-            return vq_break(q, "chain loops", at);
+        if (!(flags & VQ_DESC_NEXT))
+            break;
+        at = (uint16_t)(high.v >> 48);
+        if (at >= size)
+            return vq_refuse(q, "next descriptor is not in the table", at);
+        if (++seen == size)
+            return vq_refuse(q, "chain loops", at);
     }
+    vq_build_store(q, &build, chain);
+    return 0;
 }
 
 int vq_split_next(struct vq *q, struct vq_chain *chain)
 {
-    uint16_t pending, head;
+    struct vq_word head;
     uint64_t at;
     int rc;
 
-    rc = look(q, &pending);
-    if (rc || !pending)
+    rc = look(q);
+    if (rc <= 0)
         return rc;
-    at = AVAIL_RING + 2 * (uint64_t)(q->next_avail & (q->size - 1));
-    if (VQ_UNLIKELY(vq_load16(q, q->driver_host, q->driver, at, &head)))
+    at = AVAIL_RING + 2 * (uint64_t)(q->next_avail & (q->size - 1U));
+    head = vq_load16(q, q->driver_host, q->driver, at);
+    if (VQ_UNLIKELY(head.rc))
         return vq_ring_lost(q);
-    if (VQ_UNLIKELY(head >= q->size))
-        return vq_break(q, "head is not in the table", head);
-    vq_chain_begin(q, chain);
-    rc = walk(q, chain, head);
+    if (VQ_UNLIKELY(head.v >= q->size))
+        return vq_refuse(q, "head is not in the table", (uint16_t)head.v);
+    rc = walk(q, chain, (uint16_t)head.v);
     if (!rc)
-        rc = vq_chain_take(q, chain, head, 1);
+        rc = vq_chain_take(q, chain, (uint16_t)head.v, 1, vq_in_flight(q) + 1U);
     if (VQ_UNLIKELY(rc))
         return rc;
     q->next_avail = (uint16_t)(q->next_avail + 1);
@@ -142,13 +145,14 @@ int vq_split_next(struct vq *q, struct vq_chain *chain)
 
 int vq_split_put(struct vq *q, uint16_t id, uint32_t len)
 {
-    uint64_t at = USED_RING + 8 * (uint64_t)(q->next_used & (q->size - 1));
+    uint64_t at = USED_RING + 8 * (uint64_t)(q->next_used & (q->size - 1U));
+    uint8_t *const host = q->device_host;
     int rc;
 
     /* Entries are aligned to 4 only. */
-    rc = vq_store32(q, q->device_host, q->device, at, id);
+    rc = vq_store32(q, host, q->device, at, id);
     if (!rc)
-        rc = vq_store32(q, q->device_host, q->device, at + 4, len);
+        rc = vq_store32(q, host, q->device, at + 4, len);
     q->next_used = (uint16_t)(q->next_used + 1);
     return rc;
 }
@@ -161,17 +165,18 @@ int vq_split_publish(struct vq *q)
 }
 
 /* 2.7.7.2: `used` entries were written since the last time. */
-bool vq_split_wants_notify(struct vq *q, uint32_t used)
+bool vq_split_wants_notify(struct vq *q, uint64_t used)
 {
-    uint16_t flags, event;
+    struct vq_word w;
 
-    if (!vq_has_event_idx(q)) {
-        if (vq_load16(q, q->driver_host, q->driver, AVAIL_FLAGS, &flags))
-            return vq_ring_lost(q), false;
-        return !(flags & AVAIL_NO_INTERRUPT);
-    }
-    if (vq_load16(q, q->driver_host, q->driver, used_event_at(q), &event))
+    if (vq_has_event_idx(q))
+        w = vq_load16(q, q->driver_host, q->driver, used_event_at(q));
+    else
+        w = vq_load16(q, q->driver_host, q->driver, AVAIL_FLAGS);
+    if (w.rc)
         return vq_ring_lost(q), false;
-    /* The entry at `event` is among them. */
-    return (uint16_t)(q->next_used - 1 - event) < used;
+    if (!vq_has_event_idx(q))
+        return !(w.v & AVAIL_NO_INTERRUPT);
+    /* The entry at the driver's event is among them. */
+    return (uint16_t)(q->next_used - 1 - (int)w.v) < used;
 }

@@ -30,7 +30,7 @@ static void refused(const char *why, uint32_t value)
     cr_assert_str_eq(fq.q.why, why);
     cr_assert_eq(fq.q.why_value, value, "value %u", fq.q.why_value);
     cr_assert_eq(vq_next(&fq.q, &c), 0);
-    cr_assert_eq(fq.q.in_flight, 0);
+    cr_assert_eq(vq_in_flight(&fq.q), 0);
     end();
 }
 
@@ -173,7 +173,7 @@ Test(split, same_head_twice_is_refused_while_it_is_in_flight)
     cr_assert_eq(vq_next(&fq.q, &c), -EPROTO);
 
     cr_assert_str_eq(fq.q.why, "chain is offered again while it is in flight");
-    cr_assert_eq(fq.q.in_flight, 1);
+    cr_assert_eq(vq_in_flight(&fq.q), 1);
     end();
 }
 

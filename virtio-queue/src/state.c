@@ -68,7 +68,7 @@ int vq_load(struct vq *q, uint64_t features, const struct vq_state *untrusted)
         vq_reset(q);
         return rc;
     }
-    q->unsignalled = UINT32_MAX;
+    q->unsignalled = 1ULL << 32; /* more than any index can tell apart */
     return 0;
 }
 

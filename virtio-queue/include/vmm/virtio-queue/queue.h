@@ -86,11 +86,10 @@ struct vq {
     /* Where we are. Split: free-running indexes. Packed: ring offsets, with the wrap counters. */
     uint16_t next_avail, next_used;
     bool avail_wrap, used_wrap;
-    uint32_t unsignalled; /* entries used since the last decision to notify; UINT32_MAX: unknown */
+    uint64_t unsignalled; /* entries used since the last decision to notify */
     enum vq_kicks kicks; /* what the driver was last told */
-    uint16_t in_flight; /* chains taken and not yet back in the used ring */
-    uint16_t slots_out; /* ring entries that they take */
-    uint64_t *taken; /* bitmap of the ids in flight */
+    uint16_t slots_out; /* packed: ring entries of the chains in flight */
+    uint8_t *taken; /* by id: it is in flight */
 
     /* Packed: the first descriptor that vq_put() wrote since the last vq_publish(); it is stored
      * last. */
@@ -101,11 +100,17 @@ struct vq {
     struct vq_buf *scratch; /* buffers of the chain from vq_next(): VQ_CHAIN_MAX */
     struct vq_chain *held; /* in-order: done ahead of their turn; by order modulo size */
     uint8_t *held_valid;
-    uint16_t next_order, done_order;
+    uint16_t next_order, done_order; /* chains taken, chains back in the used ring */
     /* Host addresses of the areas, valid while stamp matches; NULL: go by the view. */
     uint8_t *desc_host, *driver_host, *device_host;
     uint64_t stamp;
 };
+
+/* Chains taken and not yet back in the used ring. */
+static inline uint16_t vq_in_flight(const struct vq *q)
+{
+    return (uint16_t)(q->next_order - q->done_order);
+}
 
 /* size_max: a power of two up to VQ_SIZE_MAX. view is borrowed. 0 or -ENOMEM. */
 int vq_init(struct vq *q, struct gm_view *view, uint16_t size_max);
