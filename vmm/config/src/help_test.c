@@ -137,16 +137,6 @@ Test(help, classes_are_listed_with_their_summaries)
                              "  virtio-blk              a disk\n");
 }
 
-Test(help, paragraphs_wrap_and_keep_their_gap)
-{
-    struct vmm_config_text t = { .out = &out };
-
-    vmm_config_put_wrapped(&t, 2, 14, "one two three four\n\nfive");
-
-    cr_assert_eq(vmm_config_finish(&t), 0);
-    cr_assert_str_eq(text(), "  one two\n  three four\n\n  five\n");
-}
-
 Test(help, first_error_of_a_text_stays)
 {
     struct vmm_config_text t = { .out = &out, .rc = -ENOMEM };

@@ -161,6 +161,8 @@ static const struct bad bad[] = {
     { "{\"disks\":{}}", "vm.json: disks: an array of objects is needed, not an object", -EINVAL },
     { "{\"disks\":[null]}", "vm.json: disks[0]: an object is needed, not null", -EINVAL },
     { "{\"disks\":[{}]}", "vm.json: disks[0]: 'path' is missing: image file", -EINVAL },
+    { "{\"disks\":[{\"path\":null}]}", "vm.json: disks[0]: 'path' is missing: image file",
+      -EINVAL },
     { "{\"tpm\":{}}", "vm.json: tpm: 'socket' is missing: socket of swtpm", -EINVAL },
     { "{\"devices\":[{}]}", "vm.json: devices[0]: needs the key \"class\" with a class's name",
       -EINVAL },
@@ -209,7 +211,7 @@ Test(json, depth_of_ten_thousand_is_refused_with_the_limit)
 
 Test(json, brackets_inside_strings_are_no_depth)
 {
-    cr_assert_eq(load("{\"tags\":[\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\"[[[\"]}"), 0, "%s",
+    cr_assert_eq(load("{\"tags\":[\"[\\\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\"]}"), 0, "%s",
                  vm_error_text());
 }
 

@@ -94,26 +94,6 @@ void vmm_config_put_columns(struct vmm_config_text *t, unsigned indent, const ch
     vmm_config_put(t, "\n");
 }
 
-void vmm_config_put_wrapped(struct vmm_config_text *t, unsigned indent, unsigned width,
-                            const char *text)
-{
-    while (*text) {
-        const char *gap = strstr(text, "\n\n");
-        size_t len = gap ? (size_t)(gap - text) : strlen(text);
-        char *paragraph = strndup(text, len);
-
-        if (!paragraph) {
-            t->rc = vm_fail(-ENOMEM, "no memory for a paragraph");
-            return;
-        }
-        vmm_config_put(t, "%*s", (int)indent, "");
-        put_words(t, indent, indent, width, paragraph);
-        free(paragraph);
-        vmm_config_put(t, gap ? "\n\n" : "\n");
-        text += len + (gap ? 2 : 0);
-    }
-}
-
 static const char *scalar_form(enum vm_prop_type type)
 {
     switch (type) {

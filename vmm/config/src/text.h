@@ -24,10 +24,6 @@ int vmm_config_finish(struct vmm_config_text *t);
 void vmm_config_put_columns(struct vmm_config_text *t, unsigned indent, const char *left,
                             unsigned column, unsigned width, const char *right);
 
-/* Paragraphs (an empty line between them) wrapped between indent and width. */
-void vmm_config_put_wrapped(struct vmm_config_text *t, unsigned indent, unsigned width,
-                            const char *text);
-
 /* The columns to use for the width that a caller gave. */
 unsigned vmm_config_width(unsigned width);
 

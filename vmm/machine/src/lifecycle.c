@@ -158,6 +158,11 @@ int vmm_machine_pause(struct vmm_machine *m, void (*done)(void *ctx, int code), 
     return 0;
 }
 
+void *vmm_machine_pause_ctx(const struct vmm_machine *m)
+{
+    return m->pause_done ? m->pause_ctx : NULL;
+}
+
 int vmm_machine_resume(struct vmm_machine *m)
 {
     if (m->state == MACHINE_ENDED || m->end)
@@ -247,6 +252,10 @@ void machine_event(struct vdev_machine *base, struct vdev *dev, enum vdev_event 
         break;
     case VDEV_EVENT_SLEEP:
         vm_log(m->config.env, VM_LOG_WARN, "%s: suspend is not offered; ignored", dev->id);
+        break;
+    case VDEV_EVENT_ESCAPE:
+        if (value == 'x')
+            machine_end(m, VMM_END_STOP);
         break;
     case VDEV_EVENT_DEBUG: break; /* bytes of debug ports are the device's own to collect */
     }

@@ -51,8 +51,7 @@ struct vmm_option {
     /* Long name without dashes, words joined by -; operands: "KERNEL". NULL ends a table. */
     const char *name;
     char letter; /* short name; 0: none */
-    const char
-        *path; /* the property, from the root table: "memory.size", "disks"; NULL: see call */
+    const char *path; /* the property from the root table, "memory.size"; NULL: see call */
     const char *argument; /* placeholder in help: "SIZE"; NULL: the option takes none */
     const char *help; /* one line, no full stop */
     const char *first; /* objects: key of a first item without '=' */
@@ -103,8 +102,9 @@ int vmm_config_find(const struct vmm_config_model *model, void *object, const ch
 int vmm_config_class(const struct vmm_config_model *model, const char *what, const char *name,
                      size_t len, struct vm_prop_class *ret_class);
 
-/* Finds mistakes in our own tables, for a test: paths that lead nowhere, names or letters given
- * twice, rows without help, presets and fixed values that do not parse. 0, or -EINVAL with text. */
+/* Finds mistakes in our own tables, for a test: paths and first keys that lead nowhere, names or
+ * letters given twice, rows without help, presets of classes that do not parse. 0, or -EINVAL with
+ * text. */
 int vmm_config_check_command(const struct vmm_command *command);
 
 #endif

@@ -73,6 +73,8 @@ int vmm_machine_start(struct vmm_machine *machine);
 /* Pause: vCPUs out, devices quiesced. done comes once with the result; done may come before the call returns. -EALREADY, -EBUSY (a pause or
  * resume is under way), -ESHUTDOWN (ended). */
 int vmm_machine_pause(struct vmm_machine *machine, void (*done)(void *ctx, int code), void *ctx);
+/* The ctx of the pause that is under way, or NULL. */
+void *vmm_machine_pause_ctx(const struct vmm_machine *machine);
 /* -EALREADY (runs), -EBUSY, -ESHUTDOWN. */
 int vmm_machine_resume(struct vmm_machine *machine);
 bool vmm_machine_paused(const struct vmm_machine *machine);

@@ -34,6 +34,7 @@ enum vdev_event {
     VDEV_EVENT_SLEEP, /* suspend to RAM */
     VDEV_EVENT_PANIC, /* the guest reports a panic; value says more */
     VDEV_EVENT_DEBUG, /* a debug port was written: value is the byte */
+    VDEV_EVENT_ESCAPE, /* the user typed the escape sequence at this device; value is the key behind it */
 };
 struct vdev_machine;
 struct vdev_machine_ops {
@@ -68,27 +69,27 @@ struct vdev_common {
     char *addr; /* PCI "DD" or "DD.F" (hexadecimal), NULL: the next free */
     uint32_t pci_segment;
 };
-#define VDEV_PROPS(type)                                                                          \
-    { .name = "id",                                                                               \
-      .type = VM_PROP_STRING,                                                                     \
-      .offset = offsetof(type, common.id),                                                        \
-      .max = VDEV_ID_MAX,                                                                         \
-      .help = "name of the device, unique in the machine" },                                      \
-        { .name = "bus",                                                                          \
-          .type = VM_PROP_ENUM,                                                                   \
-          .offset = offsetof(type, common.bus),                                                   \
-          .values = vdev_bus_choices,                                                             \
-          .preset = "auto",                                                                       \
-          .help = "what it is plugged into" },                                                    \
-        { .name = "addr",                                                                         \
-          .type = VM_PROP_STRING,                                                                 \
-          .offset = offsetof(type, common.addr),                                                  \
-          .max = 4,                                                                               \
-          .help = "PCI device and function on its bus, as 1f or 1f.0; the next free one if not "  \
-                  "given" },                                                                      \
-    {                                                                                             \
-        .name = "pci_segment", .type = VM_PROP_U32, .offset = offsetof(type, common.pci_segment), \
-        .max = 15, .help = "PCI segment"                                                          \
+#define VDEV_PROPS(T)                                                                            \
+    { .name = "id",                                                                              \
+      .type = VM_PROP_STRING,                                                                    \
+      .offset = offsetof(T, common.id),                                                          \
+      .max = VDEV_ID_MAX,                                                                        \
+      .help = "name of the device, unique in the machine" },                                     \
+        { .name = "bus",                                                                         \
+          .type = VM_PROP_ENUM,                                                                  \
+          .offset = offsetof(T, common.bus),                                                     \
+          .values = vdev_bus_choices,                                                            \
+          .preset = "auto",                                                                      \
+          .help = "what it is plugged into" },                                                   \
+        { .name = "addr",                                                                        \
+          .type = VM_PROP_STRING,                                                                \
+          .offset = offsetof(T, common.addr),                                                    \
+          .max = 4,                                                                              \
+          .help = "PCI device and function on its bus, as 1f or 1f.0; the next free one if not " \
+                  "given" },                                                                     \
+    {                                                                                            \
+        .name = "pci_segment", .type = VM_PROP_U32, .offset = offsetof(T, common.pci_segment),   \
+        .max = 15, .help = "PCI segment"                                                         \
     }
 
 /* What firmware tables say about a device: data, which the architecture turns into ACPI or FDT. */

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * Character back ends: where the bytes of a serial port or a console go to and come from: the user's terminal, a file, a
+ * pseudo-terminal, a Unix socket, or nowhere.
+ *
+ * Writing never blocks: bytes wait in a ring until the other side takes them; what does not fit any more is dropped and
+ * counted. So a reader that does not read stops neither a vCPU nor a device.
+ *
+ * Threads: vchar_write() may be called from any thread (one at a time per back end: the device's lock); all else,
+ * call-backs included, belongs to env->loop's thread.
+ */
+#ifndef VMM_CHAR_CHAR_H
+#define VMM_CHAR_CHAR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <vmm/base/env.h>
+#include <vmm/base/prop.h>
+
+/* AUTO: file if file= is given, socket if socket= is, else what the owner makes of it. */
+enum vchar_mode {
+    VCHAR_AUTO,
+    VCHAR_OFF,
+    VCHAR_NULL,
+    VCHAR_TTY,
+    VCHAR_FILE,
+    VCHAR_PTY,
+    VCHAR_SOCKET
+};
+extern const char *const vchar_modes[];
+extern const char *const vchar_modes_ch[]; /* cloud-hypervisor's spellings */
+
+/* A member of a device's config struct; VCHAR_PROPS() are its rows. */
+struct vchar_config {
+    uint32_t mode;
+    char *file, *socket;
+    bool keep; /* append to the file instead of starting it anew */
+};
+#define VCHAR_PROPS(T, member)                                                                   \
+    { .name = "mode",                                                                            \
+      .type = VM_PROP_ENUM,                                                                      \
+      .offset = offsetof(T, member.mode),                                                        \
+      .values = vchar_modes,                                                                     \
+      .values_ch = vchar_modes_ch,                                                               \
+      .preset = "auto",                                                                          \
+      .alias_crosvm = "type",                                                                    \
+      .help =                                                                                    \
+          "where the bytes go: off, null, tty (standard input and output), file, pty, socket" }, \
+        { .name = "file",                                                                        \
+          .type = VM_PROP_PATH,                                                                  \
+          .offset = offsetof(T, member.file),                                                    \
+          .alias_crosvm = "path",                                                                \
+          .help = "output file, or with mode=pty a link to make to the pseudo-terminal" },       \
+        { .name = "socket",                                                                      \
+          .type = VM_PROP_PATH,                                                                  \
+          .offset = offsetof(T, member.socket),                                                  \
+          .max = 107,                                                                            \
+          .help = "Unix socket to listen on, for one client at a time" },                        \
+    {                                                                                            \
+        .name = "append", .type = VM_PROP_BOOL, .offset = offsetof(T, member.keep),              \
+        .help = "append to the file"                                                             \
+    }
+
+struct vchar_ops {
+    /* Bytes from outside: takes as many as there is room for and returns the number; the rest comes again after
+     * vchar_ready(). */
+    size_t (*input)(void *ctx, const uint8_t *data, size_t len);
+    /* The user typed the escape key, Ctrl-A, and then this key (tty and pty only). Optional. */
+    void (*escape)(void *ctx, uint8_t key);
+    /* There is room for output again, after vchar_write() dropped or took less. Optional. */
+    void (*drained)(void *ctx);
+};
+
+struct vchar;
+
+/* name is for messages ("serial0"); config is read during the call; AUTO without file and socket counts as OFF. ops and ctx are
+ * borrowed. Opens what it names by env->open. 0, or -errno with text. */
+int vchar_new(const struct vm_env *env, const char *name, const struct vchar_config *config,
+              const struct vchar_ops *ops, void *ctx, struct vchar **ret_chr);
+/* Writes what is still in the ring if that is possible without waiting. NULL is allowed. */
+void vchar_free(struct vchar *chr);
+
+/* Queues bytes for output. Returns how many were taken; with take_all the rest counts as dropped, else the owner keeps it (and
+ * drained() tells when to go on). */
+size_t vchar_write(struct vchar *chr, const uint8_t *data, size_t len, bool take_all);
+
+/* The owner can take input again. Any thread. */
+void vchar_ready(struct vchar *chr);
+
+/* Bytes dropped since the start. */
+uint64_t vchar_dropped(const struct vchar *chr);
+
+/* The pseudo-terminal's path ("/dev/pts/3"); NULL in other modes. Borrowed. */
+const char *vchar_pty(const struct vchar *chr);
+
+#endif

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* The commands of the program. */
+#ifndef VMM_CONTROL_COMMANDS_H
+#define VMM_CONTROL_COMMANDS_H
+
+#include "run_config.h"
+
+/* One run of the program: what the commands share. */
+struct session {
+    struct run_model model;
+    struct run_config *config;
+    bool print_config, json;
+    char *values[8]; /* operands of verbs, by order; borrowed from argv */
+    unsigned value_count;
+    const char *dump_dir, *machine_text;
+};
+
+struct command {
+    struct vmm_command row;
+    int (*run)(struct session *s); /* gives an enum vmm_exit */
+};
+/* All commands; n gets the number. */
+const struct command *commands_all(size_t *ret_count);
+
+int command_run(struct session *s);
+int command_plan(struct session *s);
+int command_doctor(struct session *s);
+int command_abi(struct session *s);
+
+/* Tells an error on standard error and gives its exit code. */
+int command_fail(int code);
+/* Writes text to standard output. */
+int command_print(const char *text, size_t len);
+
+#endif

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* From the configuration to what a machine is made from: files opened, devices listed, command line put together. */
+#include "run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <vmm/arch/arch.h>
+#include <vmm/base/error.h>
+#include <vmm/base/fd.h>
+#include <vmm/char/char.h>
+
+/* The mode of a serial port or console. Its config struct begins with struct vdev_common, then struct vchar_config. */
+struct chr_config {
+    struct vdev_common common;
+    struct vchar_config chr;
+};
+
+static struct vchar_config *chr_of(const struct run_inputs *in, enum run_part_id id)
+{
+    struct chr_config *c = run_part_of(in->model, in->config, id);
+
+    return c ? &c->chr : NULL;
+}
+
+static bool is_on(const struct vchar_config *c)
+{
+    return c && c->mode != VCHAR_OFF && c->mode != VCHAR_AUTO;
+}
+
+/* A first boot must show something: without any console option the serial port is the terminal. */
+static void settle_consoles(struct run_inputs *in)
+{
+    struct vchar_config *serial = chr_of(in, RUN_SERIAL), *console = chr_of(in, RUN_CONSOLE);
+    struct vchar_config *all[] = { serial, console };
+
+    for (unsigned i = 0; i < VM_ARRAY_SIZE(all); i++)
+        if (all[i] && all[i]->mode == VCHAR_AUTO && (all[i]->file || all[i]->socket))
+            all[i]->mode = all[i]->file ? VCHAR_FILE : VCHAR_SOCKET;
+    if (serial && serial->mode == VCHAR_AUTO)
+        serial->mode = console && console->mode != VCHAR_AUTO ? VCHAR_OFF : VCHAR_TTY;
+    if (console && console->mode == VCHAR_AUTO)
+        console->mode = VCHAR_OFF;
+}
+
+static int check_consoles(const struct run_inputs *in)
+{
+    const struct vchar_config *serial = chr_of(in, RUN_SERIAL), *console = chr_of(in, RUN_CONSOLE);
+
+    if (is_on(serial) && is_on(console) && serial->mode == VCHAR_TTY && console->mode == VCHAR_TTY)
+        return vm_fail(-EINVAL,
+                       "--serial tty and --console tty: only one of them can have the terminal");
+    return 0;
+}
+
+/* --cmdline is taken as it is; else the console, then what -p adds. */
+static int make_cmdline(struct run_inputs *in)
+{
+    const struct run_config *c = in->config;
+    struct vm_buffer b = { 0 };
+    const char *console = is_on(chr_of(in, RUN_SERIAL))    ? varch_console_name()
+                          : is_on(chr_of(in, RUN_CONSOLE)) ? "hvc0"
+                                                           : NULL;
+    int rc = 0;
+
+    if (c->payload.cmdline)
+        rc = vm_buffer_add(&b, c->payload.cmdline, strlen(c->payload.cmdline));
+    else if (console && !(rc = vm_buffer_add(&b, "console=", 8)))
+        rc = vm_buffer_add(&b, console, strlen(console));
+    for (uint32_t i = 0; !rc && i < c->params.count; i++) {
+        const char *word = ((char **)c->params.items)[i];
+
+        if (b.len)
+            rc = vm_buffer_add(&b, " ", 1);
+        if (!rc)
+            rc = vm_buffer_add(&b, word, strlen(word));
+    }
+    if (!rc)
+        rc = vm_buffer_add(&b, "", 1);
+    if (rc) {
+        vm_buffer_free(&b);
+        return vm_fail(rc, "command line: out of memory");
+    }
+    in->cmdline = (char *)b.data;
+    in->machine.cmdline = in->cmdline;
+    return 0;
+}
+
+static int open_image(const char *what, const char *path, int *ret_fd,
+                      struct varch_image *ret_image)
+{
+    int rc = 0;
+
+    *ret_fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (*ret_fd < 0)
+        rc = vm_fail_errno("%s", path);
+
+    ret_image->name = path;
+    ret_image->fd = *ret_fd;
+    return rc ? vm_wrap(rc, "%s", what) : 0;
+}
+
+static void add_device(struct run_inputs *in, const struct vdev_class *class, const void *config)
+{
+    in->devices[in->machine.device_count++] = (struct vmm_machine_device){ class, config };
+}
+
+/* In the order a guest numbers them: disks first, so that the first --disk is vda whatever else there is. */
+static int list_devices(struct run_inputs *in)
+{
+    const struct run_model *model = in->model;
+    struct run_config *c = in->config;
+    const struct vm_prop_list *disks = run_part_of(model, c, RUN_DISKS);
+    const struct vm_prop_variant *v = c->devices.items;
+    uint32_t n = disks ? disks->count : 0;
+
+    in->devices = calloc(n + c->devices.count + RUN_PARTS, sizeof(*in->devices));
+    if (!in->devices)
+        return vm_fail(-ENOMEM, "devices: out of memory");
+    for (uint32_t i = 0; i < n; i++)
+        add_device(in, model->part[RUN_DISKS].class,
+                   (char *)disks->items + i * model->part[RUN_DISKS].class->config_size);
+    for (uint32_t i = 0; i < c->devices.count; i++)
+        add_device(in, vdev_class_find(v[i].class_row.name, strlen(v[i].class_row.name)),
+                   v[i].object);
+    if (c->rng_on && model->part[RUN_RNG].class)
+        add_device(in, model->part[RUN_RNG].class, run_part_of(model, c, RUN_RNG));
+    if (is_on(chr_of(in, RUN_CONSOLE)))
+        add_device(in, model->part[RUN_CONSOLE].class, run_part_of(model, c, RUN_CONSOLE));
+    in->machine.devices = in->devices;
+    return 0;
+}
+
+static void arch_config(struct run_inputs *in)
+{
+    const struct run_config *c = in->config;
+    struct varch_config *a = &in->machine.arch;
+    unsigned on_mmio = 0;
+
+    for (size_t i = 0; i < in->machine.device_count; i++) {
+        const struct vdev_common *common = in->devices[i].config;
+
+        on_mmio +=
+            in->devices[i].class->kind == VDEV_VIRTIO && (!c->pci || common->bus == VDEV_BUS_MMIO);
+    }
+    *a = (struct varch_config){
+        .machine = c->platform.machine,
+        .cpus = c->cpus.boot,
+        .ram_bytes = c->memory.size,
+        .segments = c->pci ? c->platform.num_pci_segments : 0,
+        .acpi = c->acpi,
+        .cam = c->cam,
+        .rtc = c->rtc,
+        .i8042 = !c->acpi,
+        .debug_ports = c->debug_ports,
+        .pit = c->pit,
+        .serials = is_on(chr_of(in, RUN_SERIAL)) ? 1 : 0,
+        .mmio_slots = on_mmio,
+        .pci_intx = c->pci,
+        .irqchip = c->irqchip == RUN_IRQCHIP_KERNEL  ? VARCH_IRQCHIP_KERNEL
+                   : c->irqchip == RUN_IRQCHIP_SPLIT ? VARCH_IRQCHIP_SPLIT
+                                                     : VARCH_IRQCHIP_DEFAULT,
+    };
+}
+
+static const void *platform_config(void *ctx, const struct vdev_class *class, const char *id)
+{
+    struct run_inputs *in = ctx;
+
+    if (class == in->model->part[RUN_SERIAL].class && !strcmp(id, "serial0"))
+        return run_part_of(in->model, in->config, RUN_SERIAL);
+    return NULL;
+}
+
+int run_inputs_make(const struct run_model *model, struct run_config *config, bool open_files,
+                    struct run_inputs *in)
+{
+    int rc;
+
+    memset(in, 0, sizeof(*in));
+    in->model = model;
+    in->config = config;
+    in->kernel_fd = in->initrd_fd = -1;
+    in->machine.kernel.fd = in->machine.initrd.fd = -1;
+    settle_consoles(in);
+    rc = check_consoles(in);
+    if (!rc)
+        rc = list_devices(in);
+    if (!rc)
+        rc = make_cmdline(in);
+    if (!rc && open_files)
+        rc = open_image("kernel", config->payload.kernel, &in->kernel_fd, &in->machine.kernel);
+    if (!rc && open_files && config->payload.initramfs)
+        rc =
+            open_image("initramfs", config->payload.initramfs, &in->initrd_fd, &in->machine.initrd);
+    if (rc) {
+        run_inputs_free(in);
+        return rc;
+    }
+    arch_config(in);
+    in->machine.classes = vdev_classes;
+    in->machine.prefault = config->memory.prefault;
+    in->machine.no_thp = !config->memory.thp;
+    in->machine.platform = platform_config;
+    return 0;
+}
+
+void run_inputs_free(struct run_inputs *in)
+{
+    vm_close(&in->kernel_fd);
+    vm_close(&in->initrd_fd);
+    free(in->devices);
+    free(in->cmdline);
+    in->devices = NULL;
+    in->cmdline = NULL;
+}

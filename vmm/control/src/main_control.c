@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* The program's commands: which there are, how a command line becomes a call. */
+#include <vmm/control/control.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <vmm/base/error.h>
+#include <vmm/base/fd.h>
+#include <vmm/config/args.h>
+#include <vmm/config/help.h>
+#include <vmm/config/json.h>
+
+#include "options.h"
+#include "run.h"
+#include "verbs.h"
+
+enum { CONFIG_BYTES_MAX = 4 << 20 };
+
+int command_fail(int code)
+{
+    dprintf(STDERR_FILENO, "vmm: %s\n", vm_error_text());
+    return run_exit_code(code);
+}
+
+int command_print(const char *text, size_t len)
+{
+    int rc = vm_write_full(STDOUT_FILENO, text, len);
+
+    return rc ? command_fail(rc) : VMM_EXIT_OK;
+}
+
+static int print_buffer(struct vm_buffer *b, int rc)
+{
+    int code = rc < 0 ? command_fail(rc) : command_print((const char *)b->data, b->len);
+
+    vm_buffer_free(b);
+    return code;
+}
+
+int options_load_config(struct session *s, const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC), rc;
+    void *text;
+    size_t len;
+
+    if (fd < 0)
+        return vm_fail_errno("--config %s", path);
+    rc = vm_read_file(fd, path, CONFIG_BYTES_MAX, &text, &len);
+    close(fd);
+    if (rc)
+        return rc;
+    rc = vmm_config_load_json(&s->model.model, s->config, path, text, len);
+    free(text);
+    return rc;
+}
+
+int command_run(struct session *s)
+{
+    int rc;
+
+    if (s->print_config) {
+        struct vm_buffer b = { 0 };
+
+        rc = vmm_config_save_json(&s->model.model, s->config, VM_SURFACE_OWN,
+                                  VMM_CONFIG_JSON_PRETTY, &b);
+        if (!rc)
+            rc = vm_buffer_add(&b, "\n", 1);
+        return print_buffer(&b, rc);
+    }
+    rc = run_config_check(s->config);
+    return rc ? command_fail(rc) : run_machine(&s->model, s->config);
+}
+
+static int command_version(struct session *s)
+{
+    (void)s;
+    return command_print("vmm " VMM_VERSION "\n", sizeof("vmm " VMM_VERSION "\n") - 1);
+}
+
+static int operand(void *ctx, const struct vmm_option *option, const char *value)
+{
+    struct session *s = ctx;
+
+    (void)option;
+    if (s->value_count < VM_ARRAY_SIZE(s->values))
+        s->values[s->value_count++] = (char *)value;
+    return 0;
+}
+
+static int option_json(void *ctx, const struct vmm_option *option, const char *value)
+{
+    struct session *s = ctx;
+
+    (void)option;
+    (void)value;
+    s->json = true;
+    return 0;
+}
+
+static const struct vmm_option socket_operand[] = {
+    { .name = "SOCKET",
+      .call = operand,
+      .argument = "SOCKET",
+      .required = true,
+      .help = "control socket of the machine" },
+    { 0 },
+};
+static const struct vmm_option set_operands[] = {
+    { .name = "SOCKET",
+      .call = operand,
+      .argument = "SOCKET",
+      .required = true,
+      .help = "control socket of the machine" },
+    { .name = "ID",
+      .call = operand,
+      .argument = "ID",
+      .required = true,
+      .help = "device, as vmm info lists it" },
+    { .name = "KEY=VALUE",
+      .call = operand,
+      .argument = "KEY=VALUE",
+      .required = true,
+      .help = "what to change" },
+    { 0 },
+};
+static const struct vmm_option shell_operand[] = {
+    { .name = "SHELL",
+      .call = operand,
+      .argument = "SHELL",
+      .required = true,
+      .help = "bash, zsh or fish" },
+    { 0 },
+};
+static const struct vmm_option json_option[] = {
+    { .name = "json", .call = option_json, .help = "JSON instead of text" },
+    { 0 },
+};
+
+static int command_completion(struct session *s);
+static int command_man(struct session *s);
+
+/* The model of run's and plan's rows is the session's: see find_command(). */
+static const struct command commands[] = {
+    { { .name = "run",
+        .summary = "run a virtual machine",
+        .options = options_run,
+        .operands = operands_run },
+      command_run },
+    { { .name = "stop", .summary = "stop a machine at once", .operands = socket_operand },
+      verb_stop },
+    { { .name = "powerbtn", .summary = "press the power button", .operands = socket_operand },
+      verb_powerbtn },
+    { { .name = "pause", .summary = "pause a machine", .operands = socket_operand }, verb_pause },
+    { { .name = "resume", .summary = "let a paused machine run on", .operands = socket_operand },
+      verb_resume },
+    { { .name = "info", .summary = "tell what a machine is and does", .operands = socket_operand },
+      verb_info },
+    { { .name = "set",
+        .summary = "change a property of a running device",
+        .operands = set_operands },
+      verb_set },
+    { { .name = "completion",
+        .summary = "print a shell's completion script",
+        .operands = shell_operand },
+      command_completion },
+    { { .name = "man", .summary = "print the manual page" }, command_man },
+    { { .name = "version", .summary = "print the version", .options = json_option },
+      command_version },
+};
+
+/* The table as the config library wants it, its names with the program's before them. */
+struct program {
+    struct vmm_program row;
+    struct vmm_command command[VM_ARRAY_SIZE(commands) + 1];
+    char name[VM_ARRAY_SIZE(commands)][32];
+};
+
+static void make_program(struct program *p, const struct session *s)
+{
+    memset(p, 0, sizeof(*p));
+    for (size_t i = 0; i < VM_ARRAY_SIZE(commands); i++) {
+        snprintf(p->name[i], sizeof(p->name[i]), "vmm %s", commands[i].row.name);
+        p->command[i] = commands[i].row;
+        p->command[i].name = p->name[i];
+        p->command[i].model = &s->model.model;
+    }
+    p->row = (struct vmm_program){ .name = "vmm",
+                                   .version = VMM_VERSION,
+                                   .summary = "virtual machine monitor for Linux/KVM",
+                                   .commands = p->command };
+}
+
+static int command_completion(struct session *s)
+{
+    static const char *const shells[] = { "bash", "zsh", "fish" };
+    struct vm_buffer b = { 0 };
+    struct program p;
+
+    make_program(&p, s);
+    for (unsigned i = 0; i < VM_ARRAY_SIZE(shells); i++)
+        if (!strcmp(s->values[0], shells[i]))
+            return print_buffer(&b, vmm_config_completion(&p.row, (enum vmm_config_shell)i, &b));
+    vm_fail(-EINVAL, "completion: no shell '%s': there are bash, zsh and fish", s->values[0]);
+    return command_fail(-EINVAL);
+}
+
+static int command_man(struct session *s)
+{
+    struct vm_buffer b = { 0 };
+    struct program p;
+
+    make_program(&p, s);
+    return print_buffer(&b, vmm_config_man(&p.row, &b));
+}
+
+static int help_program(struct session *s)
+{
+    struct vm_buffer b = { 0 };
+    struct program p;
+
+    make_program(&p, s);
+    return print_buffer(&b, vmm_config_help_program(&p.row, 0, &b));
+}
+
+static int unknown_command(const char *name)
+{
+    const char *names[VM_ARRAY_SIZE(commands) + 1] = { NULL };
+    const char *near;
+
+    for (size_t i = 0; i < VM_ARRAY_SIZE(commands); i++)
+        names[i] = commands[i].row.name;
+    near = vm_nearest(name, strlen(name), names);
+    vm_fail(-EINVAL, "there is no command '%s'%s%s%s: vmm --help lists them", name,
+            near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+    return command_fail(-EINVAL);
+}
+
+static int run_command(struct session *s, size_t i, int argc, char *argv[])
+{
+    struct vm_buffer out = { 0 };
+    struct program p;
+    int rc;
+
+    make_program(&p, s);
+    rc = vmm_config_parse_args(&p.command[i], s->config, s, argc, argv, &out);
+    if (rc > 0)
+        return print_buffer(&out, 0);
+    vm_buffer_free(&out);
+    return rc ? command_fail(rc) : commands[i].run(s);
+}
+
+static int dispatch(struct session *s, int argc, char *argv[])
+{
+    const char *name = argc > 1 ? argv[1] : "--help";
+
+    if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help"))
+        return help_program(s);
+    if (!strcmp(name, "--version") || !strcmp(name, "-V"))
+        name = "version";
+    for (size_t i = 0; i < VM_ARRAY_SIZE(commands); i++)
+        if (!strcmp(commands[i].row.name, name))
+            return run_command(s, i, argc - 2, argv + 2);
+    return unknown_command(name);
+}
+
+int vmm_control_main(int argc, char *argv[])
+{
+    struct session s = { 0 };
+    int code, rc = vm_fd_sanitize();
+
+    signal(SIGPIPE, SIG_IGN);
+    if (!rc)
+        rc = run_model_new(&s.model);
+    if (rc)
+        return command_fail(rc);
+    s.config = run_config_new(&s.model);
+    code = s.config ? dispatch(&s, argc, argv) : command_fail(-ENOMEM);
+    run_config_free(&s.model, s.config);
+    run_model_free(&s.model);
+    return code;
+}

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* The options of vmm run: crosvm's short ones and cloud-hypervisor's long ones on the same properties. */
+#include "options.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <vmm/base/error.h>
+#include <vmm/config/json.h>
+
+enum { MIB = 1 << 20 };
+
+static int option_config(void *ctx, const struct vmm_option *option, const char *value)
+{
+    (void)option;
+    return options_load_config(ctx, value);
+}
+
+static int option_print(void *ctx, const struct vmm_option *option, const char *value)
+{
+    struct session *s = ctx;
+
+    (void)option;
+    (void)value;
+    s->print_config = true;
+    return 0;
+}
+
+const struct vmm_option options_run[] = {
+    { .group = "Machine",
+      .name = "cpus",
+      .letter = 'c',
+      .path = "cpus",
+      .first = "boot",
+      .argument = "N|boot=N",
+      .help = "virtual CPUs" },
+    { .name = "memory",
+      .letter = 'm',
+      .path = "memory",
+      .first = "size",
+      .unit = MIB,
+      .argument = "MIB|size=SIZE",
+      .alias_crosvm = "mem",
+      .help = "guest memory; a bare number is MiB" },
+    { .name = "platform",
+      .path = "platform",
+      .argument = "KEY=VALUE",
+      .help = "PCI segments and machine version" },
+    { .name = "acpi", .path = "acpi", .argument = "on|off", .help = "ACPI tables" },
+    { .name = "pci",
+      .path = "pci",
+      .argument = "on|off",
+      .help = "PCI bus; off puts virtio devices on virtio-mmio" },
+    { .name = "pci-cam",
+      .path = "pci_cam",
+      .argument = "on|off",
+      .help = "PCI configuration by ports too" },
+    { .name = "irqchip",
+      .path = "irqchip",
+      .argument = "split|kernel",
+      .help = "who is the interrupt controller" },
+    { .name = "rtc", .path = "rtc", .argument = "on|off", .help = "real-time clock" },
+    { .name = "pit",
+      .path = "pit",
+      .argument = "on|off",
+      .help = "PIT and PICs, with --irqchip kernel" },
+    { .name = "debug-ports",
+      .path = "debug_ports",
+      .argument = "on|off",
+      .help = "ports 0x80 and 0x402" },
+    { .group = "Payload",
+      .name = "kernel",
+      .path = "payload.kernel",
+      .argument = "FILE",
+      .help = "kernel, as the operand" },
+    { .name = "initramfs",
+      .letter = 'i',
+      .path = "payload.initramfs",
+      .argument = "FILE",
+      .alias_crosvm = "initrd",
+      .help = "initial RAM file system" },
+    { .name = "cmdline",
+      .path = "payload.cmdline",
+      .argument = "TEXT",
+      .help = "kernel command line, taken as it is (default: console=...)" },
+    { .name = "params",
+      .letter = 'p',
+      .path = "params",
+      .argument = "TEXT",
+      .help = "more words for the kernel command line" },
+    { .group = "Devices",
+      .name = "disk",
+      .letter = 'd',
+      .path = "disks",
+      .first = "path",
+      .many = true,
+      .argument = "FILE|path=FILE,...",
+      .help = "a disk" },
+    { .name = "rwdisk",
+      .path = "disks",
+      .first = "path",
+      .argument = "FILE|path=FILE,...",
+      .help = "a writable disk" },
+    { .name = "rodisk",
+      .path = "disks",
+      .first = "path",
+      .fixed = "readonly=on",
+      .argument = "FILE",
+      .help = "a read-only disk" },
+    { .name = "serial",
+      .path = "serial",
+      .first = "mode",
+      .argument = "MODE|file=FILE",
+      .help = "first serial port: off, null, tty, pty, file=, socket=" },
+    { .name = "console",
+      .path = "console",
+      .first = "mode",
+      .argument = "MODE|file=FILE",
+      .help = "virtio console, likewise" },
+    { .name = "rng",
+      .path = "rng",
+      .first = "src",
+      .argument = "FILE|src=FILE",
+      .help = "source of the entropy device" },
+    { .name = "no-rng", .path = "rng_device", .fixed = "off", .help = "no entropy device" },
+    { .name = "device",
+      .path = "devices",
+      .many = true,
+      .argument = "CLASS,KEY=VALUE",
+      .help = "any device; 'help' lists the classes, 'CLASS,help' the keys" },
+    { .group = "Control",
+      .name = "socket",
+      .letter = 's',
+      .path = "api_socket",
+      .argument = "PATH",
+      .alias_ch = "api-socket",
+      .help = "control socket; a directory gets a name by pid" },
+    { .name = "config",
+      .call = option_config,
+      .argument = "FILE",
+      .help = "JSON with the same keys, read in place" },
+    { .name = "print-config",
+      .call = option_print,
+      .help = "print the configuration as JSON and exit" },
+    { .name = "log-level",
+      .path = "log_level",
+      .argument = "LEVEL",
+      .help = "error, warn, info or debug" },
+    { 0 },
+};
+
+const struct vmm_option operands_run[] = {
+    { .name = "KERNEL",
+      .path = "payload.kernel",
+      .argument = "KERNEL",
+      .help = "bzImage (vmlinuz) or ELF (vmlinux)" },
+    { 0 },
+};

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* Requests of the control socket. */
+#include "requests.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include <vmm/base/error.h>
+
+static char *dump(json_t *answer)
+{
+    char *text = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
+
+    json_decref(answer);
+    return text ? text : strdup("{\"error\":{\"code\":-12,\"text\":\"out of memory\"}}");
+}
+
+static char *answer_result(json_t *result)
+{
+    return dump(json_pack("{s:o}", "result", result ? result : json_null()));
+}
+
+static char *answer_error(int code)
+{
+    return dump(json_pack("{s:{s:i,s:s%}}", "error", "code", code, "text", vm_error_text(),
+                          strlen(vm_error_text())));
+}
+
+static char *answer(int code)
+{
+    return code ? answer_error(code) : answer_result(NULL);
+}
+
+static json_t *device_json(struct vmm_machine *m, struct vdev *dev)
+{
+    json_t *metrics = json_object(), *row;
+    char place[64];
+
+    for (const struct vdev_metric *k = dev->class->metrics; k && k->name; k++) {
+        uint64_t *value = (uint64_t *)((char *)dev + k->offset);
+
+        json_object_set_new(metrics, k->name,
+                            json_integer((json_int_t)__atomic_load_n(value, __ATOMIC_RELAXED)));
+    }
+    vmm_machine_place(m, dev, place, sizeof(place));
+    row = json_pack("{s:s,s:s,s:s,s:b,s:o}", "id", dev->id, "class", dev->class->name, "place",
+                    place, "broken", dev->broken, "metrics", metrics);
+    return row;
+}
+
+struct info_ctx {
+    struct vmm_machine *machine;
+    json_t *rows;
+};
+
+static void info_device(void *ctx, struct vdev *dev)
+{
+    struct info_ctx *c = ctx;
+
+    json_array_append_new(c->rows, device_json(c->machine, dev));
+}
+
+static char *info(struct vmm_machine *m)
+{
+    struct info_ctx c = { m, json_array() };
+    struct vmm_machine_info i;
+
+    vmm_machine_get_info(m, &i);
+    vmm_machine_walk_devices(m, info_device, &c);
+    return answer_result(json_pack(
+        "{s:s,s:s,s:i,s:I,s:{s:I,s:I,s:I,s:I},s:o}", "version", VMM_VERSION, "state",
+        i.end       ? vmm_end_name(i.end)
+        : i.paused  ? "paused"
+        : i.running ? "running"
+                    : "changing",
+        "cpus", (int)i.cpus, "memory", (json_int_t)i.memory_bytes, "exits", "all",
+        (json_int_t)i.exits, "pio", (json_int_t)i.exits_pio, "mmio", (json_int_t)i.exits_mmio,
+        "unclaimed", (json_int_t)i.unclaimed, "devices", c.rows));
+}
+
+/* One pause at a time: the machine says -EBUSY to a second one, so this is the only waiter. */
+static void paused(void *ctx, int code)
+{
+    struct request_reply *reply = ctx;
+    char *line = answer(code);
+
+    if (reply->ctx && line)
+        reply->done(reply->ctx, line);
+    free(line);
+    free(reply);
+}
+
+static char *pause_machine(struct vmm_machine *m, const struct request_reply *reply)
+{
+    struct request_reply *copy = malloc(sizeof(*copy));
+    int rc;
+
+    if (!copy)
+        return answer(vm_fail(-ENOMEM, "out of memory"));
+    *copy = *reply;
+    rc = vmm_machine_pause(m, paused, copy);
+    if (!rc)
+        return NULL;
+    free(copy);
+    return answer(rc);
+}
+
+void requests_forget(struct vmm_machine *m, void *ctx)
+{
+    struct request_reply *reply = vmm_machine_pause_ctx(m);
+
+    if (reply && reply->ctx == ctx)
+        reply->ctx = NULL;
+}
+
+static char *set_property(struct vmm_machine *m, const json_t *root)
+{
+    const char *id = json_string_value(json_object_get(root, "id"));
+    const char *value = json_string_value(json_object_get(root, "value"));
+
+    if (!id || !value)
+        return answer(
+            vm_fail(-EINVAL, "set: give id and value as strings, as in "
+                             "{\"verb\":\"set\",\"id\":\"virtio-rng0\",\"value\":\"KEY=VALUE\"}"));
+    return answer(vmm_machine_set(m, id, value));
+}
+
+static char *stop(struct vmm_machine *m)
+{
+    vmm_machine_stop(m);
+    return answer(0);
+}
+
+static char *perform(struct vmm_machine *m, const json_t *root, const struct request_reply *reply)
+{
+    const char *verb = json_string_value(json_object_get(root, "verb"));
+
+    if (!verb)
+        return answer(vm_fail(-EINVAL, "a request is a JSON object with the key \"verb\""));
+    if (!strcmp(verb, "info"))
+        return info(m);
+    if (!strcmp(verb, "stop"))
+        return stop(m);
+    if (!strcmp(verb, "powerbtn"))
+        return answer(vmm_machine_power_button(m));
+    if (!strcmp(verb, "pause"))
+        return pause_machine(m, reply);
+    if (!strcmp(verb, "resume"))
+        return answer(vmm_machine_resume(m));
+    if (!strcmp(verb, "set"))
+        return set_property(m, root);
+    return answer(vm_fail(
+        -EINVAL, "there is no verb '%.64s': info, stop, powerbtn, pause, resume, set", verb));
+}
+
+char *requests_handle(struct vmm_machine *m, const char *untrusted, size_t len,
+                      const struct request_reply *reply)
+{
+    json_error_t where;
+    json_t *root = json_loadb(untrusted, len, JSON_REJECT_DUPLICATES, &where);
+    char *text;
+
+    if (!root)
+        return answer(vm_fail(-EINVAL, "the request is no JSON: %.160s (column %d)", where.text,
+                              where.column));
+    text = perform(m, root, reply);
+    json_decref(root);
+    return text;
+}

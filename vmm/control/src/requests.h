@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* Requests of the control socket: text in, text out. What the fuzz target feeds. */
+#ifndef VMM_CONTROL_REQUESTS_H
+#define VMM_CONTROL_REQUESTS_H
+
+#include <stddef.h>
+
+#include <vmm/machine/machine.h>
+
+/* Where an answer goes that comes later. */
+struct request_reply {
+    void (*done)(void *ctx, const char *line);
+    void *ctx;
+};
+
+/* Handles one line (not terminated). The answer, allocated; NULL: done() comes later, or has come. */
+char *requests_handle(struct vmm_machine *machine, const char *untrusted, size_t len,
+                      const struct request_reply *reply);
+
+/* ctx does not want its answer any more. */
+void requests_forget(struct vmm_machine *machine, void *ctx);
+
+#endif

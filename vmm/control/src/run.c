@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* vmm run: a machine, the terminal, signals and the control socket on one loop until the guest is done. */
+#include "run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <vmm/base/error.h>
+#include <vmm/base/fd.h>
+#include <vmm/base/loop.h>
+#include <vmm/control/control.h>
+#include <vmm/hypervisor/kvm.h>
+
+#include "server.h"
+#include "terminal.h"
+
+struct run {
+    struct vm_env env;
+    struct hv *hv;
+    struct vmm_machine *machine;
+    struct server *server;
+    struct terminal terminal;
+    struct vm_watch signals;
+    int signal_fd;
+    bool asked; /* SIGTERM has pressed the power button: the next one stops */
+    enum vmm_end end;
+};
+
+int run_exit_code(int code)
+{
+    switch (code) {
+    case 0: return VMM_EXIT_OK;
+    case -EINVAL:
+    case -ENOEXEC:
+    case -ENOENT:
+    case -EISDIR:
+    case -EEXIST:
+    case -ERANGE:
+    case -EBUSY:
+    case -ENOTDIR:
+    case -EROFS: return VMM_EXIT_USAGE;
+    case -ENOTSUP:
+    case -ENODEV: return VMM_EXIT_HOST;
+    case -ENOMEM:
+    case -EMFILE:
+    case -ENFILE:
+    case -ENOSPC: return VMM_EXIT_RESOURCE;
+    default: return VMM_EXIT_FAILED;
+    }
+}
+
+static int end_code(enum vmm_end end)
+{
+    switch (end) {
+    case VMM_END_POWEROFF: return VMM_EXIT_OK;
+    case VMM_END_STOP: return VMM_EXIT_STOPPED;
+    case VMM_END_RESET: return VMM_EXIT_RESET;
+    case VMM_END_PANIC: return VMM_EXIT_PANIC;
+    case VMM_END_CRASH: return VMM_EXIT_CRASH;
+    default: return VMM_EXIT_FAILED;
+    }
+}
+
+static int open_kvm(struct run *r)
+{
+    int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC), rc;
+
+    if (fd < 0 && errno == ENOENT)
+        return vm_fail(-ENODEV, "/dev/kvm does not exist: load the module kvm_intel or kvm_amd, or "
+                                "switch virtualisation on in "
+                                "the firmware; vmm doctor tells more");
+    if (fd < 0 && (errno == EACCES || errno == EPERM))
+        return vm_fail(-ENODEV, "/dev/kvm: no permission: join the group kvm (usermod -aG kvm "
+                                "USER, then log in again)");
+    if (fd < 0)
+        return vm_fail_errno("/dev/kvm");
+    rc = hv_kvm_new(&r->env, fd, &r->hv);
+    if (rc)
+        close(fd);
+    return rc;
+}
+
+/* SIGTERM: the power button, then the plug. SIGINT reaches us only where the terminal is not raw: the plug at once. */
+static void on_signal(struct vm_watch *watch, uint32_t events)
+{
+    struct run *r = container_of(watch, struct run, signals);
+    struct signalfd_siginfo info;
+
+    (void)events;
+    while (read(r->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+        bool stop = info.ssi_signo != SIGTERM || r->asked;
+
+        if (!stop && vmm_machine_power_button(r->machine)) {
+            vm_log(&r->env, VM_LOG_WARN, "SIGTERM: %s; stopping", vm_error_text());
+            stop = true;
+        }
+        r->asked = true;
+        if (stop)
+            vmm_machine_stop(r->machine);
+    }
+}
+
+static int watch_signals(struct run *r)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    if (sigprocmask(SIG_BLOCK, &set, NULL))
+        return vm_fail_errno("signals");
+    r->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (r->signal_fd < 0)
+        return vm_fail_errno("signals");
+    return vm_watch_add(r->env.loop, &r->signals, r->signal_fd, EPOLLIN, on_signal);
+}
+
+static void on_end(void *ctx, enum vmm_end end)
+{
+    struct run *r = ((struct run_inputs *)ctx)->ended_ctx;
+
+    r->end = end;
+    vm_loop_stop(r->env.loop);
+}
+
+static void on_event(void *ctx, const char *source, const char *what)
+{
+    struct run *r = ((struct run_inputs *)ctx)->ended_ctx;
+
+    vm_log(&r->env, VM_LOG_ERROR, "%s: %s", source, what);
+}
+
+static int set_up(struct run *r, struct run_inputs *in)
+{
+    int rc = vm_loop_new(&r->env, 0, &r->env.loop);
+
+    if (!rc)
+        rc = open_kvm(r);
+    if (!rc)
+        rc = watch_signals(r); /* before any thread: all of them inherit the mask */
+    if (rc)
+        return rc;
+    in->machine.env = &r->env;
+    in->machine.hv = r->hv;
+    in->machine.ended = on_end;
+    in->machine.event = on_event;
+    in->ended_ctx = r;
+    in->machine.ctx = in;
+    rc = vmm_machine_new(&in->machine, &r->machine);
+    if (!rc && in->config->socket)
+        rc = server_new(&r->env, r->machine, in->config->socket, &r->server);
+    return rc;
+}
+
+static void tear_down(struct run *r)
+{
+    terminal_restore(&r->terminal);
+    server_free(r->server);
+    vmm_machine_free(r->machine);
+    vm_watch_del(&r->signals);
+    vm_close(&r->signal_fd);
+    hv_free(r->hv);
+    vm_loop_free(r->env.loop);
+}
+
+int run_machine(const struct run_model *model, struct run_config *config)
+{
+    struct run r = { .signal_fd = -1 };
+    struct run_inputs in;
+    int rc;
+
+    vm_env_host((enum vm_level)config->log_level, &r.env);
+    rc = run_inputs_make(model, config, true, &in);
+    if (rc) {
+        vm_log(&r.env, VM_LOG_ERROR, "%s", vm_error_text());
+        return run_exit_code(rc);
+    }
+    rc = set_up(&r, &in);
+    if (!rc) {
+        terminal_raw(&r.terminal);
+        rc = vmm_machine_start(r.machine);
+    }
+    if (!rc)
+        rc = vm_loop_run(r.env.loop);
+    terminal_restore(&r.terminal);
+    if (rc)
+        vm_log(&r.env, VM_LOG_ERROR, "%s", vm_error_text());
+    tear_down(&r);
+    run_inputs_free(&in);
+    return rc ? run_exit_code(rc) : end_code(r.end);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* The run command. */
+#ifndef VMM_CONTROL_RUN_H
+#define VMM_CONTROL_RUN_H
+
+#include "run_config.h"
+
+#include <vmm/base/env.h>
+#include <vmm/machine/machine.h>
+
+/* Opens what the configuration names and turns it into what a machine is made from. */
+struct run_inputs {
+    struct vmm_machine_config machine;
+    struct vmm_machine_device *devices;
+    char *cmdline;
+    int kernel_fd, initrd_fd;
+    const struct run_model *model;
+    struct run_config *config;
+    void *ended_ctx; /* who runs the machine */
+};
+
+/* open_files false: for plan, which reads none. -errno with text. */
+int run_inputs_make(const struct run_model *model, struct run_config *config, bool open_files,
+                    struct run_inputs *ret_inputs);
+void run_inputs_free(struct run_inputs *inputs);
+
+/* Runs a machine to its end. Returns an enum vmm_exit. */
+int run_machine(const struct run_model *model, struct run_config *config);
+
+/* The exit code for an error of ours. */
+int run_exit_code(int code);
+
+#endif

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* The configuration of vmm run: its tables. */
+#include "run_config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <vmm/base/error.h>
+
+static const char *const irqchips[] = { "default", "split", "kernel", NULL };
+static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
+
+static const struct vm_prop cpus_props[] = {
+    { .name = "boot",
+      .type = VM_PROP_U32,
+      .offset = offsetof(struct run_cpus, boot),
+      .preset = "1",
+      .min = 1,
+      .max = 4096,
+      .alias_ch = "boot_vcpus",
+      .alias_crosvm = "num_cores",
+      .help = "vCPUs at start" },
+    { .name = "max",
+      .type = VM_PROP_U32,
+      .offset = offsetof(struct run_cpus, max),
+      .max = 4096,
+      .alias_ch = "max_vcpus",
+      .help = "most vCPUs; the same as boot if not given" },
+    { 0 },
+};
+static const struct vm_prop memory_props[] = {
+    { .name = "size",
+      .type = VM_PROP_SIZE,
+      .offset = offsetof(struct run_memory, size),
+      .preset = "256M",
+      .min = 2 << 20,
+      .help = "guest memory" },
+    { .name = "prefault",
+      .type = VM_PROP_BOOL,
+      .offset = offsetof(struct run_memory, prefault),
+      .help = "touch all of it before the start" },
+    { .name = "thp",
+      .type = VM_PROP_BOOL,
+      .offset = offsetof(struct run_memory, thp),
+      .preset = "on",
+      .help = "ask for transparent huge pages" },
+    { 0 },
+};
+static const struct vm_prop payload_props[] = {
+    { .name = "kernel",
+      .type = VM_PROP_PATH,
+      .offset = offsetof(struct run_payload, kernel),
+      .help = "bzImage (vmlinuz) or ELF (vmlinux)" },
+    { .name = "initramfs",
+      .type = VM_PROP_PATH,
+      .offset = offsetof(struct run_payload, initramfs),
+      .help = "initial RAM file system" },
+    { .name = "cmdline",
+      .type = VM_PROP_STRING,
+      .offset = offsetof(struct run_payload, cmdline),
+      .max = 65535,
+      .help = "kernel command line" },
+    { 0 },
+};
+static const struct vm_prop platform_props[] = {
+    { .name = "num_pci_segments",
+      .type = VM_PROP_U32,
+      .offset = offsetof(struct run_platform, num_pci_segments),
+      .preset = "1",
+      .min = 1,
+      .max = 16,
+      .help = "PCI segments" },
+    { .name = "machine",
+      .type = VM_PROP_U32,
+      .offset = offsetof(struct run_platform, machine),
+      .max = 1,
+      .help = "version of the machine a guest sees; 0 is the newest" },
+    { 0 },
+};
+
+#define ROOT(n, t, member) .name = (n), .type = (t), .offset = offsetof(struct run_config, member)
+static const struct vm_prop root_props[] = {
+    { ROOT("cpus", VM_PROP_OBJECT, cpus), .props = cpus_props, .help = "processors" },
+    { ROOT("memory", VM_PROP_OBJECT, memory), .props = memory_props, .help = "guest memory" },
+    { ROOT("payload", VM_PROP_OBJECT, payload), .props = payload_props, .help = "what to boot" },
+    { ROOT("params", VM_PROP_LIST, params), .element = VM_PROP_STRING,
+      .help = "more words for the kernel command line" },
+    { ROOT("platform", VM_PROP_OBJECT, platform), .props = platform_props,
+      .help = "the machine itself" },
+    { ROOT("acpi", VM_PROP_BOOL, acpi), .preset = "on",
+      .help = "describe the machine by ACPI tables" },
+    { ROOT("pci", VM_PROP_BOOL, pci), .preset = "on",
+      .help = "a PCI bus; off puts virtio devices on virtio-mmio" },
+    { ROOT("pci_cam", VM_PROP_BOOL, cam),
+      .help = "PCI configuration by ports 0xcf8 and 0xcfc too" },
+    { ROOT("rng_device", VM_PROP_BOOL, rng_on), .preset = "on", .help = "a virtio-rng device" },
+    { ROOT("rtc", VM_PROP_BOOL, rtc), .preset = "on", .help = "a real-time clock" },
+    { ROOT("debug_ports", VM_PROP_BOOL, debug_ports),
+      .help = "collect what the guest writes to ports 0x80 and 0x402" },
+    { ROOT("pit", VM_PROP_BOOL, pit), .help = "PIT and PICs, with irqchip kernel" },
+    { ROOT("irqchip", VM_PROP_ENUM, irqchip), .values = irqchips, .preset = "default",
+      .help = "interrupt controller: I/O APIC of ours (split) or the kernel's" },
+    { ROOT("api_socket", VM_PROP_PATH, socket), .max = 107,
+      .help = "control socket; a directory gets a name by pid" },
+    { ROOT("log_level", VM_PROP_ENUM, log_level), .values = levels, .preset = "warn",
+      .help = "what is told on standard error" },
+    { ROOT("devices", VM_PROP_VARIANTS, devices), .help = "further devices, by class" },
+};
+
+/* Rows whose table is a class's. */
+static const struct {
+    const char *class;
+    struct vm_prop row;
+} parts[RUN_PARTS] = {
+    [RUN_SERIAL] = { "serial",
+                     { .name = "serial", .type = VM_PROP_OBJECT, .help = "first serial port" } },
+    [RUN_CONSOLE] = { "virtio-console",
+                      { .name = "console", .type = VM_PROP_OBJECT, .help = "virtio console" } },
+    [RUN_RNG] = { "virtio-rng",
+                  { .name = "rng", .type = VM_PROP_OBJECT, .help = "entropy device" } },
+    [RUN_DISKS] = { "virtio-blk",
+                    { .name = "disks", .type = VM_PROP_OBJECTS, .help = "virtio disks" } },
+};
+
+static bool class_at(void *ctx, size_t index, struct vm_prop_class *ret_class)
+{
+    size_t n = 0;
+
+    (void)ctx;
+    for (const struct vdev_class *const *c = vdev_classes; *c; c++) {
+        if ((*c)->internal || n++ != index)
+            continue;
+        *ret_class =
+            (struct vm_prop_class){ (*c)->name, (*c)->summary, (*c)->props, (*c)->config_size };
+        return true;
+    }
+    return false;
+}
+
+static size_t align(size_t n)
+{
+    return (n + _Alignof(max_align_t) - 1) & ~(_Alignof(max_align_t) - 1);
+}
+
+int run_model_new(struct run_model *m)
+{
+    size_t n = VM_ARRAY_SIZE(root_props);
+
+    memset(m, 0, sizeof(*m));
+    m->props = calloc(n + RUN_PARTS + 1, sizeof(*m->props));
+    if (!m->props)
+        return vm_fail(-ENOMEM, "out of memory");
+    memcpy(m->props, root_props, sizeof(root_props));
+    m->size = sizeof(struct run_config);
+    for (unsigned i = 0; i < RUN_PARTS; i++) {
+        const struct vdev_class *class = vdev_class_find(parts[i].class, strlen(parts[i].class));
+        struct vm_prop *row = &m->props[n];
+
+        if (!class)
+            continue;
+        *row = parts[i].row;
+        row->props = class->props;
+        row->offset = m->size = align(m->size);
+        row->element_size = row->type == VM_PROP_OBJECTS ? class->config_size : 0;
+        m->part[i] = (struct run_part){ class, row->offset };
+        m->size += row->type == VM_PROP_OBJECTS ? sizeof(struct vm_prop_list) : class->config_size;
+        n++;
+    }
+    m->classes.at = class_at;
+    m->model = (struct vmm_config_model){ m->props, &m->classes };
+    return 0;
+}
+
+void run_model_free(struct run_model *m)
+{
+    free(m->props);
+    m->props = NULL;
+}
+
+struct run_config *run_config_new(const struct run_model *m)
+{
+    struct run_config *c = calloc(1, m->size);
+
+    if (!c) {
+        vm_fail(-ENOMEM, "out of memory");
+        return NULL;
+    }
+    if (vm_prop_defaults(m->props, c)) {
+        run_config_free(m, c);
+        return NULL;
+    }
+    return c;
+}
+
+void run_config_free(const struct run_model *m, struct run_config *c)
+{
+    if (c)
+        vm_prop_free(m->props, c);
+    free(c);
+}
+
+int run_config_check(struct run_config *c)
+{
+    if (!c->payload.kernel)
+        return vm_fail(
+            -EINVAL, "no kernel: give its path, as in: vmm run KERNEL (vmm run --help tells more)");
+    if (c->cpus.max && c->cpus.max < c->cpus.boot)
+        return vm_fail(-EINVAL, "--cpus: max=%u is less than boot=%u", c->cpus.max, c->cpus.boot);
+    if (c->cpus.max > c->cpus.boot)
+        return vm_fail(
+            -EINVAL, "--cpus: max=%u: vCPUs cannot be plugged in yet; give max=%u or leave it out",
+            c->cpus.max, c->cpus.boot);
+    if (c->memory.size % 4096)
+        return vm_fail(-EINVAL, "--memory: size=%llu is not a multiple of the page size 4096",
+                       (unsigned long long)c->memory.size);
+    return 0;
+}

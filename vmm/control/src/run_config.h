@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * What vmm run is told: one object, from the command line and JSON alike. The tables of devices are their classes' own, so the
+ * root table is put together at start.
+ */
+#ifndef VMM_CONTROL_RUN_CONFIG_H
+#define VMM_CONTROL_RUN_CONFIG_H
+
+#include <vmm/base/prop.h>
+#include <vmm/config/model.h>
+#include <vmm/devices/classes.h>
+
+enum run_irqchip { RUN_IRQCHIP_DEFAULT, RUN_IRQCHIP_SPLIT, RUN_IRQCHIP_KERNEL };
+
+struct run_config {
+    struct run_cpus {
+        uint32_t boot, max;
+    } cpus;
+    struct run_memory {
+        uint64_t size;
+        bool prefault, thp;
+    } memory;
+    struct run_payload {
+        char *kernel, *initramfs, *cmdline;
+    } payload;
+    struct vm_prop_list params; /* -p: more words of the command line */
+    struct run_platform {
+        uint32_t num_pci_segments, machine;
+    } platform;
+    bool acpi, pci, cam, rng_on, rtc, debug_ports, pit;
+    uint32_t irqchip;
+    char *socket;
+    uint32_t log_level;
+    struct vm_prop_list devices; /* struct vm_prop_variant */
+    /* Behind it: the configurations of serial, console, rng and the list of disks; see run_model. */
+};
+
+/* Where a class's configuration stands in the object. NULL class: not in this build. */
+struct run_part {
+    const struct vdev_class *class;
+    size_t offset;
+};
+enum run_part_id { RUN_SERIAL, RUN_CONSOLE, RUN_RNG, RUN_DISKS, RUN_PARTS };
+
+/* The root table of this build. */
+struct run_model {
+    struct vm_prop *props;
+    struct run_part part[RUN_PARTS];
+    size_t size; /* of the object */
+    struct vmm_config_classes classes;
+    struct vmm_config_model model;
+};
+
+/* 0 or -ENOMEM. */
+int run_model_new(struct run_model *ret_model);
+void run_model_free(struct run_model *model);
+
+/* An object with defaults; NULL: out of memory, with text. */
+struct run_config *run_config_new(const struct run_model *model);
+void run_config_free(const struct run_model *model, struct run_config *config);
+
+static inline void *run_part_of(const struct run_model *model, struct run_config *config,
+                                enum run_part_id id)
+{
+    return model->part[id].class ? (char *)config + model->part[id].offset : NULL;
+}
+
+/* What the user can say, checked for what tables cannot say. -EINVAL with text. */
+int run_config_check(struct run_config *config);
+
+#endif

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * The control socket (docs/control-socket.md): a Unix stream socket; each line is a JSON object with "verb", each answer a line with "result" or
+ * "error". A client may send anything: a line is at most LINE_MAX_BYTES, a client that sends more is told and cut off; answers wait in a bounded
+ * buffer and never block the loop; at most CLIENTS_MAX are connected.
+ */
+#include "server.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <vmm/base/error.h>
+#include <vmm/base/fd.h>
+#include <vmm/base/loop.h>
+#include <vmm/base/state.h>
+
+#include "requests.h"
+
+enum { CLIENTS_MAX = 16, LINE_MAX_BYTES = 64 << 10, OUT_MAX_BYTES = 1 << 20, BACKLOG = 8 };
+
+struct client {
+    struct server *server;
+    struct vm_watch watch;
+    int fd;
+    char in[LINE_MAX_BYTES];
+    size_t in_len;
+    struct vm_buffer out;
+    size_t out_sent;
+    bool waiting; /* an answer comes later: no further line is read until then */
+    bool closing; /* when all is sent */
+};
+
+struct server {
+    const struct vm_env *env;
+    struct vmm_machine *machine;
+    struct vm_watch watch;
+    int fd;
+    struct sockaddr_un addr;
+    struct client *client[CLIENTS_MAX];
+};
+
+static void client_drop(struct client *c)
+{
+    for (unsigned i = 0; i < CLIENTS_MAX; i++)
+        if (c->server->client[i] == c)
+            c->server->client[i] = NULL;
+    if (c->waiting)
+        requests_forget(c->server->machine, c);
+    vm_watch_del(&c->watch);
+    vm_close(&c->fd);
+    vm_buffer_free(&c->out);
+    free(c);
+}
+
+/* False: the client is gone. */
+static bool client_flush(struct client *c)
+{
+    while (c->out_sent < c->out.len) {
+        ssize_t n = send(c->fd, c->out.data + c->out_sent, c->out.len - c->out_sent,
+                         MSG_NOSIGNAL | MSG_DONTWAIT);
+
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+            break;
+        if (n <= 0) {
+            client_drop(c);
+            return false;
+        }
+        c->out_sent += (size_t)n;
+    }
+    if (c->out_sent == c->out.len) {
+        c->out.len = c->out_sent = 0;
+        if (c->closing) {
+            client_drop(c);
+            return false;
+        }
+    }
+    vm_watch_set(&c->watch,
+                 (c->out.len ? EPOLLOUT : 0U) | (c->waiting || c->closing ? 0U : EPOLLIN));
+    return true;
+}
+
+static bool client_answer(struct client *c, const char *line)
+{
+    size_t len = strlen(line);
+
+    if (c->out.len + len + 1 > OUT_MAX_BYTES || vm_buffer_add(&c->out, line, len) ||
+        vm_buffer_add(&c->out, "\n", 1)) {
+        client_drop(c); /* does not read its answers */
+        return false;
+    }
+    return client_flush(c);
+}
+
+static void answer_later(void *ctx, const char *line)
+{
+    struct client *c = ctx;
+
+    c->waiting = false;
+    client_answer(c, line);
+}
+
+static bool client_line(struct client *c, const char *line, size_t len)
+{
+    struct request_reply reply = { .done = answer_later, .ctx = c };
+    char *answer;
+    bool alive;
+
+    c->waiting = true; /* the answer may come inside the call */
+    answer = requests_handle(c->server->machine, line, len, &reply);
+    if (!answer)
+        return true; /* later */
+    c->waiting = false;
+    alive = client_answer(c, answer);
+    free(answer);
+    return alive;
+}
+
+/* Takes whole lines out of the buffer. */
+static void client_lines(struct client *c)
+{
+    char *end;
+
+    while (!c->waiting && (end = memchr(c->in, '\n', c->in_len))) {
+        size_t len = (size_t)(end - c->in);
+        char line[LINE_MAX_BYTES];
+
+        memcpy(line, c->in, len);
+        c->in_len -= len + 1;
+        memmove(c->in, end + 1, c->in_len);
+        if (!client_line(c, line, len))
+            return;
+    }
+    if (c->in_len == sizeof(c->in)) {
+        c->closing = true;
+        client_answer(c,
+                      "{\"error\":{\"code\":-7,\"text\":\"the request is longer than 64 KiB\"}}");
+    }
+}
+
+static void client_ready(struct vm_watch *watch, uint32_t events)
+{
+    struct client *c = container_of(watch, struct client, watch);
+    ssize_t n;
+
+    if (events & EPOLLOUT && !client_flush(c))
+        return;
+    if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
+        return;
+    n = recv(c->fd, c->in + c->in_len, sizeof(c->in) - c->in_len, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0) {
+        client_drop(c);
+        return;
+    }
+    c->in_len += (size_t)n;
+    client_lines(c);
+}
+
+static void server_ready(struct vm_watch *watch, uint32_t events)
+{
+    struct server *s = container_of(watch, struct server, watch);
+    int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    struct client *c;
+    unsigned i = 0;
+
+    (void)events;
+    if (fd < 0)
+        return;
+    while (i < CLIENTS_MAX && s->client[i])
+        i++;
+    c = i < CLIENTS_MAX ? calloc(1, sizeof(*c)) : NULL;
+    if (!c) {
+        vm_log(s->env, VM_LOG_WARN, "control socket: more than %u clients; one was refused",
+               CLIENTS_MAX);
+        close(fd);
+        return;
+    }
+    c->server = s;
+    c->fd = fd;
+    s->client[i] = c;
+    if (vm_watch_add(s->env->loop, &c->watch, fd, EPOLLIN, client_ready))
+        client_drop(c);
+}
+
+static int make_address(const char *path, struct sockaddr_un *addr)
+{
+    struct stat st;
+    int n;
+
+    *addr = (struct sockaddr_un){ .sun_family = AF_UNIX };
+    if (!stat(path, &st) && S_ISDIR(st.st_mode))
+        n = snprintf(addr->sun_path, sizeof(addr->sun_path), "%s/vmm-%d.sock", path, (int)getpid());
+    else
+        n = snprintf(addr->sun_path, sizeof(addr->sun_path), "%s", path);
+    if (n < 0 || (size_t)n >= sizeof(addr->sun_path))
+        return vm_fail(-EINVAL, "control socket %s: the path has %d bytes, a socket's at most 107",
+                       path, n);
+    return 0;
+}
+
+/* A socket that nobody listens on is a left-over: it is taken away. */
+static int bind_address(int fd, const struct sockaddr_un *addr)
+{
+    const struct sockaddr *to = (const struct sockaddr *)addr;
+    int probe;
+
+    if (!bind(fd, to, sizeof(*addr)))
+        return 0;
+    if (errno != EADDRINUSE)
+        return vm_fail_errno("control socket %s", addr->sun_path);
+    probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (probe >= 0 && connect(probe, to, sizeof(*addr)) && errno == ECONNREFUSED &&
+        !unlink(addr->sun_path) && !bind(fd, to, sizeof(*addr))) {
+        close(probe);
+        return 0;
+    }
+    if (probe >= 0)
+        close(probe);
+    return vm_fail(
+        -EEXIST,
+        "control socket %s exists: another machine uses it, or it is a file; give another path",
+        addr->sun_path);
+}
+
+int server_new(const struct vm_env *env, struct vmm_machine *machine, const char *path,
+               struct server **ret_server)
+{
+    struct server *s = calloc(1, sizeof(*s));
+    mode_t mask;
+    int rc;
+
+    if (!s)
+        return vm_fail(-ENOMEM, "control socket: out of memory");
+    s->env = env;
+    s->machine = machine;
+    s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    rc = s->fd < 0 ? vm_fail_errno("control socket") : make_address(path, &s->addr);
+    mask = umask(077); /* who may write to the socket owns the machine */
+    if (!rc)
+        rc = bind_address(s->fd, &s->addr);
+    umask(mask);
+    if (!rc && listen(s->fd, BACKLOG))
+        rc = vm_fail_errno("control socket %s", s->addr.sun_path);
+    if (!rc)
+        rc = vm_watch_add(env->loop, &s->watch, s->fd, EPOLLIN, server_ready);
+    if (rc) {
+        vm_close(&s->fd);
+        free(s);
+        return rc;
+    }
+    *ret_server = s;
+    return 0;
+}
+
+void server_free(struct server *s)
+{
+    if (!s)
+        return;
+    for (unsigned i = 0; i < CLIENTS_MAX; i++)
+        if (s->client[i])
+            client_drop(s->client[i]);
+    vm_watch_del(&s->watch);
+    vm_close(&s->fd);
+    unlink(s->addr.sun_path);
+    free(s);
+}
+
+static int connect_to(const char *path)
+{
+    struct sockaddr_un addr;
+    int rc = make_address(path, &addr), fd;
+
+    if (rc)
+        return rc;
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return vm_fail_errno("control socket");
+    if (connect(fd, (struct sockaddr *)&addr, sizeof(addr))) {
+        rc = errno == ENOENT || errno == ECONNREFUSED
+                 ? vm_fail(-errno,
+                           "no machine listens on %s: was it started with --socket, and does it "
+                           "still run?",
+                           path)
+                 : vm_fail_errno("control socket %s", path);
+        close(fd);
+        return rc;
+    }
+    return fd;
+}
+
+int server_ask(const char *path, const char *request, char **ret_answer)
+{
+    struct vm_buffer b = { 0 };
+    char chunk[4096];
+    ssize_t n = 0;
+    int fd = connect_to(path), rc;
+
+    if (fd < 0)
+        return fd;
+    rc = vm_write_full(fd, request, strlen(request));
+    if (!rc)
+        rc = vm_write_full(fd, "\n", 1);
+    while (!rc && (n = vm_read(fd, chunk, sizeof(chunk))) > 0) {
+        rc = b.len + (size_t)n > OUT_MAX_BYTES ? vm_fail(-E2BIG, "%s: the answer is too long", path)
+                                               : vm_buffer_add(&b, chunk, (size_t)n);
+        if (!rc && memchr(chunk, '\n', (size_t)n))
+            break;
+    }
+    close(fd);
+    if (!rc && n <= 0)
+        rc = vm_fail(-EPIPE,
+                     "%s: the machine closed the connection without an answer (it may have ended)",
+                     path);
+    if (!rc)
+        rc = vm_buffer_add(&b, "", 1);
+    if (rc) {
+        vm_buffer_free(&b);
+        return rc;
+    }
+    *ret_answer = (char *)b.data;
+    return 0;
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* Commands that talk to a running machine: each is one request on its control socket. */
+#include "verbs.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include <vmm/base/error.h>
+#include <vmm/control/control.h>
+
+#include "run.h"
+#include "server.h"
+
+/* Prints the result (if there is one) or tells the error. */
+static int tell(const char *verb, const char *answer)
+{
+    json_error_t where;
+    json_t *root = json_loads(answer, JSON_REJECT_DUPLICATES, &where);
+    json_t *error = root ? json_object_get(root, "error") : NULL, *result;
+    int code = VMM_EXIT_OK;
+
+    if (!root || (error && !json_is_string(json_object_get(error, "text")))) {
+        json_decref(root);
+        vm_fail(-EPROTO, "%s: the answer is no JSON that we understand", verb);
+        return command_fail(-EPROTO);
+    }
+    if (error) {
+        vm_fail(-EIO, "%s: %s", verb, json_string_value(json_object_get(error, "text")));
+        code = command_fail((int)json_integer_value(json_object_get(error, "code")));
+        json_decref(root);
+        return code;
+    }
+    result = json_object_get(root, "result");
+    if (result && !json_is_null(result)) {
+        char *text = json_dumps(result, JSON_INDENT(2));
+
+        if (text)
+            code = command_print(text, strlen(text));
+        if (text && !code)
+            code = command_print("\n", 1);
+        free(text);
+    }
+    json_decref(root);
+    return code;
+}
+
+static int ask(struct session *s, json_t *request)
+{
+    char *text = request ? json_dumps(request, JSON_COMPACT) : NULL, *answer;
+    const char *verb = json_string_value(json_object_get(request, "verb"));
+    int rc = text ? server_ask(s->values[0], text, &answer) : vm_fail(-ENOMEM, "out of memory"),
+        code;
+
+    if (rc) {
+        code = command_fail(rc);
+    } else {
+        code = tell(verb, answer);
+        free(answer);
+    }
+    free(text);
+    json_decref(request);
+    return code;
+}
+
+int verb_stop(struct session *s)
+{
+    return ask(s, json_pack("{s:s}", "verb", "stop"));
+}
+
+int verb_powerbtn(struct session *s)
+{
+    return ask(s, json_pack("{s:s}", "verb", "powerbtn"));
+}
+
+int verb_pause(struct session *s)
+{
+    return ask(s, json_pack("{s:s}", "verb", "pause"));
+}
+
+int verb_resume(struct session *s)
+{
+    return ask(s, json_pack("{s:s}", "verb", "resume"));
+}
+
+int verb_info(struct session *s)
+{
+    return ask(s, json_pack("{s:s}", "verb", "info"));
+}
+
+int verb_set(struct session *s)
+{
+    return ask(
+        s, json_pack("{s:s,s:s,s:s}", "verb", "set", "id", s->values[1], "value", s->values[2]));
+}
