@@ -592,6 +592,13 @@ Test(nearest, small_mistakes_find_the_word)
     cr_assert_str_eq(vm_nearest("seriall", 7, words), "serial");
 }
 
+Test(nearest, swap_of_neighbours_is_one_mistake)
+{
+    static const char *const words[] = { "abcpsu", "cpus", NULL };
+
+    cr_assert_str_eq(vm_nearest("cpsu", 4, words), "cpus");
+}
+
 Test(nearest, strange_words_find_nothing)
 {
     static const char *const words[] = { "memory", "cpus", "disk", NULL };
