@@ -139,7 +139,7 @@ int virtio_queue_reset(struct virtio_dev *dev, uint16_t n)
     if (n >= dev->queues || !(dev->features & VQ_F_RING_RESET))
         return 0;
     /* Chains in flight would come back into a ring that is the driver's again: only a queue at rest can be reset alone. */
-    if (dev->queue[n].in_flight) {
+    if (vq_in_flight(&dev->queue[n])) {
         virtio_needs_reset(dev, "a queue was reset while it had requests in flight");
         return 0;
     }
