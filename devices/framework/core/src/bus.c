@@ -84,17 +84,21 @@ static void call_gone(struct vm_list *due)
     }
 }
 
-static void bury(struct vdev_bus *bus)
+static void __attribute__((noinline)) bury_dead(struct vdev_bus *bus)
 {
     struct vm_list due;
 
-    if (!__atomic_load_n(&bus->dead, __ATOMIC_RELAXED))
-        return;
     vm_list_init(&due);
     vm_lock_acquire(&bus->lock);
     collect(bus, &due);
     vm_lock_release(&bus->lock);
     call_gone(&due);
+}
+
+static inline void bury(struct vdev_bus *bus)
+{
+    if (__builtin_expect(!!__atomic_load_n(&bus->dead, __ATOMIC_RELAXED), 0))
+        bury_dead(bus);
 }
 
 /* Regions that left when no map could be made: this one is the first without them. */
@@ -289,18 +293,11 @@ void vdev_bus_reader_exit(struct vdev_bus_reader *reader)
     vm_reader_del(&reader->reader);
 }
 
-/* The range that holds addr. The hint is only a place to look first: what stands there is read anew each time. */
-static inline const struct bus_range *find(const struct bus_map *map,
-                                           struct vdev_bus_reader *reader, uint64_t addr)
+/* The first range that ends at or behind addr. */
+static size_t search(const struct bus_map *map, uint64_t addr)
 {
     size_t low = 0, high = map->count;
 
-    if (reader->hint < high) {
-        const struct bus_range *range = &map->range[reader->hint];
-
-        if (addr >= range->base && addr <= range->last)
-            return range;
-    }
     while (low < high) {
         size_t middle = (low + high) / 2;
 
@@ -309,10 +306,24 @@ static inline const struct bus_range *find(const struct bus_map *map,
         else
             high = middle;
     }
-    if (low == map->count || map->range[low].base > addr)
-        return NULL;
-    reader->hint = low;
-    return &map->range[low];
+    return low;
+}
+
+/* The range that holds addr. The hint is only a place to look first, as good for a gap as for a range: what stands
+ * there is read anew each time. */
+static inline const struct bus_range *find(const struct bus_map *map,
+                                           struct vdev_bus_reader *reader, uint64_t addr)
+{
+    size_t at = reader->hint;
+
+    if (at >= map->count || addr > map->range[at].last ||
+        (addr < map->range[at].base && at && addr <= map->range[at - 1].last)) {
+        at = search(map, addr);
+        if (at == map->count)
+            return NULL;
+        reader->hint = at;
+    }
+    return addr < map->range[at].base ? NULL : &map->range[at];
 }
 
 /* Who answers an access, with the offset inside it; NULL: nobody. Inside enter and leave. */
