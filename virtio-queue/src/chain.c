@@ -113,8 +113,10 @@ __attribute__((noinline)) int vq_chain_packed_table(struct vq *q, struct vq_chai
         if (!rc)
             rc = vq_build_add(q, &build, entry.addr, entry.len, entry.flags);
     }
+    if (rc)
+        return rc;
     vq_build_store(q, &build, chain);
-    return rc;
+    return 0;
 }
 
 /* All in front of the cursor, also what the owner does not report. */

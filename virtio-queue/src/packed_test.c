@@ -236,6 +236,13 @@ Test(packed, table_that_leaves_ram_is_refused_at_its_first_bad_entry)
     refused("indirect table is not RAM", 1);
 }
 
+Test(packed, writable_buffer_outside_ram_is_refused_in_a_table)
+{
+    begin(VQ_F_INDIRECT);
+    fake_driver_offer_indirect(&fq.drv, &(struct fake_buf){ RAM, 1, true }, 1);
+    refused("buffer is not RAM", 0);
+}
+
 Test(packed, flags_but_write_are_ignored_in_a_table)
 {
     struct fake_buf b[2] = { out, in };
