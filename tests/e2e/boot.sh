@@ -29,8 +29,8 @@ IFS=: read -r KERNEL IMAGE CPUS MEMORY CONSOLE DISK END <<<"$ROW"
 [[ -n $END ]] || die "row '$ROW': see the head of this script"
 
 [[ -n $VMM ]] || VMM=$(vmm_program)
-# What the VMM says about a reset; QEMU does not tell it from power-off.
-RESET_STATUS=${RESET_STATUS:-32}
+# VMM_EXIT_RESET of vmm/control/control.h; QEMU does not tell it from power-off.
+RESET_STATUS=${RESET_STATUS:-10}
 [[ $VMM != qemu-* ]] || RESET_STATUS=0
 
 WORK=$(mktemp -d)
