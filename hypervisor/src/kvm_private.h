@@ -43,7 +43,7 @@ int hv_kvm_vm_new(struct hv *hv, int system_fd, const struct hv_vm_config *confi
                   struct hv_vm **ret_vm);
 int hv_kvm_vcpu_new(struct hv_vm *vm, uint32_t id, struct hv_vcpu **ret_vcpu);
 
-/* What KVM_RUN left, but for ports and memory; and what its failure with error means: 0 or -error. */
+/* What KVM_RUN left, but for ports and memory; and what its failure means: 0 or -error. */
 void hv_kvm_decode_rare(struct kvm_run *run, struct hv_exit *ret_exit);
 int hv_kvm_run_failed(const struct kvm_run *run, int error, struct hv_exit *ret_exit);
 

@@ -198,16 +198,28 @@ Test(irq, a_split_irqchip_tells_the_end_of_its_level_interrupts)
 {
     /* Pin 3 of our IOAPIC: interrupt numbers below the pins given at creation are its. */
     const struct hv_route route = { .gsi = 3, .type = HV_ROUTE_MSI, .msi = message(0x41, true) };
+    unsigned told = 0, ends = 0;
 
     apic_guest(true);
     cr_assert_eq(hv_vm_set_routes(p.vm, &route, 1), 0, "%s", vm_error_text());
     cr_assert_eq(hv_vm_signal_msi(p.vm, &route.msi), 1);
 
-    cr_assert_eq(payload_run_to(&p, TOLD), 0x41);
-    cr_assert_eq(payload_run(&p), HV_EXIT_EOI, "%s", hv_exit_name(p.exit.reason));
+    /* Software KVM now and then tells it some instructions before the guest's write: the order of the
+     * two exits is left open. */
+    do {
+        enum hv_exit_reason reason = payload_run(&p);
 
-    cr_assert_eq(p.exit.eoi.vector, 0x41);
-    payload_run_to(&p, DONE);
+        if (reason == HV_EXIT_EOI) {
+            cr_assert_eq(p.exit.eoi.vector, 0x41);
+            ends++;
+        } else if (reason != HV_EXIT_INTR) {
+            cr_assert_eq(reason, HV_EXIT_PIO, "%s", hv_exit_name(reason));
+            told += p.exit.pio.port == TOLD;
+        }
+    } while (p.exit.reason != HV_EXIT_PIO || p.exit.pio.port != DONE);
+
+    cr_assert_eq(told, 1);
+    cr_assert_eq(ends, 1);
     payload_free(&p);
 }
 

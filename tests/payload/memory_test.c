@@ -325,3 +325,22 @@ Test(memory, collected_writes_do_not_exit_and_come_in_order)
     cr_assert_eq(hv_vm_coalesced_del(p.vm, 0x520, 1, true), 0);
     payload_free(&p);
 }
+
+Test(memory, writes_exit_again_once_they_are_not_collected)
+{
+    struct hv_coalesced c;
+
+    payload_new(&p, &(struct payload_config){ 0 });
+    payload_load(&p, doorbells);
+    if (!hv_vm_cap(p.vm, KVM_CAP_COALESCED_PIO))
+        cr_skip_test("this KVM does not collect port writes (capability %d is 0)",
+                     KVM_CAP_COALESCED_PIO);
+    cr_assert_eq(hv_vm_coalesced_add(p.vm, 0x520, 1, true), 0, "%s", vm_error_text());
+    cr_assert_eq(hv_vm_coalesced_del(p.vm, 0x520, 1, true), 0, "%s", vm_error_text());
+
+    payload_run(&p);
+
+    cr_assert(payload_is_out(&p, 0x520, 1, 1));
+    cr_assert_not(hv_vcpu_coalesced_next(p.vcpu, &c));
+    payload_free(&p);
+}
