@@ -12,15 +12,14 @@ struct session {
     bool print_config, json;
     char *values[8]; /* operands of verbs, by order; borrowed from argv */
     unsigned value_count;
-    const char *dump_dir, *machine_text;
+    const char *dump_dir, *compare; /* plan --dump-acpi, abi --diff */
 };
 
 struct command {
     struct vmm_command row;
     int (*run)(struct session *s); /* gives an enum vmm_exit */
+    bool run_options; /* takes run's options besides its own */
 };
-/* All commands; n gets the number. */
-const struct command *commands_all(size_t *ret_count);
 
 int command_run(struct session *s);
 int command_plan(struct session *s);

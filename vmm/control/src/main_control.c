@@ -103,6 +103,42 @@ static int option_json(void *ctx, const struct vmm_option *option, const char *v
     return 0;
 }
 
+static int option_dump(void *ctx, const struct vmm_option *option, const char *value)
+{
+    struct session *s = ctx;
+
+    (void)option;
+    s->dump_dir = value;
+    return 0;
+}
+
+static int option_diff(void *ctx, const struct vmm_option *option, const char *value)
+{
+    struct session *s = ctx;
+
+    (void)option;
+    s->compare = value;
+    return 0;
+}
+
+/* What plan and abi take besides all options of run. */
+static const struct vmm_option options_plan[] = {
+    { .group = "Report", .name = "json", .call = option_json, .help = "JSON instead of text" },
+    { .name = "dump-acpi",
+      .call = option_dump,
+      .argument = "DIR",
+      .help = "write each ACPI table into a file of DIR" },
+    { 0 },
+};
+static const struct vmm_option options_abi[] = {
+    { .group = "Report",
+      .name = "diff",
+      .call = option_diff,
+      .argument = "FILE",
+      .help = "compare with an earlier report" },
+    { 0 },
+};
+
 static const struct vmm_option socket_operand[] = {
     { .name = "SOCKET",
       .call = operand,
@@ -147,39 +183,73 @@ static int command_man(struct session *s);
 
 /* The model of run's and plan's rows is the session's: see find_command(). */
 static const struct command commands[] = {
-    { { .name = "run",
-        .summary = "run a virtual machine",
-        .options = options_run,
-        .operands = operands_run },
-      command_run },
-    { { .name = "stop", .summary = "stop a machine at once", .operands = socket_operand },
-      verb_stop },
-    { { .name = "powerbtn", .summary = "press the power button", .operands = socket_operand },
-      verb_powerbtn },
-    { { .name = "pause", .summary = "pause a machine", .operands = socket_operand }, verb_pause },
-    { { .name = "resume", .summary = "let a paused machine run on", .operands = socket_operand },
-      verb_resume },
-    { { .name = "info", .summary = "tell what a machine is and does", .operands = socket_operand },
-      verb_info },
-    { { .name = "set",
-        .summary = "change a property of a running device",
-        .operands = set_operands },
-      verb_set },
-    { { .name = "completion",
-        .summary = "print a shell's completion script",
-        .operands = shell_operand },
-      command_completion },
-    { { .name = "man", .summary = "print the manual page" }, command_man },
-    { { .name = "version", .summary = "print the version", .options = json_option },
-      command_version },
+    { .row = { .name = "run",
+               .summary = "run a virtual machine",
+               .options = options_run,
+               .operands = operands_run },
+      .run = command_run },
+    { .row = { .name = "plan",
+               .summary = "tell what run would make, without running it; needs no KVM",
+               .options = options_plan,
+               .operands = operands_run },
+      command_plan,
+      true },
+    { .row = { .name = "abi",
+               .summary = "tell everything a guest could see, for comparison",
+               .options = options_abi,
+               .operands = operands_run },
+      command_abi,
+      true },
+    { .row = { .name = "stop", .summary = "stop a machine at once", .operands = socket_operand },
+      .run = verb_stop },
+    { .row = { .name = "powerbtn",
+               .summary = "press the power button",
+               .operands = socket_operand },
+      .run = verb_powerbtn },
+    { .row = { .name = "pause", .summary = "pause a machine", .operands = socket_operand },
+      .run = verb_pause },
+    { .row = { .name = "resume",
+               .summary = "let a paused machine run on",
+               .operands = socket_operand },
+      .run = verb_resume },
+    { .row = { .name = "info",
+               .summary = "tell what a machine is and does",
+               .operands = socket_operand },
+      .run = verb_info },
+    { .row = { .name = "set",
+               .summary = "change a property of a running device",
+               .operands = set_operands },
+      .run = verb_set },
+    { .row = { .name = "completion",
+               .summary = "print a shell's completion script",
+               .operands = shell_operand },
+      .run = command_completion },
+    { .row = { .name = "man", .summary = "print the manual page" }, .run = command_man },
+    { .row = { .name = "version", .summary = "print the version", .options = json_option },
+      .run = command_version },
 };
 
-/* The table as the config library wants it, its names with the program's before them. */
+/* The table as the config library wants it, its names with the program's before them; some commands have run's options besides
+ * their own. */
+enum { OPTIONS_MAX = 64 };
 struct program {
     struct vmm_program row;
+    struct vmm_option options[VM_ARRAY_SIZE(commands)][OPTIONS_MAX];
     struct vmm_command command[VM_ARRAY_SIZE(commands) + 1];
     char name[VM_ARRAY_SIZE(commands)][32];
 };
+
+static const struct vmm_option *join_options(struct vmm_option to[OPTIONS_MAX],
+                                             const struct vmm_option *a, const struct vmm_option *b)
+{
+    unsigned n = 0;
+
+    for (; a->name && n + 1 < OPTIONS_MAX; a++)
+        to[n++] = *a;
+    for (; b->name && n + 1 < OPTIONS_MAX; b++)
+        to[n++] = *b;
+    return to;
+}
 
 static void make_program(struct program *p, const struct session *s)
 {
@@ -189,6 +259,9 @@ static void make_program(struct program *p, const struct session *s)
         p->command[i] = commands[i].row;
         p->command[i].name = p->name[i];
         p->command[i].model = &s->model.model;
+        if (commands[i].run_options)
+            p->command[i].options =
+                join_options(p->options[i], commands[i].row.options, options_run);
     }
     p->row = (struct vmm_program){ .name = "vmm",
                                    .version = VMM_VERSION,

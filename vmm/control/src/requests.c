@@ -122,9 +122,9 @@ static char *set_property(struct vmm_machine *m, const json_t *root)
     const char *value = json_string_value(json_object_get(root, "value"));
 
     if (!id || !value)
-        return answer(
-            vm_fail(-EINVAL, "set: give id and value as strings, as in "
-                             "{\"verb\":\"set\",\"id\":\"virtio-rng0\",\"value\":\"KEY=VALUE\"}"));
+        return answer(vm_fail(-EINVAL,
+                              "set: give id and value as strings, as in "
+                              "{\"verb\":\"set\",\"id\":\"virtio-rng0\",\"value\":\"KEY=VALUE\"}"));
     return answer(vmm_machine_set(m, id, value));
 }
 

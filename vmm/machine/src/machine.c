@@ -147,6 +147,11 @@ struct vpci_root *vmm_machine_pci(struct vmm_machine *m, unsigned segment)
     return segment < m->config.arch.segments ? m->root[segment] : NULL;
 }
 
+unsigned vmm_machine_ram(struct vmm_machine *m, struct varch_range *ret_rows, unsigned max)
+{
+    return varch_ram(m->arch, ret_rows, max);
+}
+
 struct gm_space *vmm_machine_memory(struct vmm_machine *m)
 {
     return m->memory;

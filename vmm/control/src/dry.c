@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* A machine that is built but never started. */
+#include "dry.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <vmm/base/error.h>
+#include <vmm/base/loop.h>
+#include <vmm/char/char.h>
+
+enum { STAND_IN_BYTES = 1 << 20 };
+
+/* In the place of each file: an empty one in memory, so that a plan neither needs nor locks what it names. */
+static int open_stand_in(void *ctx, const char *name, unsigned how)
+{
+    int fd = memfd_create("plan", MFD_CLOEXEC);
+
+    (void)ctx;
+    (void)name;
+    (void)how;
+    if (fd >= 0 && !ftruncate(fd, STAND_IN_BYTES))
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return vm_fail_errno("memory file");
+}
+
+static void settle(const struct run_model *model, struct run_config *config)
+{
+    static const enum run_part_id ids[] = { RUN_SERIAL, RUN_CONSOLE };
+
+    for (unsigned i = 0; i < VM_ARRAY_SIZE(ids); i++) {
+        struct {
+            struct vdev_common common;
+            struct vchar_config chr;
+        } *c = run_part_of(model, config, ids[i]);
+
+        if (c && c->chr.mode != VCHAR_OFF)
+            c->chr.mode = VCHAR_NULL;
+    }
+}
+
+static void nothing_ended(void *ctx, enum vmm_end end)
+{
+    (void)ctx;
+    (void)end;
+}
+
+int dry_new(const struct run_model *model, struct run_config *config, struct dry *d)
+{
+    int rc;
+
+    memset(d, 0, sizeof(*d));
+    vm_env_host((enum vm_level)config->log_level, &d->env);
+    d->env.open = open_stand_in;
+    rc = vm_loop_new(&d->env, 0, &d->env.loop);
+    if (rc)
+        return rc;
+    rc = run_inputs_make(model, config, false, &d->inputs);
+    if (rc) {
+        vm_loop_free(d->env.loop);
+        return rc;
+    }
+    settle(model, config);
+    d->inputs.machine.env = &d->env;
+    d->inputs.machine.ctx = &d->inputs;
+    d->inputs.machine.ended = nothing_ended;
+    rc = vmm_machine_new(&d->inputs.machine, &d->machine);
+    if (rc) {
+        run_inputs_free(&d->inputs);
+        vm_loop_free(d->env.loop);
+    }
+    return rc;
+}
+
+void dry_free(struct dry *d)
+{
+    vmm_machine_free(d->machine);
+    run_inputs_free(&d->inputs);
+    vm_loop_free(d->env.loop);
+}

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* vmm plan and vmm abi: what a configuration would be, without starting it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include <vmm/base/error.h>
+#include <vmm/base/fd.h>
+#include <vmm/control/control.h>
+#include <vmm/pci/pci.h>
+
+#include "commands.h"
+#include "dry.h"
+#include "report.h"
+
+/* Rows are collected as JSON and written as text or as they are: one source for both. */
+static void add_range(void *ctx, uint64_t base, uint64_t size, const char *name)
+{
+    char range[48];
+
+    snprintf(range, sizeof(range), "%#014llx-%#014llx", (unsigned long long)base,
+             (unsigned long long)(base + size - 1));
+    json_array_append_new(ctx, json_pack("{s:s,s:I,s:I,s:s}", "range", range, "base",
+                                         (json_int_t)base, "size", (json_int_t)size, "name", name));
+}
+
+static void add_function(void *ctx, struct vpci_function *fn)
+{
+    const struct vpci_root_config *root = vpci_root_config_of(fn->root);
+    json_t *bars = json_array();
+    char address[16], ids[12];
+
+    snprintf(address, sizeof(address), "%04x:%02x:%02x.%x", root->segment, root->first_bus,
+             fn->device, fn->function);
+    snprintf(ids, sizeof(ids), "%02x%02x:%02x%02x", fn->config[1], fn->config[0], fn->config[3],
+             fn->config[2]);
+    for (unsigned i = 0; i < VPCI_BARS; i++)
+        if (fn->bar[i].kind != VPCI_BAR_NONE)
+            json_array_append_new(bars, json_pack("{s:i,s:I,s:I}", "bar", (int)i, "base",
+                                                  (json_int_t)fn->bar[i].region.base, "size",
+                                                  (json_int_t)fn->bar[i].size));
+    json_array_append_new(ctx,
+                          json_pack("{s:s,s:s,s:s,s:i,s:o}", "address", address, "ids", ids, "name",
+                                    fn->name, "vectors", (int)fn->msix.vectors, "bars", bars));
+}
+
+struct device_rows {
+    struct vmm_machine *machine;
+    json_t *rows;
+};
+
+static void add_device(void *ctx, struct vdev *dev)
+{
+    struct device_rows *d = ctx;
+    json_t *irqs = json_array();
+    char place[64];
+
+    vmm_machine_place(d->machine, dev, place, sizeof(place));
+    for (unsigned i = 0; i < VDEV_RESOURCES_MAX && dev->firmware.resource[i].type != VDEV_RES_END;
+         i++)
+        if (dev->firmware.resource[i].type == VDEV_RES_IRQ)
+            json_array_append_new(irqs, json_integer((json_int_t)dev->firmware.resource[i].base));
+    json_array_append_new(d->rows, json_pack("{s:s,s:s,s:s,s:o,s:s}", "id", dev->id, "class",
+                                             dev->class->name, "place", place, "interrupts", irqs,
+                                             "sandbox", "none: a thread of the VMM"));
+}
+
+static json_t *ram_rows(struct dry *d)
+{
+    struct varch_range ram[8];
+    unsigned n = vmm_machine_ram(d->machine, ram, VM_ARRAY_SIZE(ram));
+    json_t *rows = json_array();
+
+    for (unsigned i = 0; i < n; i++)
+        add_range(rows, ram[i].base, ram[i].size, "RAM");
+    return rows;
+}
+
+static json_t *plan_json(struct dry *d)
+{
+    json_t *ports = json_array(), *memory = ram_rows(d), *pci = json_array();
+    struct device_rows devices = { d->machine, json_array() };
+
+    vmm_machine_walk_bus(d->machine, false, add_range, memory);
+    vmm_machine_walk_bus(d->machine, true, add_range, ports);
+    for (unsigned s = 0; vmm_machine_pci(d->machine, s); s++)
+        vpci_root_walk(vmm_machine_pci(d->machine, s), add_function, pci);
+    vmm_machine_walk_devices(d->machine, add_device, &devices);
+    return json_pack("{s:o,s:o,s:o,s:o,s:s}", "memory", memory, "ports", ports, "pci", pci,
+                     "devices", devices.rows, "cmdline", d->inputs.cmdline);
+}
+
+static const char *text_of(const json_t *row, const char *key)
+{
+    const char *text = json_string_value(json_object_get(row, key));
+
+    return text ? text : "";
+}
+
+static void write_ranges(struct report *r, const char *title, const json_t *rows)
+{
+    const json_t *row;
+    size_t i;
+
+    report_add(r, "%s\n", title);
+    json_array_foreach(rows, i, row)
+        report_add(r, "  %s  %s\n", text_of(row, "range"), text_of(row, "name"));
+}
+
+static void write_pci(struct report *r, const json_t *rows)
+{
+    const json_t *row, *bar;
+    size_t i, j;
+
+    report_add(r, "PCI\n");
+    json_array_foreach(rows, i, row)
+    {
+        report_add(r, "  %s  %s  %-16s %lld MSI-X vectors\n", text_of(row, "address"),
+                   text_of(row, "ids"), text_of(row, "name"),
+                   (long long)json_integer_value(json_object_get(row, "vectors")));
+        json_array_foreach(json_object_get(row, "bars"), j, bar)
+            report_add(r, "    BAR %lld at %#llx, %lld bytes\n",
+                       (long long)json_integer_value(json_object_get(bar, "bar")),
+                       (unsigned long long)json_integer_value(json_object_get(bar, "base")),
+                       (long long)json_integer_value(json_object_get(bar, "size")));
+    }
+}
+
+static void write_devices(struct report *r, const json_t *rows)
+{
+    const json_t *row, *irq;
+    size_t i, j;
+
+    report_add(r, "Devices\n");
+    json_array_foreach(rows, i, row)
+    {
+        report_add(r, "  %-16s %-16s %-18s sandbox %s", text_of(row, "id"), text_of(row, "class"),
+                   text_of(row, "place"), text_of(row, "sandbox"));
+        json_array_foreach(json_object_get(row, "interrupts"), j, irq)
+            report_add(r, ", interrupt %lld", (long long)json_integer_value(irq));
+        report_add(r, "\n");
+    }
+}
+
+static void write_text(struct report *r, const json_t *plan)
+{
+    write_ranges(r, "Memory", json_object_get(plan, "memory"));
+    write_ranges(r, "Ports", json_object_get(plan, "ports"));
+    write_pci(r, json_object_get(plan, "pci"));
+    write_devices(r, json_object_get(plan, "devices"));
+    report_add(r, "Command line\n  ");
+    report_add(r, "%.400s\n", text_of(plan, "cmdline"));
+}
+
+static int write_table(int dir, const struct vacpi_image *image, const struct vacpi_place *place,
+                       unsigned n)
+{
+    char name[24];
+    int fd, rc;
+
+    snprintf(name, sizeof(name), n ? "%s%u.dat" : "%s.dat", place->signature, n);
+    fd = openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0)
+        return vm_fail_errno("%s", name);
+    rc = vm_write_full(fd, image->bytes.data + place->offset, place->len);
+    close(fd);
+    return rc ? vm_wrap(rc, "%s", name) : 0;
+}
+
+/* One file per table, as iasl -d and acpidump name them. */
+static int dump_acpi(struct dry *d, const char *path)
+{
+    struct vacpi_image image;
+    int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
+
+    if (dir < 0)
+        return vm_fail_errno("--dump-acpi %s", path);
+    rc = vmm_machine_acpi(d->machine, &image);
+    for (unsigned i = 0; !rc && i < image.place_count; i++) {
+        unsigned n = 0;
+
+        for (unsigned j = 0; j < i; j++)
+            n += !strcmp(image.places[j].signature, image.places[i].signature);
+        rc = write_table(dir, &image, &image.places[i], n);
+    }
+    if (!rc)
+        vacpi_image_free(&image);
+    close(dir);
+    return rc;
+}
+
+int command_plan(struct session *s)
+{
+    struct report r = { 0 };
+    struct dry d;
+    json_t *plan;
+    int rc = dry_new(&s->model, s->config, &d), code;
+
+    if (rc)
+        return command_fail(rc);
+    rc = s->dump_dir ? dump_acpi(&d, s->dump_dir) : 0;
+    if (rc) {
+        code = command_fail(rc);
+        dry_free(&d);
+        return code;
+    }
+    plan = plan_json(&d);
+    if (s->json) {
+        char *text = json_dumps(plan, JSON_INDENT(2));
+
+        code = text ? command_print(text, strlen(text)) : VMM_EXIT_RESOURCE;
+        if (!code)
+            code = command_print("\n", 1);
+        free(text);
+    } else {
+        write_text(&r, plan);
+        code = report_print(&r);
+    }
+    json_decref(plan);
+    dry_free(&d);
+    return code;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* A growing text for reports; errors are sticky and told by report_print(). */
+#ifndef VMM_CONTROL_REPORT_H
+#define VMM_CONTROL_REPORT_H
+
+#include <vmm/base/state.h>
+#include <vmm/base/util.h>
+
+struct report {
+    struct vm_buffer text;
+    int code;
+};
+
+void report_add(struct report *r, const char *format, ...) VM_PRINTF(2, 3);
+/* 16 bytes a line, with offsets; lines of zeros are left out. */
+void report_hex(struct report *r, const void *data, size_t len);
+/* Writes it to standard output and frees it. An enum vmm_exit. */
+int report_print(struct report *r);
+
+#endif
