@@ -204,8 +204,8 @@ Test(irq, a_split_irqchip_tells_the_end_of_its_level_interrupts)
     cr_assert_eq(hv_vm_set_routes(p.vm, &route, 1), 0, "%s", vm_error_text());
     cr_assert_eq(hv_vm_signal_msi(p.vm, &route.msi), 1);
 
-    /* Software KVM now and then tells it some instructions before the guest's write: the order of the
-     * two exits is left open. */
+    /* Software KVM now and then tells it some instructions before the guest's write: the order of
+     * the two exits is left open. */
     do {
         enum hv_exit_reason reason = payload_run(&p);
 
