@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * Test support: what Intel's ACPICA tools and dtc say of our bytes. Each call works in a directory of
- * its own below /tmp and removes it.
+ * Test support: what Intel's ACPICA tools and dtc say of our bytes. Each call works in a directory
+ * of its own below /tmp and removes it.
  */
 #ifndef VMM_ACPI_ACPICA_TEST_H
 #define VMM_ACPI_ACPICA_TEST_H
@@ -26,8 +26,8 @@ static inline void tool_open(struct tool_dir *dir)
     cr_assert_not_null(mkdtemp(dir->path));
 }
 
-/* Runs a shell command in the directory; false where it failed. A tool gets 60 s and files of 32 MiB:
- * a package that holds itself makes acpiexec print for ever. */
+/* Runs a shell command in the directory; false where it failed. A tool gets 60 s and files of 32
+ * MiB: a package that holds itself makes acpiexec print for ever. */
 static inline bool tool_run(const struct tool_dir *dir, const char *command)
 {
     char line[4096];
@@ -37,10 +37,20 @@ static inline bool tool_run(const struct tool_dir *dir, const char *command)
     return system(line) == 0;
 }
 
-static inline void tool_close(struct tool_dir *dir)
+static inline void tool_close(const struct tool_dir *dir)
 {
     cr_assert(tool_run(dir, "rm -f in.* out.* text"));
     cr_assert_eq(remove(dir->path), 0);
+}
+
+/* Runs a command whose output goes to the file "text", and which must succeed. */
+static inline void tool_must(const struct tool_dir *dir, const char *command)
+{
+    if (tool_run(dir, command))
+        return;
+    tool_run(dir, "cat text");
+    tool_close(dir);
+    cr_assert_fail("%s: failed, see above", command);
 }
 
 static inline void tool_write(const struct tool_dir *dir, const char *name, const void *data,
@@ -90,8 +100,8 @@ static inline void same_bytes(const char *ours, size_t our_len, const char *thei
 }
 
 /* Disassembles a table, compiles the result, and compares it with the table. Gives the disassembly,
- * which the caller frees. Optimizations are off, so that what we wrote counts and not what iasl would
- * rather write; a warning of iasl is an error here. */
+ * which the caller frees. Optimizations are off, so that what we wrote counts and not what iasl
+ * would rather write; a warning of iasl is an error here. */
 static inline char *iasl_same(const void *table, size_t len)
 {
     struct tool_dir dir;
@@ -100,9 +110,8 @@ static inline char *iasl_same(const void *table, size_t len)
 
     tool_open(&dir);
     tool_write(&dir, "in.aml", table, len);
-    cr_assert(tool_run(&dir, "iasl -d in.aml >text 2>&1"), "%.4s: iasl -d fails", (char *)table);
-    cr_assert(tool_run(&dir, "iasl -on -of -we -p out in.dsl >text 2>&1 || { cat text; false; }"),
-              "%.4s: iasl does not compile what it disassembled", (char *)table);
+    tool_must(&dir, "iasl -d in.aml >text 2>&1");
+    tool_must(&dir, "iasl -on -of -we -p out in.dsl >text 2>&1");
     text = tool_read(&dir, "in.dsl", &text_len);
     theirs = tool_read(&dir, "out.aml", &their_len);
     tool_close(&dir);
@@ -116,7 +125,8 @@ static inline void iasl_check(const void *table, size_t len)
     free(iasl_same(table, len));
 }
 
-/* What acpiexec prints when it executes a command of its debugger on that table; the caller frees. */
+/* What acpiexec prints when it executes commands of its debugger, separated by ';', on that table;
+ * the caller frees. Each run takes a second, whatever it does. */
 static inline char *acpiexec(const void *table, size_t len, const char *command)
 {
     struct tool_dir dir;
@@ -127,7 +137,7 @@ static inline char *acpiexec(const void *table, size_t len, const char *command)
     tool_open(&dir);
     tool_write(&dir, "in.aml", table, len);
     snprintf(line, sizeof(line), "acpiexec -b '%s' in.aml >text 2>&1", command);
-    cr_assert(tool_run(&dir, line), "acpiexec fails: %s", command);
+    tool_must(&dir, line);
     text = tool_read(&dir, "text", &text_len);
     tool_close(&dir);
     return text;
@@ -159,8 +169,8 @@ static inline const uint8_t *table_of(const struct vacpi_image *image, const cha
     return image->bytes.data + place->offset;
 }
 
-/* The DSDT of a builder goes through iasl; then the command is executed, and the output has to contain
- * expected. Either may be NULL. Gives the disassembly. */
+/* The DSDT of a builder goes through iasl; then the command is executed, and the output has to
+ * contain expected. Either may be NULL. Gives the disassembly. */
 static inline char *check_aml(struct vacpi_aml *aml, const char *command, const char *expected)
 {
     struct vacpi_image image = image_of(aml);

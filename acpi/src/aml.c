@@ -2,8 +2,8 @@
 /*
  * AML builder: bytes, lengths and blocks (ACPI 6.5, 20.2.4, 20.2.5).
  *
- * A block's length stands before its content, in one to four bytes that the length itself decides. So
- * a block is written without, and its end moves the content up and puts the length in.
+ * A block's length stands before its content, in one to four bytes that the length itself decides.
+ * So a block is written without, and its end moves the content up and puts the length in.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -233,7 +233,8 @@ void vacpi_aml_device(struct vacpi_aml *aml, const char *path)
     open_block(aml, OP_DEVICE, path, 0, VACPI_FRAME_BLOCK);
 }
 
-/* MethodFlags (20.2.5.2): bits 0 to 2 number of arguments, bit 3 serialized, then the sync level. */
+/* MethodFlags (20.2.5.2): bits 0 to 2 number of arguments, bit 3 serialized, then the sync
+ * level. */
 void vacpi_aml_method(struct vacpi_aml *aml, const char *path, unsigned args, bool serialized)
 {
     if (args > 7)

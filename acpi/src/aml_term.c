@@ -254,7 +254,8 @@ void vacpi_aml_buffer(struct vacpi_aml *aml, const void *data, size_t len)
     vacpi_aml_insert_length(aml, start);
 }
 
-/* Three letters of 5 bits, then 16 bits of product: big endian, in a DWord that is little endian. */
+/* Three letters of 5 bits, then 16 bits of product: big endian, in a DWord that is little
+ * endian. */
 void vacpi_aml_eisa_id(struct vacpi_aml *aml, const char *id)
 {
     unsigned vendor = 0;

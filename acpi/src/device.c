@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * Devices of a machine as AML (ACPI 6.5): ids (6.1), resources (6.2.2, 6.4), processors (8.4), sleep
- * states (7.4.2), the generic event device (5.6.9).
+ * Devices of a machine as AML (ACPI 6.5): ids (6.1), resources (6.2.2, 6.4), processors (8.4),
+ * sleep states (7.4.2), the generic event device (5.6.9).
  */
 #include <errno.h>
 #include <stdio.h>
@@ -198,7 +198,8 @@ void vacpi_aml_processors(struct vacpi_aml *aml, uint32_t first_uid, unsigned co
     }
 }
 
-/* Elements: SLP_TYP for PM1a (or the sleep control register), for PM1b, and two that are reserved. */
+/* Elements: SLP_TYP for PM1a (or the sleep control register), for PM1b, and two that are
+ * reserved. */
 void vacpi_aml_sleep_state(struct vacpi_aml *aml, unsigned state, uint8_t type)
 {
     char name[] = "\\_S0_";

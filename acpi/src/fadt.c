@@ -68,8 +68,8 @@ static struct vacpi_gas ports(uint16_t port, unsigned bytes, enum vacpi_access a
     });
 }
 
-/* Every block in its old form (port, length) and as generic address, which must agree. 4.8.3: status
- * and enable are half of an event block each. */
+/* Every block in its old form (port, length) and as generic address, which must agree. 4.8.3:
+ * status and enable are half of an event block each. */
 static void set_pm(struct fadt *f, const struct vacpi_pm_block *pm)
 {
     f->sci_int = le16_make(pm->sci_gsi);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * MADT (ACPI 6.5, 5.2.12), written as revision 5: that of ACPI 6.3 and 6.4. All that revision 6 adds to
- * the structures used here is the trace buffer interrupt of a GICC, which no machine of ours has.
+ * MADT (ACPI 6.5, 5.2.12), written as revision 5: that of ACPI 6.3 and 6.4. All that revision 6
+ * adds to the structures used here is the trace buffer interrupt of a GICC, which no machine of
+ * ours has.
  */
 #include <errno.h>
 
@@ -191,7 +192,8 @@ static void put_apics(struct vacpi_tables *tables, const struct vacpi_madt *madt
     put_nmi(tables, madt);
 }
 
-/* 5.2.12.14: the flag "online capable" is bit 3 of a GICC, not bit 1, which is an interrupt's mode. */
+/* 5.2.12.14: the flag "online capable" is bit 3 of a GICC, not bit 1, which is an interrupt's
+ * mode. */
 static void put_gicc(struct vacpi_tables *tables, const struct vacpi_gicc *g)
 {
     uint32_t flags =

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * The PCI host bridge as AML: resources (ACPI 6.5, 6.2.2), routing (6.2.13), and the control that the
- * OS may take over (6.2.11; PCI Firmware Specification 3.3, 4.5.1).
+ * The PCI host bridge as AML: resources (ACPI 6.5, 6.2.2), routing (6.2.13), and the control that
+ * the OS may take over (6.2.11; PCI Firmware Specification 3.3, 4.5.1).
  */
 #include <errno.h>
 
@@ -124,8 +124,8 @@ static void put_osc_checks(struct vacpi_aml *aml)
     vacpi_aml_end(aml);
 }
 
-/* Grants of the third word, the control field, what the mask allows, and says so where that is less. A
- * query (first word, bit 0) gets the same answer, and there is no state to change. */
+/* Grants of the third word, the control field, what the mask allows, and says so where that is
+ * less. A query (first word, bit 0) gets the same answer, and there is no state to change. */
 static void put_osc(struct vacpi_aml *aml, uint32_t mask)
 {
     vacpi_aml_method(aml, "_OSC", 4, true);

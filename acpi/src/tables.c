@@ -255,8 +255,8 @@ static void fill_xsdt(struct vacpi_image *image)
     }
 }
 
-/* DSDT is told in both fields where 32 bits are enough, as older systems read only the first. FACS is
- * told once: 5.2.9 wants one of its fields to be zero. */
+/* DSDT is told in both fields where 32 bits are enough, as older systems read only the first. FACS
+ * is told once: 5.2.9 wants one of its fields to be zero. */
 static void fill_fadt(struct vacpi_image *image)
 {
     const struct vacpi_place *fadt = vacpi_image_find(image, "FACP", 0);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * AML builder: an append-only writer of ACPI Machine Language (ACPI 6.5, chapter 20) and of resource
- * descriptors (6.4).
+ * AML builder: an append-only writer of ACPI Machine Language (ACPI 6.5, chapter 20) and of
+ * resource descriptors (6.4).
  *
- * Everything is written in the order of the byte code, which is prefix order: an operator first, then
- * its operands. What has a length (scope, device, method, package, template ...) is opened by its
- * call and closed by vacpi_aml_end(); lengths and element counts are filled in there.
+ * Everything is written in the order of the byte code, which is prefix order: an operator first,
+ * then its operands. What has a length (scope, device, method, package, template ...) is opened by
+ * its call and closed by vacpi_aml_end(); lengths and element counts are filled in there.
  *
  *     struct vacpi_aml aml = { 0 };                    DefinitionBlock ("", ...) {
  *     vacpi_aml_scope(&aml, "\\_SB_");                     Scope (\_SB) {
@@ -20,13 +20,14 @@
  *     vacpi_aml_end(&aml);                                 }
  *     vacpi_tables_dsdt(&tables, &aml);                }
  *
- * Errors are sticky: after the first one every call does nothing, and vacpi_aml_finish() reports it.
- * So no call needs to be checked. The builder knows the number of operands of each operator and finds
- * missing ones, blocks left open, and names that are no ACPI names. What it cannot know is whether a
- * name exists and an object has the right type: the tests of whoever builds run iasl and acpiexec.
+ * Errors are sticky: after the first one every call does nothing, and vacpi_aml_finish() reports
+ * it. So no call needs to be checked. The builder knows the number of operands of each operator and
+ * finds missing ones, blocks left open, and names that are no ACPI names. What it cannot know is
+ * whether a name exists and an object has the right type: the tests of whoever builds run iasl and
+ * acpiexec.
  *
- * Paths are written as in ASL: "_CRS", "\\_SB_.PCI0", "^^GED0"; segments shorter than four letters are
- * filled with '_'.
+ * Paths are written as in ASL: "_CRS", "\\_SB_.PCI0", "^^GED0"; segments shorter than four letters
+ * are filled with '_'.
  *
  * Threads: a builder belongs to one thread at a time. No ABI is promised before 1.0.
  */
@@ -62,12 +63,13 @@ struct vacpi_aml {
 /* Frees what a builder holds and leaves it zeroed. Harmless on a zeroed one. */
 void vacpi_aml_free(struct vacpi_aml *aml);
 
-/* Ends the building: gives the bytes, without a table header, to *ret_code (which is the caller's, and
- * must be empty) and leaves the builder zeroed, also on error. 0; -EINVAL with text (wrong name, block
- * left open, operand missing ...); -ENOMEM. */
+/* Ends the building: gives the bytes, without a table header, to *ret_code (which is the caller's,
+ * and must be empty) and leaves the builder zeroed, also on error. 0; -EINVAL with text (wrong
+ * name, block left open, operand missing ...); -ENOMEM. */
 int vacpi_aml_finish(struct vacpi_aml *aml, struct vm_buffer *ret_code);
 
-/* Marks the builder as failed, with text; the first error wins. For helpers that check their input. */
+/* Marks the builder as failed, with text; the first error wins. For helpers that check their
+ * input. */
 void vacpi_aml_fail(struct vacpi_aml *aml, int code, const char *format, ...) VM_PRINTF(3, 4);
 
 /* -- Blocks (20.2.5.1, 20.2.5.2, 20.2.5.3). Each is closed by vacpi_aml_end(). -- */
@@ -169,14 +171,15 @@ void vacpi_aml_op(struct vacpi_aml *aml, enum vacpi_op op);
 void vacpi_aml_return_integer(struct vacpi_aml *aml, uint64_t value);
 void vacpi_aml_notify(struct vacpi_aml *aml, const char *path, uint64_t value);
 
-/* Mutex (path, 0). timeout in milliseconds; 0xffff waits for ever. vacpi_aml_acquire() is a term (its
- * value is true on time-out) as well as a statement. */
+/* Mutex (path, 0). timeout in milliseconds; 0xffff waits for ever. vacpi_aml_acquire() is a term
+ * (its value is true on time-out) as well as a statement. */
 void vacpi_aml_mutex(struct vacpi_aml *aml, const char *path);
 void vacpi_aml_acquire(struct vacpi_aml *aml, const char *path, uint16_t timeout);
 void vacpi_aml_release(struct vacpi_aml *aml, const char *path);
 
-/* External (20.2.5.2): an object of another table; args counts where type is METHOD. All of them stand
- * in one If (Zero) at the beginning, since interpreters before ACPI 6.0 do not know the opcode. */
+/* External (20.2.5.2): an object of another table; args counts where type is METHOD. All of them
+ * stand in one If (Zero) at the beginning, since interpreters before ACPI 6.0 do not know the
+ * opcode. */
 enum vacpi_object { VACPI_OBJECT_UNKNOWN = 0, VACPI_OBJECT_DEVICE = 6, VACPI_OBJECT_METHOD = 8 };
 void vacpi_aml_external(struct vacpi_aml *aml, const char *path, enum vacpi_object type,
                         unsigned args);

@@ -35,9 +35,9 @@ struct vacpi_device {
     bool hidden; /* _STA 0x0b in place of 0x0f: not shown in a user interface (6.3.7) */
 };
 
-/* Device with _HID, _CID, _UID, _STA (only when hidden), _CCA (only when coherent) and _CRS (only with
- * resources). MMIO below 4 GiB becomes Memory32Fixed, above QWordMemory; ports IO or, over 255 of
- * them, WordIO. */
+/* Device with _HID, _CID, _UID, _STA (only when hidden), _CCA (only when coherent) and _CRS (only
+ * with resources). MMIO below 4 GiB becomes Memory32Fixed, above QWordMemory; ports IO or, over 255
+ * of them, WordIO. */
 void vacpi_aml_simple_device(struct vacpi_aml *aml, const struct vacpi_device *device);
 /* The same, left open so that the caller adds objects; vacpi_aml_end() closes it. */
 void vacpi_aml_simple_device_open(struct vacpi_aml *aml, const struct vacpi_device *device);
@@ -54,18 +54,18 @@ void vacpi_aml_virtio_mmio(struct vacpi_aml *aml, const char *name, uint32_t uid
 void vacpi_aml_power_button(struct vacpi_aml *aml, const char *name);
 #define VACPI_NOTIFY_BUTTON 0x80
 
-/* Address space that is taken by the platform (PNP0C02): ECAM, as the PCI Firmware Specification 3.3,
- * 4.1.2, demands of every range in MCFG. */
+/* Address space that is taken by the platform (PNP0C02): ECAM, as the PCI Firmware Specification
+ * 3.3, 4.1.2, demands of every range in MCFG. */
 void vacpi_aml_reserved(struct vacpi_aml *aml, const char *name, uint32_t uid,
                         const struct vacpi_resource *resources, unsigned count);
 
-/* Processors (ACPI0007, 8.4): devices C000, C001 ... with _UID first_uid and on (as in MADT or the GICC).
- * At most 4096. domains: proximity domain (_PXM) of each, or NULL. */
+/* Processors (ACPI0007, 8.4): devices C000, C001 ... with _UID first_uid and on (as in MADT or the
+ * GICC). At most 4096. domains: proximity domain (_PXM) of each, or NULL. */
 void vacpi_aml_processors(struct vacpi_aml *aml, uint32_t first_uid, unsigned count,
                           const uint32_t *domains);
 
-/* Sleep state package (7.4.2): state 3, 4 or 5 gives \_S3, \_S4, \_S5; type is what the OS writes to
- * SLP_TYP. Call it at the top level, outside of any block. */
+/* Sleep state package (7.4.2): state 3, 4 or 5 gives \_S3, \_S4, \_S5; type is what the OS writes
+ * to SLP_TYP. Call it at the top level, outside of any block. */
 void vacpi_aml_sleep_state(struct vacpi_aml *aml, unsigned state, uint8_t type);
 
 /* Generic event device (ACPI0013, 5.6.9). One event = one reason to tell the OS something. */

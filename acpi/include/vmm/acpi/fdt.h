@@ -41,9 +41,9 @@ struct vacpi_fdt {
 /* Frees what a builder holds and leaves it zeroed. Harmless on a zeroed one. */
 void vacpi_fdt_free(struct vacpi_fdt *fdt);
 
-/* Ends the building: gives the packed blob to *ret_blob (which is the caller's, and must be empty) and
- * leaves the builder zeroed, also on error. 0; -EINVAL with text (a node left open, a property behind
- * a child node, no root ...); -E2BIG (over 2 MiB); -ENOMEM. */
+/* Ends the building: gives the packed blob to *ret_blob (which is the caller's, and must be empty)
+ * and leaves the builder zeroed, also on error. 0; -EINVAL with text (a node left open, a property
+ * behind a child node, no root ...); -E2BIG (over 2 MiB); -ENOMEM. */
 int vacpi_fdt_finish(struct vacpi_fdt *fdt, struct vm_buffer *ret_blob);
 
 /* Marks the builder as failed, with text; the first error wins. */
@@ -74,7 +74,8 @@ struct vacpi_fdt_range {
 void vacpi_fdt_reg(struct vacpi_fdt *fdt, uint64_t address, uint64_t size);
 void vacpi_fdt_regs(struct vacpi_fdt *fdt, const struct vacpi_fdt_range *ranges, size_t count);
 
-/* A new phandle: 1, 2, ... It may be referred to before vacpi_fdt_phandle() gives it to the open node. */
+/* A new phandle: 1, 2, ... It may be referred to before vacpi_fdt_phandle() gives it to the open
+ * node. */
 uint32_t vacpi_fdt_phandle_new(struct vacpi_fdt *fdt);
 void vacpi_fdt_phandle(struct vacpi_fdt *fdt, uint32_t phandle);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * ACPI tables (ACPI 6.5, chapter 5): a set is filled table by table, then laid out for a base address.
+ * ACPI tables (ACPI 6.5, chapter 5): a set is filled table by table, then laid out for a base
+ * address.
  *
  *     struct vacpi_tables tables = { 0 };
  *     vacpi_tables_dsdt(&tables, &aml);
@@ -10,9 +11,9 @@
  *     ... copy image.bytes to base, tell the guest image.rsdp ...
  *     vacpi_image_free(&image);
  *
- * Every table carries OEM id "VMMHV ", OEM table id "VMM_" and its signature, OEM and creator revision
- * 1, creator id "VMM ". The order of the calls is the order in XSDT; the bytes depend on nothing else
- * but the data, so that they are the same on each run.
+ * Every table carries OEM id "VMMHV ", OEM table id "VMM_" and its signature, OEM and creator
+ * revision 1, creator id "VMM ". The order of the calls is the order in XSDT; the bytes depend on
+ * nothing else but the data, so that they are the same on each run.
  *
  * Errors are sticky: after the first one every call does nothing, and vacpi_tables_finish() reports
  * it. Arrays are borrowed for the call.
@@ -64,10 +65,10 @@ struct vacpi_image {
 /* Frees what a set holds and leaves it zeroed. Harmless on a zeroed one. */
 void vacpi_tables_free(struct vacpi_tables *tables);
 
-/* Ends the set: adds RSDP and XSDT, lays everything out from base (a multiple of 64) on, sets addresses
- * and checksums. Leaves the set zeroed, also on error. *ret_image belongs to the caller:
- * vacpi_image_free(). 0; -EINVAL with text (wrong data, FADT or DSDT missing, FACS missing or too many,
- * base not aligned or too high); -ENOMEM. */
+/* Ends the set: adds RSDP and XSDT, lays everything out from base (a multiple of 64) on, sets
+ * addresses and checksums. Leaves the set zeroed, also on error. *ret_image belongs to the caller:
+ * vacpi_image_free(). 0; -EINVAL with text (wrong data, FADT or DSDT missing, FACS missing or too
+ * many, base not aligned or too high); -ENOMEM. */
 int vacpi_tables_finish(struct vacpi_tables *tables, uint64_t base, struct vacpi_image *ret_image);
 void vacpi_image_free(struct vacpi_image *image);
 /* The n-th table (0: the first) with that signature, or NULL. */
