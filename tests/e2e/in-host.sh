@@ -68,5 +68,6 @@ expected=0
 mkdir -p /mnt
 mount -t ext4 -o loop,ro /disk.img /mnt || fail "the guest's disk is no file system any more"
 sum=$(sha256sum </mnt/written | cut -d' ' -f1)
+[ ${#sum} = 64 ] || fail "the disk has no file of the guest's"
 grep -aq "^@written $sum" /out || fail "the disk does not hold what the guest wrote"
 echo "@passed"
