@@ -196,9 +196,11 @@ void vpci_unplug(struct vpci_function *fn, void (*gone)(void *ctx), void *ctx)
     vm_lock_acquire(&root->lock);
     __atomic_store_n(&root->slot[fn->device][fn->function], NULL, __ATOMIC_RELEASE);
     vm_lock_release(&root->lock);
+    vm_lock_acquire(fn->lock);
     vpci_function_reset(fn);
     fn->intx = NULL;
     fn->root = NULL;
+    vm_lock_release(fn->lock);
     fn->gone = gone;
     fn->gone_ctx = ctx;
     if (gone)

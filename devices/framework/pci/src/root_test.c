@@ -450,8 +450,6 @@ Test(root, unplug_while_accesses_run)
         cr_assert_eq(vpci_plug(w.root, &card->fn, "3"), 0);
         poke(&w, ecam_at(3, 0, 0x10), 4, MEM32_BASE);
         poke(&w, ecam_at(3, 0, 4), 2, 2);
-        /* Under the lock nobody is inside the device; whoever waits for the lock is inside the bus, so that gone() comes
-         * after the lock is free. It may also come at once. */
         vpci_unplug(&card->fn, free_card, card);
     }
     __atomic_store_n(&t.stop, 1, __ATOMIC_RELAXED);

@@ -11,8 +11,8 @@
  * of the window; what lies outside the window answers nothing.
  *
  * Threads: a function belongs to its device and is used under that device's lock (function->lock), or while nobody else
- * can reach it (before vpci_plug(), after the gone() of vpci_unplug()); vpci_plug() and vpci_unplug() take no device's
- * lock themselves. The root has a leaf lock for its slots. Call-backs change buses (rank: lane) below the device's lock.
+ * can reach it (before vpci_plug(), after the gone() of vpci_unplug()). The root has a leaf lock for its slots. Call-backs
+ * come under the function's lock, and buses change (rank: lane) below it.
  */
 #ifndef VMM_PCI_PCI_H
 #define VMM_PCI_PCI_H
@@ -225,7 +225,8 @@ const struct vpci_root_config *vpci_root_config_of(const struct vpci_root *root)
 /* Plugs fn in at addr ("DD" or "DD.F", hexadecimal), or with NULL at the next free device. -EINVAL (malformed), -EEXIST (taken; the text
  * names by whom), -ENOSPC. */
 int vpci_plug(struct vpci_root *root, struct vpci_function *fn, const char *addr);
-/* gone: as for vdev_bus_del() (it may come before this returns); no access reaches the function any more after it. */
+/* Takes the function's lock: the caller holds none but its machine's. The function is reset. gone: as for vdev_bus_del(), it may
+ * come before this returns; no access reaches the function any more after it. */
 void vpci_unplug(struct vpci_function *fn, void (*gone)(void *ctx), void *ctx);
 
 /* Gives every BAR without an address one in its window, largest first, then by device, function and BAR (so the result
