@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -442,6 +443,127 @@ Test(notify, two_threads_never_wait_for_each_other, .timeout = 120)
         cr_assert_eq(fq.drv.collected, CHAINS);
         close(kick_fd);
         close(call_fd);
+        end();
+    }
+}
+
+/*
+ * The barriers themselves: both sides run into the same spot at the same time, again and again.
+ * Without one of them the store of either side may still wait in its processor while it looks at
+ * what the other one stored.
+ */
+enum { COLLISIONS = 20000 };
+static unsigned here; /* how often a side came to the line */
+static bool told_or_taken;
+
+static void line(unsigned turn)
+{
+    unsigned spins = 0;
+
+    __atomic_add_fetch(&here, 1, __ATOMIC_ACQ_REL);
+    while (__atomic_load_n(&here, __ATOMIC_ACQUIRE) < 2 * turn) {
+        if (++spins > 2000)
+            sched_yield();
+    }
+}
+
+static void *kick_device(void *arg)
+{
+    struct vq_chain c;
+    unsigned turn = 0;
+
+    for (int i = 0; i < COLLISIONS; i++) {
+        line(++turn);
+        told_or_taken = vq_next(&fq.q, &c) == 1;
+        if (told_or_taken)
+            vq_done(&fq.q, &c);
+        line(++turn);
+        if (!told_or_taken && vq_next(&fq.q, &c) == 1)
+            vq_done(&fq.q, &c);
+        line(++turn);
+    }
+    return arg;
+}
+
+Test(notify, no_kick_is_lost_in_a_collision, .timeout = 120)
+{
+    for (size_t k = 0; k < KINDS; k++) {
+        unsigned turn = 0, lost = 0;
+        pthread_t thread;
+        uint32_t len;
+        uint16_t id;
+        bool kick;
+
+        begin(kinds[k], 1);
+        offer(1);
+        serve_all();
+        fake_driver_wants_kick(&fq.drv);
+        fake_driver_collect(&fq.drv, &id, &len);
+        here = 0;
+        cr_assert_eq(pthread_create(&thread, NULL, kick_device, NULL), 0);
+        for (int i = 0; i < COLLISIONS; i++) {
+            line(++turn);
+            offer(1);
+            kick = fake_driver_wants_kick(&fq.drv);
+            line(++turn);
+            lost += !kick && !told_or_taken;
+            line(++turn);
+            fake_driver_collect(&fq.drv, &id, &len);
+        }
+        pthread_join(thread, NULL);
+
+        cr_assert_eq(lost, 0, "kind %zu: %u kicks were lost", k, lost);
+        cr_assert_eq(fq.drv.collected, fq.drv.offered);
+        end();
+    }
+}
+
+static void *interrupt_device(void *arg)
+{
+    struct vq_chain c;
+    unsigned turn = 0;
+
+    for (int i = 0; i < COLLISIONS; i++) {
+        vq_next(&fq.q, &c);
+        line(++turn);
+        vq_done(&fq.q, &c);
+        told_or_taken = vq_wants_notify(&fq.q);
+        line(++turn);
+        line(++turn);
+    }
+    return arg;
+}
+
+Test(notify, no_interrupt_is_lost_in_a_collision, .timeout = 120)
+{
+    for (size_t k = 0; k < KINDS; k++) {
+        unsigned turn = 0, lost = 0;
+        pthread_t thread;
+        uint32_t len;
+        uint16_t id;
+        bool found;
+
+        begin(kinds[k], 1);
+        here = 0;
+        fake_driver_set_event(&fq.drv, FAKE_EVENT_OFF, 0);
+        offer(1);
+        cr_assert_eq(pthread_create(&thread, NULL, interrupt_device, NULL), 0);
+        for (int i = 0; i < COLLISIONS; i++) {
+            line(++turn);
+            fake_driver_set_event(&fq.drv, FAKE_EVENT_AT, 0);
+            found = fake_driver_pending(&fq.drv);
+            line(++turn);
+            lost += !found && !told_or_taken;
+            fake_driver_set_event(&fq.drv, FAKE_EVENT_OFF, 0);
+            fake_driver_collect(&fq.drv, &id, &len);
+            if (i + 1 < COLLISIONS)
+                offer(1);
+            line(++turn);
+        }
+        pthread_join(thread, NULL);
+
+        cr_assert_eq(lost, 0, "kind %zu: %u interrupts were lost", k, lost);
+        cr_assert_eq(fq.drv.collected, fq.drv.offered);
         end();
     }
 }

@@ -83,6 +83,18 @@ Test(packed, descriptor_of_the_round_before_is_not_available)
     end();
 }
 
+Test(packed, descriptor_with_equal_bits_is_not_available)
+{
+    struct fake_desc d = { BUF, 16, FAKE_F_AVAIL | FAKE_F_USED, 0 };
+    struct vq_chain c;
+
+    begin(0);
+    fake_driver_desc_set(&fq.drv, 0, &d);
+
+    cr_assert_eq(vq_next(&fq.q, &c), 0);
+    end();
+}
+
 Test(packed, used_descriptor_is_not_available_again)
 {
     struct vq_chain c;

@@ -90,20 +90,29 @@ Test(req, long_chain_keeps_all_its_buffers)
     end();
 }
 
-Test(req, chain_at_the_border_of_the_near_buffers_keeps_them)
+Test(req, chain_at_the_border_of_the_near_buffers_keeps_to_its_own)
 {
     for (uint32_t n = 7; n <= 9; n++) {
+        struct vq_req *req, *neighbour;
         struct fake_buf b[9];
-        struct vq_req *req;
+        struct vq_chain before;
 
         begin(VQ_F_INDIRECT);
         for (uint32_t i = 0; i < n; i++)
             b[i] = (struct fake_buf){ BUF + i, 1, true };
+        offer(1);
+        offer(2);
+        cr_assert_eq(vq_next_req(&fq.q, pool, &req), 1);
+        cr_assert_eq(vq_next_req(&fq.q, pool, &neighbour), 1);
+        before = neighbour->chain;
+        vq_req_done(pool, req);
         fake_driver_offer_indirect(&fq.drv, b, n);
         cr_assert_eq(vq_next_req(&fq.q, pool, &req), 1);
         memset(req->own, 0xff, OWN);
 
         cr_assert_eq(req->chain.buf[n - 1].addr, BUF + n - 1);
+        cr_assert_arr_eq((char *)&neighbour->chain, (char *)&before, sizeof(before));
+        vq_req_done(pool, neighbour);
         vq_req_done(pool, req);
         end();
     }
