@@ -1,6 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 # One line per device; the rest is in its folder (docs/adding-a-device.md).
-vmm_device(acpi_ged)
-vmm_device(debug_port)
-vmm_device(i8042)
-vmm_device(ioapic)

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* Character back ends: birth, death and the producer's side of the ring. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <vmm/base/error.h>
+#include <vmm/base/fd.h>
+
+#include "char_private.h"
+
+const char *const vchar_modes[] = { "auto", "off", "null", "tty", "file", "pty", "socket", NULL };
+const char *const vchar_modes_ch[] = {
+    "Auto", "Off", "Null", "Tty", "File", "Pty", "Socket", NULL
+};
+
+/* ---- writing: any thread ---- */
+
+static void copy_in(struct vchar *chr, uint64_t head, const uint8_t *data, size_t len)
+{
+    size_t at = head & (chr->size - 1), first = chr->size - at;
+
+    if (len == 1) { /* a serial port: each instruction counts */
+        chr->ring[at] = *data;
+        return;
+    }
+    if (first > len)
+        first = len;
+    memcpy(chr->ring + at, data, first);
+    memcpy(chr->ring, data + first, len - first);
+}
+
+/* The marks where a write wakes the loop though it knows of output: a quarter, so that a long burst does not wait for the timer;
+ * three quarters, so that the oldest bytes make room where nobody is connected. */
+static bool crosses_mark(const struct vchar *chr, uint64_t used, uint64_t n)
+{
+    uint64_t quarter = chr->size / 4;
+
+    return (used <= quarter && used + n > quarter) ||
+           (used <= 3 * quarter && used + n > 3 * quarter);
+}
+
+/* The loop looks at starved whenever it runs the work; so whoever sets it has to post once. */
+static void came_short(struct vchar *chr, size_t left, bool take_all)
+{
+    if (take_all)
+        vchar_out_drop(chr, left);
+    if (!__atomic_exchange_n(&chr->starved, 1, __ATOMIC_SEQ_CST))
+        vchar_out_kick(chr);
+}
+
+size_t vchar_write(struct vchar *chr, const uint8_t *data, size_t len, bool take_all)
+{
+    uint64_t head = chr->head, used, n;
+
+    if (!chr->ring)
+        return len;
+    /* Pairs with the release in output.c's took(): the bytes there have been read. */
+    used = head - __atomic_load_n(&chr->tail, __ATOMIC_ACQUIRE);
+    n = chr->size - used;
+    if (n > len)
+        n = len;
+    if (n) {
+        copy_in(chr, head, data, n);
+        /* Pairs with rest() in output.c; see char_private.h. */
+        __atomic_store_n(&chr->head, head + n, __ATOMIC_SEQ_CST);
+        if (!__atomic_load_n(&chr->armed, __ATOMIC_SEQ_CST) || crosses_mark(chr, used, n))
+            vchar_out_kick(chr);
+    }
+    if (n < len)
+        came_short(chr, len - n, take_all);
+    return n;
+}
+
+uint64_t vchar_dropped(const struct vchar *chr)
+{
+    return __atomic_load_n(&chr->dropped, __ATOMIC_RELAXED);
+}
+
+const char *vchar_pty(const struct vchar *chr)
+{
+    return chr->pty[0] ? chr->pty : NULL;
+}
+
+/* ---- life ---- */
+
+static enum vchar_mode mode_of(const struct vchar_config *config)
+{
+    if (config->mode != VCHAR_AUTO)
+        return config->mode;
+    if (config->file)
+        return VCHAR_FILE;
+    return config->socket ? VCHAR_SOCKET : VCHAR_OFF;
+}
+
+static int check_config(enum vchar_mode mode, const struct vchar_config *config)
+{
+    if (mode > VCHAR_SOCKET)
+        return vm_fail(-EINVAL, "mode %u is unknown", mode);
+    if (mode == VCHAR_FILE && !config->file)
+        return vm_fail(-EINVAL, "mode=file needs file=PATH");
+    if (mode == VCHAR_SOCKET && !config->socket)
+        return vm_fail(-EINVAL, "mode=socket needs socket=PATH");
+    if (config->file && mode != VCHAR_FILE && mode != VCHAR_PTY)
+        return vm_fail(-EINVAL, "file=%s has no meaning with mode=%s: leave one of them out",
+                       config->file, vchar_modes[mode]);
+    if (config->socket && mode != VCHAR_SOCKET)
+        return vm_fail(-EINVAL, "socket=%s has no meaning with mode=%s: leave one of them out",
+                       config->socket, vchar_modes[mode]);
+    return 0;
+}
+
+static int open_mode(struct vchar *chr, const struct vchar_config *config)
+{
+    bool late = chr->mode == VCHAR_PTY || chr->mode == VCHAR_SOCKET;
+
+    if (chr->mode == VCHAR_OFF || chr->mode == VCHAR_NULL)
+        return 0;
+    if (!chr->env->loop)
+        return vm_fail(-EINVAL, "mode=%s needs an event loop", vchar_modes[chr->mode]);
+    chr->size = late ? KEPT_RING_BYTES : RING_BYTES;
+    chr->ring = malloc(chr->size); /* not cleared: only pages that are used cost memory */
+    if (!chr->ring)
+        return vm_fail(-ENOMEM, "out of memory");
+    switch (chr->mode) {
+    case VCHAR_TTY: return vchar_tty_open(chr, config);
+    case VCHAR_FILE: return vchar_file_open(chr, config);
+    case VCHAR_PTY: return vchar_pty_open(chr, config);
+    default: return vchar_socket_open(chr, config);
+    }
+}
+
+int vchar_new(const struct vm_env *env, const char *name, const struct vchar_config *config,
+              const struct vchar_ops *ops, void *ctx, struct vchar **ret_chr)
+{
+    enum vchar_mode mode = mode_of(config);
+    int rc = check_config(mode, config);
+    struct vchar *chr;
+
+    if (rc)
+        return vm_wrap(rc, "%s", name);
+    chr = aligned_alloc(_Alignof(struct vchar), sizeof(*chr));
+    if (!chr)
+        return vm_fail(-ENOMEM, "%s: out of memory", name);
+    *chr = (struct vchar){ .env = env,
+                           .ops = ops,
+                           .ctx = ctx,
+                           .mode = mode,
+                           .own_fd = -1,
+                           .out_fd = -1,
+                           .in_fd = -1,
+                           .limit = { .burst = 1 } };
+    snprintf(chr->name, sizeof(chr->name), "%s", name);
+    rc = open_mode(chr, config);
+    if (rc) {
+        vchar_free(chr);
+        return vm_wrap(rc, "%s", name);
+    }
+    *ret_chr = chr;
+    return 0;
+}
+
+/* Somebody else's file may stand at our path by now. */
+static void remove_path(const struct vchar *chr)
+{
+    struct stat st;
+
+    if (chr->path && !lstat(chr->path, &st) && st.st_dev == chr->path_dev &&
+        st.st_ino == chr->path_ino)
+        unlink(chr->path);
+}
+
+void vchar_free(struct vchar *chr)
+{
+    if (!chr)
+        return;
+    if (chr->ring) {
+        vchar_out_finish(chr);
+        remove_path(chr);
+        vm_watch_del(&chr->listen_watch);
+        vm_timer_cancel(&chr->connect_timer);
+        vchar_in_detach(chr);
+        vchar_out_detach(chr, OUT_GONE);
+        vm_timer_cancel(&chr->flush_timer);
+        vm_work_cancel(chr->env->loop, &chr->out_work);
+        vm_work_cancel(chr->env->loop, &chr->in_work);
+    }
+    vm_close(&chr->own_fd);
+    free(chr->path);
+    free(chr->ring);
+    free(chr);
+}

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * Input: read in the loop's thread, offered to the owner, and not read on before the owner has taken it.
+ *
+ * in_want is set before the owner is asked. So an owner that makes room right after it took less finds it set, and its
+ * vchar_ready() posts the next try.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <vmm/base/error.h>
+#include <vmm/base/fd.h>
+
+#include "char_private.h"
+
+enum { ESCAPE_KEY = 1 }; /* Ctrl-A */
+
+static const char help[] = "\r\nCtrl-A x: stop the machine.  Ctrl-A Ctrl-A: send one Ctrl-A.  "
+                           "Ctrl-A h: this line.\r\n";
+
+static void on_work(struct vm_work *work);
+
+/* ---- the escape key ---- */
+
+/* The key behind Ctrl-A. True: it is for the guest. */
+static bool escaped(struct vchar *chr, uint8_t key)
+{
+    chr->in_escape = false;
+    if (key == 'h')
+        vchar_out_say(chr, help);
+    if (key == 'x' && chr->ops->escape)
+        chr->ops->escape(chr->ctx, key);
+    return key == ESCAPE_KEY;
+}
+
+static size_t filter(struct vchar *chr, size_t len)
+{
+    size_t kept = 0;
+
+    if (chr->mode != VCHAR_TTY && chr->mode != VCHAR_PTY)
+        return len;
+    for (size_t i = 0; i < len; i++) {
+        uint8_t key = chr->in[i];
+
+        if (!chr->in_escape && key == ESCAPE_KEY)
+            chr->in_escape = true;
+        else if (!chr->in_escape || escaped(chr, key))
+            chr->in[kept++] = key;
+    }
+    return kept;
+}
+
+/* ---- reading ---- */
+
+/* A job in the background that reads its terminal is stopped by SIGTTIN. */
+static bool in_background(const struct vchar *chr)
+{
+    pid_t group = chr->mode == VCHAR_TTY ? tcgetpgrp(chr->in_fd) : -1;
+
+    return group >= 0 && group != getpgrp();
+}
+
+static void on_our_turn(struct vm_timer *timer)
+{
+    struct vchar *chr = container_of(timer, struct vchar, connect_timer);
+
+    if (chr->in_watch.active && chr->in_at == chr->in_len)
+        vm_watch_set(&chr->in_watch, EPOLLIN);
+}
+
+static void wait_for_turn(struct vchar *chr)
+{
+    struct vm_loop *loop = chr->env->loop;
+
+    if (!vm_timer_set(loop, &chr->connect_timer, vm_loop_now_ns(loop) + CONNECT_NS, on_our_turn))
+        vm_watch_set(&chr->in_watch, 0);
+}
+
+/* Standard input may be another reader's too, so what epoll saw may be gone. */
+static ssize_t get(struct vchar *chr)
+{
+    struct pollfd p = { .fd = chr->in_fd, .events = POLLIN };
+    ssize_t n;
+
+    if (chr->mode == VCHAR_SOCKET) {
+        n = recv(chr->in_fd, chr->in, INPUT_BYTES, MSG_DONTWAIT);
+        return n < 0 ? -errno : n;
+    }
+    if (poll(&p, 1, 0) <= 0)
+        return -EAGAIN;
+    return vm_read(chr->in_fd, chr->in, INPUT_BYTES);
+}
+
+static void ended(struct vchar *chr)
+{
+    if (chr->mode == VCHAR_SOCKET)
+        vchar_socket_end(chr);
+    else if (chr->mode == VCHAR_PTY)
+        vchar_pty_hang_up(chr);
+    else
+        vchar_in_detach(chr);
+}
+
+/* True: the owner has taken all. */
+static bool deliver(struct vchar *chr)
+{
+    while (chr->in_at < chr->in_len) {
+        size_t left = chr->in_len - chr->in_at, n;
+
+        __atomic_store_n(&chr->in_want, 1, __ATOMIC_SEQ_CST);
+        n = chr->ops->input(chr->ctx, chr->in + chr->in_at, left);
+        chr->in_at += n < left ? n : left;
+        if (n < left)
+            return false;
+    }
+    __atomic_store_n(&chr->in_want, 0, __ATOMIC_SEQ_CST);
+    return true;
+}
+
+static void pause_or_go_on(struct vchar *chr, bool more)
+{
+    if (chr->in_watch.active)
+        vm_watch_set(&chr->in_watch, more ? EPOLLIN : 0);
+    else if (more)
+        vm_loop_post(chr->env->loop, &chr->in_work, on_work);
+}
+
+static void read_some(struct vchar *chr)
+{
+    ssize_t n;
+
+    if (in_background(chr)) {
+        wait_for_turn(chr);
+        return;
+    }
+    n = get(chr);
+    if (n == -EAGAIN || n == -EINTR) {
+        pause_or_go_on(chr, true);
+        return;
+    }
+    if (n <= 0) {
+        ended(chr);
+        return;
+    }
+    chr->in_at = 0;
+    chr->in_len = filter(chr, (size_t)n);
+    pause_or_go_on(chr, deliver(chr));
+}
+
+/* ---- wake-ups ---- */
+
+static void on_ready(struct vm_watch *watch, uint32_t events)
+{
+    (void)events;
+    read_some(container_of(watch, struct vchar, in_watch));
+}
+
+/* The owner is ready; or the next piece of what cannot be watched. */
+static void on_work(struct vm_work *work)
+{
+    struct vchar *chr = container_of(work, struct vchar, in_work);
+
+    if (chr->in_fd < 0)
+        return;
+    if (!deliver(chr))
+        return;
+    if (chr->in_watch.active)
+        vm_watch_set(&chr->in_watch, EPOLLIN);
+    else
+        read_some(chr);
+}
+
+void vchar_ready(struct vchar *chr)
+{
+    if (__atomic_load_n(&chr->in_want, __ATOMIC_SEQ_CST) &&
+        __atomic_exchange_n(&chr->in_want, 0, __ATOMIC_SEQ_CST))
+        vm_loop_post(chr->env->loop, &chr->in_work, on_work);
+}
+
+int vchar_in_attach(struct vchar *chr, int fd)
+{
+    int rc = vm_watch_add(chr->env->loop, &chr->in_watch, fd, EPOLLIN, on_ready);
+
+    if (rc && rc != -EPERM)
+        return rc;
+    chr->in_fd = fd;
+    chr->in_at = chr->in_len = 0;
+    chr->in_escape = false;
+    if (rc)
+        vm_loop_post(chr->env->loop, &chr->in_work, on_work);
+    return 0;
+}
+
+void vchar_in_detach(struct vchar *chr)
+{
+    vm_watch_del(&chr->in_watch);
+    if (chr->in_fd > STDERR_FILENO)
+        close(chr->in_fd);
+    chr->in_fd = -1;
+    chr->in_at = chr->in_len = 0;
+    __atomic_store_n(&chr->in_want, 0, __ATOMIC_SEQ_CST);
+}
