@@ -2,15 +2,11 @@
 #include <criterion/criterion.h>
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/ptrace.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <vmm/base/version.h>
+
+#include "stepping_test.h"
 
 struct map {
     struct vm_version version;
@@ -262,11 +258,7 @@ Test(version, readers_and_a_writer_in_many_threads_agree)
     cr_assert_eq(s.released, PUBLISHES + 1);
 }
 
-/*
- * The two pairs of version.c, instruction by instruction: a child process reads, its parent stops
- * it after each single instruction of enter (or leave), publishes, and lets it go on. The memory is
- * shared, and both have it at the same address.
- */
+/* The two pairs of version.c, instruction by instruction: the child reads, the parent publishes. */
 enum { STEPS = 4000 };
 
 struct stepped {
@@ -285,8 +277,10 @@ static void release_probed(struct vm_version *version)
     container_of(version, struct probed, version)->released++;
 }
 
-static void child_enters(struct stepped *s)
+static void child_enters(void *arg)
 {
+    struct stepped *s = arg;
+
     for (;;) {
         s->passed = 0;
         raise(SIGSTOP);
@@ -298,8 +292,10 @@ static void child_enters(struct stepped *s)
     }
 }
 
-static void child_leaves(struct stepped *s)
+static void child_leaves(void *arg)
 {
+    struct stepped *s = arg;
+
     for (;;) {
         vm_version_enter(&s->reader);
         s->passed = 0;
@@ -311,42 +307,13 @@ static void child_leaves(struct stepped *s)
 
 static struct stepped *stepped_new(void)
 {
-    struct stepped *s =
-        mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct stepped *s = stepping_memory(sizeof(*s));
 
-    cr_assert_neq(s, MAP_FAILED);
     for (int i = 0; i <= STEPS; i++)
         s->probed[i].version.release = release_probed;
     vm_versioned_init(&s->v, "stepped", &s->probed[0].version);
     vm_reader_add(&s->v, &s->reader);
     return s;
-}
-
-/* The child, stopped for the first time. */
-static pid_t child_start(struct stepped *s, void (*child)(struct stepped *))
-{
-    int status;
-    pid_t pid = fork();
-
-    if (!pid) {
-        /* A failed assertion ends the parent: no stopped child may stay behind it. */
-        if (prctl(PR_SET_PDEATHSIG, SIGKILL) || ptrace(PTRACE_TRACEME, 0, NULL, NULL))
-            _exit(1);
-        child(s);
-    }
-    cr_assert_eq(waitpid(pid, &status, 0), pid);
-    if (WIFEXITED(status))
-        cr_skip("ptrace(2) is not allowed here");
-    return pid;
-}
-
-static void child_go(pid_t pid, int how)
-{
-    int status;
-
-    cr_assert_eq(ptrace(how, pid, NULL, NULL), 0);
-    cr_assert_eq(waitpid(pid, &status, 0), pid);
-    cr_assert(WIFSTOPPED(status));
 }
 
 /* Publishes after 0, 1, 2 ... instructions, until the child gets past the end before. */
@@ -355,21 +322,14 @@ static unsigned publish_at_every_step(struct stepped *s, pid_t pid,
 {
     for (unsigned n = 0; n < STEPS; n++) {
         for (unsigned i = 0; i < n && !s->passed; i++)
-            child_go(pid, PTRACE_SINGLESTEP);
+            cr_assert(stepping_go(pid, PTRACE_SINGLESTEP, 0));
         if (s->passed)
             return n;
         vm_version_publish(&s->v, &s->probed[n + 1].version);
-        child_go(pid, PTRACE_CONT);
+        cr_assert(stepping_go(pid, PTRACE_CONT, 0));
         check(s, n);
     }
     return 0;
-}
-
-static void stepped_end(struct stepped *s, pid_t pid)
-{
-    kill(pid, SIGKILL);
-    waitpid(pid, NULL, 0);
-    munmap(s, sizeof(*s));
 }
 
 static void check_entered(struct stepped *s, unsigned n)
@@ -380,12 +340,12 @@ static void check_entered(struct stepped *s, unsigned n)
 Test(version, enter_never_gives_what_is_released_wherever_a_publish_cuts_in)
 {
     struct stepped *s = stepped_new();
-    pid_t pid = child_start(s, child_enters);
+    pid_t pid = stepping_start(child_enters, s);
 
     unsigned steps = publish_at_every_step(s, pid, check_entered);
 
     cr_assert_gt(steps, 10);
-    stepped_end(s, pid);
+    stepping_end(pid);
 }
 
 static void check_left(struct stepped *s, unsigned n)
@@ -396,10 +356,10 @@ static void check_left(struct stepped *s, unsigned n)
 Test(version, leave_or_publish_releases_the_old_one_wherever_a_publish_cuts_in)
 {
     struct stepped *s = stepped_new();
-    pid_t pid = child_start(s, child_leaves);
+    pid_t pid = stepping_start(child_leaves, s);
 
     unsigned steps = publish_at_every_step(s, pid, check_left);
 
     cr_assert_gt(steps, 10);
-    stepped_end(s, pid);
+    stepping_end(pid);
 }
