@@ -15,7 +15,7 @@ enum vm_rank {
     VM_RANK_MACHINE = 1,
     VM_RANK_DEVICE,
     VM_RANK_LANE,
-    VM_RANK_LINE,       /* wired interrupts: who drives a shared line */
+    VM_RANK_LINE, /* wired interrupts: who drives a shared line */
     VM_RANK_CONTROLLER, /* interrupt controllers: at the other end of the line */
     VM_RANK_LEAF,
 };
