@@ -25,37 +25,38 @@ enum { GOLDEN_BYTES_MAX = 4 << 20 };
 
 static void add_range(void *ctx, uint64_t base, uint64_t size, const char *name)
 {
-    report_add(ctx, "  %#014llx + %#llx %s\n", (unsigned long long)base, (unsigned long long)size,
-               name);
+    vmm_report_add(ctx, "  %#014llx + %#llx %s\n", (unsigned long long)base,
+                   (unsigned long long)size, name);
 }
 
 static void add_function(void *ctx, struct vpci_function *fn)
 {
     const struct vpci_root_config *root = vpci_root_config_of(fn->root);
 
-    report_add(ctx, "  %04x:%02x:%02x.%x %s\n", root->segment, root->first_bus, fn->device,
-               fn->function, fn->name);
-    report_hex(ctx, fn->config, VPCI_CONFIG_BYTES);
-    report_add(ctx, "   writable\n");
-    report_hex(ctx, fn->writable, VPCI_CONFIG_BYTES);
+    vmm_report_add(ctx, "  %04x:%02x:%02x.%x %s\n", root->segment, root->first_bus, fn->device,
+                   fn->function, fn->name);
+    vmm_report_hex(ctx, fn->config, VPCI_CONFIG_BYTES);
+    vmm_report_add(ctx, "   writable\n");
+    vmm_report_hex(ctx, fn->writable, VPCI_CONFIG_BYTES);
 }
 
 static void add_device(void *ctx, struct vdev *dev)
 {
-    report_add(ctx, "  %s %s\n", dev->id, dev->class->name);
+    vmm_report_add(ctx, "  %s %s\n", dev->id, dev->class->name);
     for (unsigned i = 0; i < VDEV_RESOURCES_MAX && dev->firmware.resource[i].type != VDEV_RES_END;
          i++)
-        report_add(ctx, "    resource %u %#llx %#llx\n", (unsigned)dev->firmware.resource[i].type,
-                   (unsigned long long)dev->firmware.resource[i].base,
-                   (unsigned long long)dev->firmware.resource[i].size);
+        vmm_report_add(ctx, "    resource %u %#llx %#llx\n",
+                       (unsigned)dev->firmware.resource[i].type,
+                       (unsigned long long)dev->firmware.resource[i].base,
+                       (unsigned long long)dev->firmware.resource[i].size);
     if (dev->class->kind == VDEV_VIRTIO) {
         const struct virtio_dev *v = container_of(dev, struct virtio_dev, dev);
 
-        report_add(ctx, "    virtio %u features %#018llx queues", v->id,
-                   (unsigned long long)v->offered);
+        vmm_report_add(ctx, "    virtio %u features %#018llx queues", v->id,
+                       (unsigned long long)v->offered);
         for (uint16_t n = 0; n < v->queues; n++)
-            report_add(ctx, " %u", v->queue[n].size_max);
-        report_add(ctx, " config %u\n", v->config_bytes);
+            vmm_report_add(ctx, " %u", v->queue[n].size_max);
+        vmm_report_add(ctx, " config %u\n", v->config_bytes);
     }
 }
 
@@ -69,8 +70,8 @@ static int add_acpi(struct report *r, struct dry *d)
     if (rc)
         return rc;
     for (unsigned i = 0; i < image.place_count; i++) {
-        report_add(r, "  %s %u bytes\n", image.places[i].signature, image.places[i].len);
-        report_hex(r, image.bytes.data + image.places[i].offset, image.places[i].len);
+        vmm_report_add(r, "  %s %u bytes\n", image.places[i].signature, image.places[i].len);
+        vmm_report_hex(r, image.bytes.data + image.places[i].offset, image.places[i].len);
     }
     vacpi_image_free(&image);
     return 0;
@@ -81,25 +82,25 @@ static int make_report(struct session *s, struct report *r)
     struct varch_range ram[8];
     struct dry d;
     unsigned n;
-    int rc = dry_new(&s->model, s->config, &d);
+    int rc = vmm_dry_new(&s->model, s->config, &d);
 
     if (rc)
         return rc;
-    report_add(r, "memory\n");
+    vmm_report_add(r, "memory\n");
     n = vmm_machine_ram(d.machine, ram, VM_ARRAY_SIZE(ram));
     for (unsigned i = 0; i < n; i++)
         add_range(r, ram[i].base, ram[i].size, "RAM");
     vmm_machine_walk_bus(d.machine, false, add_range, r);
-    report_add(r, "ports\n");
+    vmm_report_add(r, "ports\n");
     vmm_machine_walk_bus(d.machine, true, add_range, r);
-    report_add(r, "devices\n");
+    vmm_report_add(r, "devices\n");
     vmm_machine_walk_devices(d.machine, add_device, r);
-    report_add(r, "pci\n");
+    vmm_report_add(r, "pci\n");
     for (unsigned i = 0; vmm_machine_pci(d.machine, i); i++)
         vpci_root_walk(vmm_machine_pci(d.machine, i), add_function, r);
-    report_add(r, "acpi\n");
+    vmm_report_add(r, "acpi\n");
     rc = add_acpi(r, &d);
-    dry_free(&d);
+    vmm_dry_free(&d);
     return rc ? rc : r->code;
 }
 
@@ -128,8 +129,8 @@ static int compare(const char *path, const char *theirs, const char *ours)
         size_t a = strcspn(theirs, "\n"), b = strcspn(ours, "\n");
 
         if (a != b || memcmp(theirs, ours, a)) {
-            report_add(&r, "%s:%u\n- %.*s\n+ %.*s\n", path, line, (int)(a < 200 ? a : 200), theirs,
-                       (int)(b < 200 ? b : 200), ours);
+            vmm_report_add(&r, "%s:%u\n- %.*s\n+ %.*s\n", path, line, (int)(a < 200 ? a : 200),
+                           theirs, (int)(b < 200 ? b : 200), ours);
             told++;
         }
         theirs += a + (theirs[a] != 0);
@@ -137,14 +138,14 @@ static int compare(const char *path, const char *theirs, const char *ours)
         line++;
     }
     if (!told) {
-        report_add(&r, "no difference\n");
-        return report_print(&r);
+        vmm_report_add(&r, "no difference\n");
+        return vmm_report_print(&r);
     }
-    report_print(&r);
+    vmm_report_print(&r);
     return VMM_EXIT_FAILED;
 }
 
-int command_abi(struct session *s)
+int vmm_command_abi(struct session *s)
 {
     struct report r = { 0 };
     char *golden = NULL;
@@ -154,7 +155,8 @@ int command_abi(struct session *s)
         rc = read_golden(s->compare, &golden);
         if (!rc) {
             rc = vm_buffer_add(&r.text, "", 1);
-            code = rc ? command_fail(rc) : compare(s->compare, golden, (const char *)r.text.data);
+            code =
+                rc ? vmm_command_fail(rc) : compare(s->compare, golden, (const char *)r.text.data);
             free(golden);
             vm_buffer_free(&r.text);
             return code;
@@ -162,7 +164,7 @@ int command_abi(struct session *s)
     }
     if (rc) {
         vm_buffer_free(&r.text);
-        return command_fail(rc);
+        return vmm_command_fail(rc);
     }
-    return report_print(&r);
+    return vmm_report_print(&r);
 }

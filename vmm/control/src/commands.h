@@ -21,14 +21,14 @@ struct command {
     bool run_options; /* takes run's options besides its own */
 };
 
-int command_run(struct session *s);
-int command_plan(struct session *s);
-int command_doctor(struct session *s);
-int command_abi(struct session *s);
+int vmm_command_run(struct session *s);
+int vmm_command_plan(struct session *s);
+int vmm_command_doctor(struct session *s);
+int vmm_command_abi(struct session *s);
 
 /* Tells an error on standard error and gives its exit code. */
-int command_fail(int code);
+int vmm_command_fail(int code);
 /* Writes text to standard output. */
-int command_print(const char *text, size_t len);
+int vmm_command_print(const char *text, size_t len);
 
 #endif

@@ -12,7 +12,7 @@
 #include "commands.h"
 #include "report.h"
 
-struct finding *findings_add(struct findings *f, const char *name)
+struct finding *vmm_findings_add(struct findings *f, const char *name)
 {
     /* The list of checks is ours and shorter than the table. */
     struct finding *row = &f->row[f->count < FINDINGS_MAX ? f->count++ : FINDINGS_MAX - 1];
@@ -40,9 +40,9 @@ static int print_json(const struct findings *f, bool healthy)
                                               f->row[i].text, "cure", f->row[i].cure));
     root = json_pack("{s:s,s:b,s:o}", "version", VMM_VERSION, "healthy", healthy, "checks", rows);
     text = json_dumps(root, JSON_INDENT(2));
-    code = text ? command_print(text, strlen(text)) : VMM_EXIT_RESOURCE;
+    code = text ? vmm_command_print(text, strlen(text)) : VMM_EXIT_RESOURCE;
     if (!code)
-        code = command_print("\n", 1);
+        code = vmm_command_print("\n", 1);
     free(text);
     json_decref(root);
     return code;
@@ -53,17 +53,18 @@ static int print_text(const struct findings *f, bool healthy)
     struct report r = { 0 };
 
     for (size_t i = 0; i < f->count; i++) {
-        report_add(&r, "%-4s  %-18s %s\n", state_name(f->row[i].state), f->row[i].name,
-                   f->row[i].text);
+        vmm_report_add(&r, "%-4s  %-18s %s\n", state_name(f->row[i].state), f->row[i].name,
+                       f->row[i].text);
         if (f->row[i].cure)
-            report_add(&r, "      %-18s -> %s\n", "", f->row[i].cure);
+            vmm_report_add(&r, "      %-18s -> %s\n", "", f->row[i].cure);
     }
-    report_add(&r, healthy ? "This host can run machines.\n"
+    vmm_report_add(&r, healthy
+                           ? "This host can run machines.\n"
                            : "This host cannot run ordinary machines: see the lines marked bad.\n");
-    return report_print(&r);
+    return vmm_report_print(&r);
 }
 
-int command_doctor(struct session *s)
+int vmm_command_doctor(struct session *s)
 {
     struct findings *f = calloc(1, sizeof(*f));
     bool healthy = true;
@@ -71,8 +72,8 @@ int command_doctor(struct session *s)
 
     if (!f)
         return VMM_EXIT_RESOURCE;
-    doctor_kvm(f);
-    doctor_host(f);
+    vmm_doctor_kvm(f);
+    vmm_doctor_host(f);
     for (size_t i = 0; i < f->count; i++)
         healthy &= f->row[i].state != FINDING_BAD;
     code = s->json ? print_json(f, healthy) : print_text(f, healthy);

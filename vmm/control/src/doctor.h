@@ -23,11 +23,11 @@ struct findings {
 };
 
 /* Adds a row; text is left to the caller to write into. */
-struct finding *findings_add(struct findings *f, const char *name);
+struct finding *vmm_findings_add(struct findings *f, const char *name);
 
-/* doctor_kvm.c: makes a VM and runs guests in it. */
-void doctor_kvm(struct findings *f);
-/* doctor_host.c: what else a machine can use. */
-void doctor_host(struct findings *f);
+/* vmm_doctor_kvm.c: makes a VM and runs guests in it. */
+void vmm_doctor_kvm(struct findings *f);
+/* vmm_doctor_host.c: what else a machine can use. */
+void vmm_doctor_host(struct findings *f);
 
 #endif

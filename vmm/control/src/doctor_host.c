@@ -18,7 +18,7 @@ enum { NOFILE_LEAST = 1024, MEMLOCK_LEAST = 8 << 20, LANDLOCK_VERSION = 1 };
 
 static void say(struct findings *f, const char *name, bool ok, const char *text, const char *cure)
 {
-    struct finding *row = findings_add(f, name);
+    struct finding *row = vmm_findings_add(f, name);
 
     row->state = ok ? FINDING_OK : FINDING_NOTE;
     snprintf(row->text, sizeof(row->text), "%s", text);
@@ -121,7 +121,7 @@ static void check_sandbox(struct findings *f)
         "sysctl user.max_user_namespaces=15000 kernel.unprivileged_userns_clone=1");
 }
 
-void doctor_host(struct findings *f)
+void vmm_doctor_host(struct findings *f)
 {
     check_io_uring(f);
     check_userfaultfd(f);

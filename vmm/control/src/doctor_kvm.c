@@ -30,7 +30,7 @@ static void say(struct finding *row, enum finding_state state, const char *text,
 
 static int open_kvm(struct findings *f)
 {
-    struct finding *row = findings_add(f, "/dev/kvm");
+    struct finding *row = vmm_findings_add(f, "/dev/kvm");
     int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 
     if (fd >= 0)
@@ -50,14 +50,14 @@ static int open_kvm(struct findings *f)
 
 static void check_caps(struct findings *f, struct hv *hv)
 {
-    struct finding *row = findings_add(f, "KVM capabilities");
+    struct finding *row = vmm_findings_add(f, "KVM capabilities");
     const char *missing = varch_probe_missing(hv);
 
     if (missing)
         say(row, FINDING_BAD, missing, "run a newer kernel: 5.15 is the oldest that is tested");
     else
         say(row, FINDING_OK, "all that machines need are there", NULL);
-    row = findings_add(f, "vCPUs");
+    row = vmm_findings_add(f, "vCPUs");
     say(row, FINDING_OK, "", NULL);
     snprintf(row->text, sizeof(row->text), "at most %u in a machine, %u recommended",
              hv_vcpus_max(hv), hv_vcpus_recommended(hv));
@@ -93,7 +93,7 @@ static int run_guest(struct hv *hv, enum varch_probe which, char *why, size_t ro
 
 static void check_run(struct findings *f, struct hv *hv)
 {
-    struct finding *row = findings_add(f, "a vCPU runs");
+    struct finding *row = vmm_findings_add(f, "a vCPU runs");
     char why[200];
 
     if (run_guest(hv, VARCH_PROBE_RUNS, why, sizeof(why))) {
@@ -102,7 +102,7 @@ static void check_run(struct findings *f, struct hv *hv)
         return;
     }
     say(row, FINDING_OK, "a small guest ran to its end", NULL);
-    row = findings_add(f, "hardware");
+    row = vmm_findings_add(f, "hardware");
     if (run_guest(hv, VARCH_PROBE_HARDWARE, why, sizeof(why)))
         say(row, FINDING_BAD,
             "this KVM emulates 64-bit guests in software: ordinary kernels do not run on it",
@@ -113,7 +113,7 @@ static void check_run(struct findings *f, struct hv *hv)
         say(row, FINDING_OK, "guests run on the processor itself", NULL);
 }
 
-void doctor_kvm(struct findings *f)
+void vmm_doctor_kvm(struct findings *f)
 {
     struct vm_env env;
     struct hv *hv;
@@ -124,7 +124,7 @@ void doctor_kvm(struct findings *f)
     vm_env_host(VM_LOG_ERROR, &env);
     env.log = NULL;
     if (hv_kvm_new(&env, fd, &hv)) {
-        say(findings_add(f, "KVM"), FINDING_BAD, vm_error_text(), NULL);
+        say(vmm_findings_add(f, "KVM"), FINDING_BAD, vm_error_text(), NULL);
         close(fd);
         return;
     }

@@ -49,7 +49,7 @@ static void nothing_ended(void *ctx, enum vmm_end end)
     (void)end;
 }
 
-int dry_new(const struct run_model *model, struct run_config *config, struct dry *d)
+int vmm_dry_new(const struct run_model *model, struct run_config *config, struct dry *d)
 {
     int rc;
 
@@ -59,7 +59,7 @@ int dry_new(const struct run_model *model, struct run_config *config, struct dry
     rc = vm_loop_new(&d->env, 0, &d->env.loop);
     if (rc)
         return rc;
-    rc = run_inputs_make(model, config, false, &d->inputs);
+    rc = vmm_run_inputs_make(model, config, false, &d->inputs);
     if (rc) {
         vm_loop_free(d->env.loop);
         return rc;
@@ -70,15 +70,15 @@ int dry_new(const struct run_model *model, struct run_config *config, struct dry
     d->inputs.machine.ended = nothing_ended;
     rc = vmm_machine_new(&d->inputs.machine, &d->machine);
     if (rc) {
-        run_inputs_free(&d->inputs);
+        vmm_run_inputs_free(&d->inputs);
         vm_loop_free(d->env.loop);
     }
     return rc;
 }
 
-void dry_free(struct dry *d)
+void vmm_dry_free(struct dry *d)
 {
     vmm_machine_free(d->machine);
-    run_inputs_free(&d->inputs);
+    vmm_run_inputs_free(&d->inputs);
     vm_loop_free(d->env.loop);
 }

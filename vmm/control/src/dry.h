@@ -11,8 +11,8 @@ struct dry {
     struct vmm_machine *machine;
 };
 
-/* -errno with text; on success dry_free(). Consoles that are on become null ones: nothing is opened for them. */
-int dry_new(const struct run_model *model, struct run_config *config, struct dry *ret_dry);
-void dry_free(struct dry *dry);
+/* -errno with text; on success vmm_dry_free(). Consoles that are on become null ones: nothing is opened for them. */
+int vmm_dry_new(const struct run_model *model, struct run_config *config, struct dry *ret_dry);
+void vmm_dry_free(struct dry *dry);
 
 #endif

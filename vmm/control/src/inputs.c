@@ -174,8 +174,8 @@ static const void *platform_config(void *ctx, const struct vdev_class *class, co
     return NULL;
 }
 
-int run_inputs_make(const struct run_model *model, struct run_config *config, bool open_files,
-                    struct run_inputs *in)
+int vmm_run_inputs_make(const struct run_model *model, struct run_config *config, bool open_files,
+                        struct run_inputs *in)
 {
     int rc;
 
@@ -196,7 +196,7 @@ int run_inputs_make(const struct run_model *model, struct run_config *config, bo
         rc =
             open_image("initramfs", config->payload.initramfs, &in->initrd_fd, &in->machine.initrd);
     if (rc) {
-        run_inputs_free(in);
+        vmm_run_inputs_free(in);
         return rc;
     }
     arch_config(in);
@@ -207,7 +207,7 @@ int run_inputs_make(const struct run_model *model, struct run_config *config, bo
     return 0;
 }
 
-void run_inputs_free(struct run_inputs *in)
+void vmm_run_inputs_free(struct run_inputs *in)
 {
     vm_close(&in->kernel_fd);
     vm_close(&in->initrd_fd);

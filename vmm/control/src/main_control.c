@@ -22,28 +22,28 @@
 
 enum { CONFIG_BYTES_MAX = 4 << 20 };
 
-int command_fail(int code)
+int vmm_command_fail(int code)
 {
     dprintf(STDERR_FILENO, "vmm: %s\n", vm_error_text());
-    return run_exit_code(code);
+    return vmm_run_exit_code(code);
 }
 
-int command_print(const char *text, size_t len)
+int vmm_command_print(const char *text, size_t len)
 {
     int rc = vm_write_full(STDOUT_FILENO, text, len);
 
-    return rc ? command_fail(rc) : VMM_EXIT_OK;
+    return rc ? vmm_command_fail(rc) : VMM_EXIT_OK;
 }
 
 static int print_buffer(struct vm_buffer *b, int rc)
 {
-    int code = rc < 0 ? command_fail(rc) : command_print((const char *)b->data, b->len);
+    int code = rc < 0 ? vmm_command_fail(rc) : vmm_command_print((const char *)b->data, b->len);
 
     vm_buffer_free(b);
     return code;
 }
 
-int options_load_config(struct session *s, const char *path)
+int vmm_options_load_config(struct session *s, const char *path)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC), rc;
     void *text;
@@ -60,7 +60,7 @@ int options_load_config(struct session *s, const char *path)
     return rc;
 }
 
-int command_run(struct session *s)
+int vmm_command_run(struct session *s)
 {
     int rc;
 
@@ -73,14 +73,14 @@ int command_run(struct session *s)
             rc = vm_buffer_add(&b, "\n", 1);
         return print_buffer(&b, rc);
     }
-    rc = run_config_check(s->config);
-    return rc ? command_fail(rc) : run_machine(&s->model, s->config);
+    rc = vmm_run_config_check(s->config);
+    return rc ? vmm_command_fail(rc) : vmm_run_machine(&s->model, s->config);
 }
 
 static int command_version(struct session *s)
 {
     (void)s;
-    return command_print("vmm " VMM_VERSION "\n", sizeof("vmm " VMM_VERSION "\n") - 1);
+    return vmm_command_print("vmm " VMM_VERSION "\n", sizeof("vmm " VMM_VERSION "\n") - 1);
 }
 
 static int operand(void *ctx, const struct vmm_option *option, const char *value)
@@ -185,45 +185,45 @@ static int command_man(struct session *s);
 static const struct command commands[] = {
     { .row = { .name = "run",
                .summary = "run a virtual machine",
-               .options = options_run,
-               .operands = operands_run },
-      .run = command_run },
+               .options = vmm_options_run,
+               .operands = vmm_operands_run },
+      .run = vmm_command_run },
     { .row = { .name = "plan",
                .summary = "tell what run would make, without running it; needs no KVM",
                .options = options_plan,
-               .operands = operands_run },
-      command_plan,
+               .operands = vmm_operands_run },
+      vmm_command_plan,
       true },
     { .row = { .name = "abi",
                .summary = "tell everything a guest could see, for comparison",
                .options = options_abi,
-               .operands = operands_run },
-      command_abi,
+               .operands = vmm_operands_run },
+      vmm_command_abi,
       true },
     { .row = { .name = "doctor",
                .summary = "tell what this host can do, and how to mend what it cannot",
                .options = json_option },
-      .run = command_doctor },
+      .run = vmm_command_doctor },
     { .row = { .name = "stop", .summary = "stop a machine at once", .operands = socket_operand },
-      .run = verb_stop },
+      .run = vmm_verb_stop },
     { .row = { .name = "powerbtn",
                .summary = "press the power button",
                .operands = socket_operand },
-      .run = verb_powerbtn },
+      .run = vmm_verb_powerbtn },
     { .row = { .name = "pause", .summary = "pause a machine", .operands = socket_operand },
-      .run = verb_pause },
+      .run = vmm_verb_pause },
     { .row = { .name = "resume",
                .summary = "let a paused machine run on",
                .operands = socket_operand },
-      .run = verb_resume },
+      .run = vmm_verb_resume },
     { .row = { .name = "info",
                .summary = "tell what a machine is and does",
                .operands = socket_operand },
-      .run = verb_info },
+      .run = vmm_verb_info },
     { .row = { .name = "set",
                .summary = "change a property of a running device",
                .operands = set_operands },
-      .run = verb_set },
+      .run = vmm_verb_set },
     { .row = { .name = "completion",
                .summary = "print a shell's completion script",
                .operands = shell_operand },
@@ -265,7 +265,7 @@ static void make_program(struct program *p, const struct session *s)
         p->command[i].model = &s->model.model;
         if (commands[i].run_options)
             p->command[i].options =
-                join_options(p->options[i], commands[i].row.options, options_run);
+                join_options(p->options[i], commands[i].row.options, vmm_options_run);
     }
     p->row = (struct vmm_program){ .name = "vmm",
                                    .version = VMM_VERSION,
@@ -284,7 +284,7 @@ static int command_completion(struct session *s)
         if (!strcmp(s->values[0], shells[i]))
             return print_buffer(&b, vmm_config_completion(&p.row, (enum vmm_config_shell)i, &b));
     vm_fail(-EINVAL, "completion: no shell '%s': there are bash, zsh and fish", s->values[0]);
-    return command_fail(-EINVAL);
+    return vmm_command_fail(-EINVAL);
 }
 
 static int command_man(struct session *s)
@@ -315,7 +315,7 @@ static int unknown_command(const char *name)
     near = vm_nearest(name, strlen(name), names);
     vm_fail(-EINVAL, "there is no command '%s'%s%s%s: vmm --help lists them", name,
             near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
-    return command_fail(-EINVAL);
+    return vmm_command_fail(-EINVAL);
 }
 
 static int run_command(struct session *s, size_t i, int argc, char *argv[])
@@ -329,7 +329,7 @@ static int run_command(struct session *s, size_t i, int argc, char *argv[])
     if (rc > 0)
         return print_buffer(&out, 0);
     vm_buffer_free(&out);
-    return rc ? command_fail(rc) : commands[i].run(s);
+    return rc ? vmm_command_fail(rc) : commands[i].run(s);
 }
 
 static int dispatch(struct session *s, int argc, char *argv[])
@@ -353,12 +353,12 @@ int vmm_control_main(int argc, char *argv[])
 
     signal(SIGPIPE, SIG_IGN);
     if (!rc)
-        rc = run_model_new(&s.model);
+        rc = vmm_run_model_new(&s.model);
     if (rc)
-        return command_fail(rc);
-    s.config = run_config_new(&s.model);
-    code = s.config ? dispatch(&s, argc, argv) : command_fail(-ENOMEM);
-    run_config_free(&s.model, s.config);
-    run_model_free(&s.model);
+        return vmm_command_fail(rc);
+    s.config = vmm_run_config_new(&s.model);
+    code = s.config ? dispatch(&s, argc, argv) : vmm_command_fail(-ENOMEM);
+    vmm_run_config_free(&s.model, s.config);
+    vmm_run_model_free(&s.model);
     return code;
 }

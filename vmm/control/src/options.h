@@ -5,10 +5,10 @@
 
 #include "commands.h"
 
-extern const struct vmm_option options_run[];
-extern const struct vmm_option operands_run[];
+extern const struct vmm_option vmm_options_run[];
+extern const struct vmm_option vmm_operands_run[];
 
 /* --config FILE. */
-int options_load_config(struct session *s, const char *path);
+int vmm_options_load_config(struct session *s, const char *path);
 
 #endif

@@ -14,7 +14,7 @@ enum { MIB = 1 << 20 };
 static int option_config(void *ctx, const struct vmm_option *option, const char *value)
 {
     (void)option;
-    return options_load_config(ctx, value);
+    return vmm_options_load_config(ctx, value);
 }
 
 static int option_print(void *ctx, const struct vmm_option *option, const char *value)
@@ -27,7 +27,7 @@ static int option_print(void *ctx, const struct vmm_option *option, const char *
     return 0;
 }
 
-const struct vmm_option options_run[] = {
+const struct vmm_option vmm_options_run[] = {
     { .group = "Machine",
       .name = "cpus",
       .letter = 'c',
@@ -150,7 +150,7 @@ const struct vmm_option options_run[] = {
     { 0 },
 };
 
-const struct vmm_option operands_run[] = {
+const struct vmm_option vmm_operands_run[] = {
     { .name = "KERNEL",
       .path = "payload.kernel",
       .argument = "KERNEL",

@@ -107,9 +107,9 @@ static void write_ranges(struct report *r, const char *title, const json_t *rows
     const json_t *row;
     size_t i;
 
-    report_add(r, "%s\n", title);
+    vmm_report_add(r, "%s\n", title);
     json_array_foreach(rows, i, row)
-        report_add(r, "  %s  %s\n", text_of(row, "range"), text_of(row, "name"));
+        vmm_report_add(r, "  %s  %s\n", text_of(row, "range"), text_of(row, "name"));
 }
 
 static void write_pci(struct report *r, const json_t *rows)
@@ -117,17 +117,17 @@ static void write_pci(struct report *r, const json_t *rows)
     const json_t *row, *bar;
     size_t i, j;
 
-    report_add(r, "PCI\n");
+    vmm_report_add(r, "PCI\n");
     json_array_foreach(rows, i, row)
     {
-        report_add(r, "  %s  %s  %-16s %lld MSI-X vectors\n", text_of(row, "address"),
-                   text_of(row, "ids"), text_of(row, "name"),
-                   (long long)json_integer_value(json_object_get(row, "vectors")));
+        vmm_report_add(r, "  %s  %s  %-16s %lld MSI-X vectors\n", text_of(row, "address"),
+                       text_of(row, "ids"), text_of(row, "name"),
+                       (long long)json_integer_value(json_object_get(row, "vectors")));
         json_array_foreach(json_object_get(row, "bars"), j, bar)
-            report_add(r, "    BAR %lld at %#llx, %lld bytes\n",
-                       (long long)json_integer_value(json_object_get(bar, "bar")),
-                       (unsigned long long)json_integer_value(json_object_get(bar, "base")),
-                       (long long)json_integer_value(json_object_get(bar, "size")));
+            vmm_report_add(r, "    BAR %lld at %#llx, %lld bytes\n",
+                           (long long)json_integer_value(json_object_get(bar, "bar")),
+                           (unsigned long long)json_integer_value(json_object_get(bar, "base")),
+                           (long long)json_integer_value(json_object_get(bar, "size")));
     }
 }
 
@@ -136,14 +136,14 @@ static void write_devices(struct report *r, const json_t *rows)
     const json_t *row, *irq;
     size_t i, j;
 
-    report_add(r, "Devices\n");
+    vmm_report_add(r, "Devices\n");
     json_array_foreach(rows, i, row)
     {
-        report_add(r, "  %-16s %-16s %-18s sandbox %s", text_of(row, "id"), text_of(row, "class"),
-                   text_of(row, "place"), text_of(row, "sandbox"));
+        vmm_report_add(r, "  %-16s %-16s %-18s sandbox %s", text_of(row, "id"),
+                       text_of(row, "class"), text_of(row, "place"), text_of(row, "sandbox"));
         json_array_foreach(json_object_get(row, "interrupts"), j, irq)
-            report_add(r, ", interrupt %lld", (long long)json_integer_value(irq));
-        report_add(r, "\n");
+            vmm_report_add(r, ", interrupt %lld", (long long)json_integer_value(irq));
+        vmm_report_add(r, "\n");
     }
 }
 
@@ -153,8 +153,8 @@ static void write_text(struct report *r, const json_t *plan)
     write_ranges(r, "Ports", json_object_get(plan, "ports"));
     write_pci(r, json_object_get(plan, "pci"));
     write_devices(r, json_object_get(plan, "devices"));
-    report_add(r, "Command line\n  ");
-    report_add(r, "%.400s\n", text_of(plan, "cmdline"));
+    vmm_report_add(r, "Command line\n  ");
+    vmm_report_add(r, "%.400s\n", text_of(plan, "cmdline"));
 }
 
 static int write_table(int dir, const struct vacpi_image *image, const struct vacpi_place *place,
@@ -194,34 +194,34 @@ static int dump_acpi(struct dry *d, const char *path)
     return rc;
 }
 
-int command_plan(struct session *s)
+int vmm_command_plan(struct session *s)
 {
     struct report r = { 0 };
     struct dry d;
     json_t *plan;
-    int rc = dry_new(&s->model, s->config, &d), code;
+    int rc = vmm_dry_new(&s->model, s->config, &d), code;
 
     if (rc)
-        return command_fail(rc);
+        return vmm_command_fail(rc);
     rc = s->dump_dir ? dump_acpi(&d, s->dump_dir) : 0;
     if (rc) {
-        code = command_fail(rc);
-        dry_free(&d);
+        code = vmm_command_fail(rc);
+        vmm_dry_free(&d);
         return code;
     }
     plan = plan_json(&d);
     if (s->json) {
         char *text = json_dumps(plan, JSON_INDENT(2));
 
-        code = text ? command_print(text, strlen(text)) : VMM_EXIT_RESOURCE;
+        code = text ? vmm_command_print(text, strlen(text)) : VMM_EXIT_RESOURCE;
         if (!code)
-            code = command_print("\n", 1);
+            code = vmm_command_print("\n", 1);
         free(text);
     } else {
         write_text(&r, plan);
-        code = report_print(&r);
+        code = vmm_report_print(&r);
     }
     json_decref(plan);
-    dry_free(&d);
+    vmm_dry_free(&d);
     return code;
 }

@@ -14,7 +14,7 @@
 
 enum { LINE_BYTES = 512, HEX_ROW = 16 };
 
-void report_add(struct report *r, const char *format, ...)
+void vmm_report_add(struct report *r, const char *format, ...)
 {
     char line[LINE_BYTES];
     va_list args;
@@ -31,7 +31,7 @@ void report_add(struct report *r, const char *format, ...)
         r->code = vm_buffer_add(&r->text, line, (size_t)n);
 }
 
-void report_hex(struct report *r, const void *data, size_t len)
+void vmm_report_hex(struct report *r, const void *data, size_t len)
 {
     static const uint8_t zeros[HEX_ROW];
     const uint8_t *at = data;
@@ -41,20 +41,21 @@ void report_hex(struct report *r, const void *data, size_t len)
 
         if (!memcmp(at + i, zeros, n))
             continue;
-        report_add(r, "    %04zx:", i);
+        vmm_report_add(r, "    %04zx:", i);
         for (size_t j = 0; j < n; j++)
-            report_add(r, " %02x", at[i + j]);
-        report_add(r, "\n");
+            vmm_report_add(r, " %02x", at[i + j]);
+        vmm_report_add(r, "\n");
     }
 }
 
-int report_print(struct report *r)
+int vmm_report_print(struct report *r)
 {
     int code;
 
     if (r->code)
         vm_fail(r->code, "report: out of memory");
-    code = r->code ? command_fail(r->code) : command_print((const char *)r->text.data, r->text.len);
+    code = r->code ? vmm_command_fail(r->code)
+                   : vmm_command_print((const char *)r->text.data, r->text.len);
     vm_buffer_free(&r->text);
     return code;
 }

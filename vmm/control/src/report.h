@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* A growing text for reports; errors are sticky and told by report_print(). */
+/* A growing text for reports; errors are sticky and told by vmm_report_print(). */
 #ifndef VMM_CONTROL_REPORT_H
 #define VMM_CONTROL_REPORT_H
 
@@ -11,10 +11,10 @@ struct report {
     int code;
 };
 
-void report_add(struct report *r, const char *format, ...) VM_PRINTF(2, 3);
+void vmm_report_add(struct report *r, const char *format, ...) VM_PRINTF(2, 3);
 /* 16 bytes a line, with offsets; lines of zeros are left out. */
-void report_hex(struct report *r, const void *data, size_t len);
+void vmm_report_hex(struct report *r, const void *data, size_t len);
 /* Writes it to standard output and frees it. An enum vmm_exit. */
-int report_print(struct report *r);
+int vmm_report_print(struct report *r);
 
 #endif

@@ -108,7 +108,7 @@ static char *pause_machine(struct vmm_machine *m, const struct request_reply *re
     return answer(rc);
 }
 
-void requests_forget(struct vmm_machine *m, void *ctx)
+void vmm_requests_forget(struct vmm_machine *m, void *ctx)
 {
     struct request_reply *reply = vmm_machine_pause_ctx(m);
 
@@ -156,8 +156,8 @@ static char *perform(struct vmm_machine *m, const json_t *root, const struct req
         -EINVAL, "there is no verb '%.64s': info, stop, powerbtn, pause, resume, set", verb));
 }
 
-char *requests_handle(struct vmm_machine *m, const char *untrusted, size_t len,
-                      const struct request_reply *reply)
+char *vmm_requests_handle(struct vmm_machine *m, const char *untrusted, size_t len,
+                          const struct request_reply *reply)
 {
     json_error_t where;
     json_t *root = json_loadb(untrusted, len, JSON_REJECT_DUPLICATES, &where);

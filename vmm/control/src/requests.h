@@ -14,10 +14,10 @@ struct request_reply {
 };
 
 /* Handles one line (not terminated). The answer, allocated; NULL: done() comes later, or has come. */
-char *requests_handle(struct vmm_machine *machine, const char *untrusted, size_t len,
-                      const struct request_reply *reply);
+char *vmm_requests_handle(struct vmm_machine *machine, const char *untrusted, size_t len,
+                          const struct request_reply *reply);
 
 /* ctx does not want its answer any more. */
-void requests_forget(struct vmm_machine *machine, void *ctx);
+void vmm_requests_forget(struct vmm_machine *machine, void *ctx);
 
 #endif

@@ -31,7 +31,7 @@ struct run {
     enum vmm_end end;
 };
 
-int run_exit_code(int code)
+int vmm_run_exit_code(int code)
 {
     switch (code) {
     case 0: return VMM_EXIT_OK;
@@ -154,14 +154,14 @@ static int set_up(struct run *r, struct run_inputs *in)
     in->machine.ctx = in;
     rc = vmm_machine_new(&in->machine, &r->machine);
     if (!rc && in->config->socket)
-        rc = server_new(&r->env, r->machine, in->config->socket, &r->server);
+        rc = vmm_server_new(&r->env, r->machine, in->config->socket, &r->server);
     return rc;
 }
 
 static void tear_down(struct run *r)
 {
-    terminal_restore(&r->terminal);
-    server_free(r->server);
+    vmm_terminal_restore(&r->terminal);
+    vmm_server_free(r->server);
     vmm_machine_free(r->machine);
     vm_watch_del(&r->signals);
     vm_close(&r->signal_fd);
@@ -169,29 +169,29 @@ static void tear_down(struct run *r)
     vm_loop_free(r->env.loop);
 }
 
-int run_machine(const struct run_model *model, struct run_config *config)
+int vmm_run_machine(const struct run_model *model, struct run_config *config)
 {
     struct run r = { .signal_fd = -1 };
     struct run_inputs in;
     int rc;
 
     vm_env_host((enum vm_level)config->log_level, &r.env);
-    rc = run_inputs_make(model, config, true, &in);
+    rc = vmm_run_inputs_make(model, config, true, &in);
     if (rc) {
         vm_log(&r.env, VM_LOG_ERROR, "%s", vm_error_text());
-        return run_exit_code(rc);
+        return vmm_run_exit_code(rc);
     }
     rc = set_up(&r, &in);
     if (!rc) {
-        terminal_raw(&r.terminal);
+        vmm_terminal_raw(&r.terminal);
         rc = vmm_machine_start(r.machine);
     }
     if (!rc)
         rc = vm_loop_run(r.env.loop);
-    terminal_restore(&r.terminal);
+    vmm_terminal_restore(&r.terminal);
     if (rc)
         vm_log(&r.env, VM_LOG_ERROR, "%s", vm_error_text());
     tear_down(&r);
-    run_inputs_free(&in);
-    return rc ? run_exit_code(rc) : end_code(r.end);
+    vmm_run_inputs_free(&in);
+    return rc ? vmm_run_exit_code(rc) : end_code(r.end);
 }

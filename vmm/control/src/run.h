@@ -20,14 +20,14 @@ struct run_inputs {
 };
 
 /* open_files false: for plan, which reads none. -errno with text. */
-int run_inputs_make(const struct run_model *model, struct run_config *config, bool open_files,
-                    struct run_inputs *ret_inputs);
-void run_inputs_free(struct run_inputs *inputs);
+int vmm_run_inputs_make(const struct run_model *model, struct run_config *config, bool open_files,
+                        struct run_inputs *ret_inputs);
+void vmm_run_inputs_free(struct run_inputs *inputs);
 
 /* Runs a machine to its end. Returns an enum vmm_exit. */
-int run_machine(const struct run_model *model, struct run_config *config);
+int vmm_run_machine(const struct run_model *model, struct run_config *config);
 
 /* The exit code for an error of ours. */
-int run_exit_code(int code);
+int vmm_run_exit_code(int code);
 
 #endif

@@ -143,7 +143,7 @@ static size_t align(size_t n)
     return (n + _Alignof(max_align_t) - 1) & ~(_Alignof(max_align_t) - 1);
 }
 
-int run_model_new(struct run_model *m)
+int vmm_run_model_new(struct run_model *m)
 {
     size_t n = VM_ARRAY_SIZE(root_props);
 
@@ -172,13 +172,13 @@ int run_model_new(struct run_model *m)
     return 0;
 }
 
-void run_model_free(struct run_model *m)
+void vmm_run_model_free(struct run_model *m)
 {
     free(m->props);
     m->props = NULL;
 }
 
-struct run_config *run_config_new(const struct run_model *m)
+struct run_config *vmm_run_config_new(const struct run_model *m)
 {
     struct run_config *c = calloc(1, m->size);
 
@@ -187,20 +187,20 @@ struct run_config *run_config_new(const struct run_model *m)
         return NULL;
     }
     if (vm_prop_defaults(m->props, c)) {
-        run_config_free(m, c);
+        vmm_run_config_free(m, c);
         return NULL;
     }
     return c;
 }
 
-void run_config_free(const struct run_model *m, struct run_config *c)
+void vmm_run_config_free(const struct run_model *m, struct run_config *c)
 {
     if (c)
         vm_prop_free(m->props, c);
     free(c);
 }
 
-int run_config_check(struct run_config *c)
+int vmm_run_config_check(struct run_config *c)
 {
     if (!c->payload.kernel)
         return vm_fail(

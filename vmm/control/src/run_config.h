@@ -52,12 +52,12 @@ struct run_model {
 };
 
 /* 0 or -ENOMEM. */
-int run_model_new(struct run_model *ret_model);
-void run_model_free(struct run_model *model);
+int vmm_run_model_new(struct run_model *ret_model);
+void vmm_run_model_free(struct run_model *model);
 
 /* An object with defaults; NULL: out of memory, with text. */
-struct run_config *run_config_new(const struct run_model *model);
-void run_config_free(const struct run_model *model, struct run_config *config);
+struct run_config *vmm_run_config_new(const struct run_model *model);
+void vmm_run_config_free(const struct run_model *model, struct run_config *config);
 
 static inline void *run_part_of(const struct run_model *model, struct run_config *config,
                                 enum run_part_id id)
@@ -66,6 +66,6 @@ static inline void *run_part_of(const struct run_model *model, struct run_config
 }
 
 /* What the user can say, checked for what tables cannot say. -EINVAL with text. */
-int run_config_check(struct run_config *config);
+int vmm_run_config_check(struct run_config *config);
 
 #endif

@@ -52,7 +52,7 @@ static void client_drop(struct client *c)
         if (c->server->client[i] == c)
             c->server->client[i] = NULL;
     if (c->waiting)
-        requests_forget(c->server->machine, c);
+        vmm_requests_forget(c->server->machine, c);
     vm_watch_del(&c->watch);
     vm_close(&c->fd);
     vm_buffer_free(&c->out);
@@ -113,7 +113,7 @@ static bool client_line(struct client *c, const char *line, size_t len)
     bool alive;
 
     c->waiting = true; /* the answer may come inside the call */
-    answer = requests_handle(c->server->machine, line, len, &reply);
+    answer = vmm_requests_handle(c->server->machine, line, len, &reply);
     if (!answer)
         return true; /* later */
     c->waiting = false;
@@ -230,8 +230,8 @@ static int bind_address(int fd, const struct sockaddr_un *addr)
         addr->sun_path);
 }
 
-int server_new(const struct vm_env *env, struct vmm_machine *machine, const char *path,
-               struct server **ret_server)
+int vmm_server_new(const struct vm_env *env, struct vmm_machine *machine, const char *path,
+                   struct server **ret_server)
 {
     struct server *s = calloc(1, sizeof(*s));
     mode_t mask;
@@ -260,7 +260,7 @@ int server_new(const struct vm_env *env, struct vmm_machine *machine, const char
     return 0;
 }
 
-void server_free(struct server *s)
+void vmm_server_free(struct server *s)
 {
     if (!s)
         return;
@@ -296,7 +296,7 @@ static int connect_to(const char *path)
     return fd;
 }
 
-int server_ask(const char *path, const char *request, char **ret_answer)
+int vmm_server_ask(const char *path, const char *request, char **ret_answer)
 {
     struct vm_buffer b = { 0 };
     char chunk[4096];

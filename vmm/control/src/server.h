@@ -9,12 +9,12 @@
 struct server;
 
 /* Listens on path, or in the directory path under the process's number. env->loop serves it. -errno with text. */
-int server_new(const struct vm_env *env, struct vmm_machine *machine, const char *path,
-               struct server **ret_server);
+int vmm_server_new(const struct vm_env *env, struct vmm_machine *machine, const char *path,
+                   struct server **ret_server);
 /* Closes connections and removes the socket. NULL is allowed. */
-void server_free(struct server *server);
+void vmm_server_free(struct server *server);
 
 /* The other end: sends a request, gives the answer's text (allocated). -errno with text. */
-int server_ask(const char *path, const char *request, char **ret_answer);
+int vmm_server_ask(const char *path, const char *request, char **ret_answer);
 
 #endif

@@ -4,7 +4,7 @@
 
 #include <unistd.h>
 
-void terminal_raw(struct terminal *t)
+void vmm_terminal_raw(struct terminal *t)
 {
     struct termios raw;
 
@@ -19,7 +19,7 @@ void terminal_raw(struct terminal *t)
     t->raw = !tcsetattr(STDIN_FILENO, TCSANOW, &raw);
 }
 
-void terminal_restore(struct terminal *t)
+void vmm_terminal_restore(struct terminal *t)
 {
     if (t->raw)
         tcsetattr(STDIN_FILENO, TCSANOW, &t->before);

@@ -12,7 +12,7 @@ struct terminal {
 };
 
 /* Makes standard input raw if it is a terminal and we are in its foreground. */
-void terminal_raw(struct terminal *t);
-void terminal_restore(struct terminal *t);
+void vmm_terminal_raw(struct terminal *t);
+void vmm_terminal_restore(struct terminal *t);
 
 #endif

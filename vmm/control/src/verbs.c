@@ -25,11 +25,11 @@ static int tell(const char *verb, const char *answer)
     if (!root || (error && !json_is_string(json_object_get(error, "text")))) {
         json_decref(root);
         vm_fail(-EPROTO, "%s: the answer is no JSON that we understand", verb);
-        return command_fail(-EPROTO);
+        return vmm_command_fail(-EPROTO);
     }
     if (error) {
         vm_fail(-EIO, "%s: %s", verb, json_string_value(json_object_get(error, "text")));
-        code = command_fail((int)json_integer_value(json_object_get(error, "code")));
+        code = vmm_command_fail((int)json_integer_value(json_object_get(error, "code")));
         json_decref(root);
         return code;
     }
@@ -38,9 +38,9 @@ static int tell(const char *verb, const char *answer)
         char *text = json_dumps(result, JSON_INDENT(2));
 
         if (text)
-            code = command_print(text, strlen(text));
+            code = vmm_command_print(text, strlen(text));
         if (text && !code)
-            code = command_print("\n", 1);
+            code = vmm_command_print("\n", 1);
         free(text);
     }
     json_decref(root);
@@ -51,11 +51,11 @@ static int ask(struct session *s, json_t *request)
 {
     char *text = request ? json_dumps(request, JSON_COMPACT) : NULL, *answer;
     const char *verb = json_string_value(json_object_get(request, "verb"));
-    int rc = text ? server_ask(s->values[0], text, &answer) : vm_fail(-ENOMEM, "out of memory"),
+    int rc = text ? vmm_server_ask(s->values[0], text, &answer) : vm_fail(-ENOMEM, "out of memory"),
         code;
 
     if (rc) {
-        code = command_fail(rc);
+        code = vmm_command_fail(rc);
     } else {
         code = tell(verb, answer);
         free(answer);
@@ -65,32 +65,32 @@ static int ask(struct session *s, json_t *request)
     return code;
 }
 
-int verb_stop(struct session *s)
+int vmm_verb_stop(struct session *s)
 {
     return ask(s, json_pack("{s:s}", "verb", "stop"));
 }
 
-int verb_powerbtn(struct session *s)
+int vmm_verb_powerbtn(struct session *s)
 {
     return ask(s, json_pack("{s:s}", "verb", "powerbtn"));
 }
 
-int verb_pause(struct session *s)
+int vmm_verb_pause(struct session *s)
 {
     return ask(s, json_pack("{s:s}", "verb", "pause"));
 }
 
-int verb_resume(struct session *s)
+int vmm_verb_resume(struct session *s)
 {
     return ask(s, json_pack("{s:s}", "verb", "resume"));
 }
 
-int verb_info(struct session *s)
+int vmm_verb_info(struct session *s)
 {
     return ask(s, json_pack("{s:s}", "verb", "info"));
 }
 
-int verb_set(struct session *s)
+int vmm_verb_set(struct session *s)
 {
     return ask(
         s, json_pack("{s:s,s:s,s:s}", "verb", "set", "id", s->values[1], "value", s->values[2]));

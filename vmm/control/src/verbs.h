@@ -5,11 +5,11 @@
 
 #include "commands.h"
 
-int verb_stop(struct session *s);
-int verb_powerbtn(struct session *s);
-int verb_pause(struct session *s);
-int verb_resume(struct session *s);
-int verb_info(struct session *s);
-int verb_set(struct session *s);
+int vmm_verb_stop(struct session *s);
+int vmm_verb_powerbtn(struct session *s);
+int vmm_verb_pause(struct session *s);
+int vmm_verb_resume(struct session *s);
+int vmm_verb_info(struct session *s);
+int vmm_verb_set(struct session *s);
 
 #endif

@@ -207,7 +207,7 @@ static int plug(struct vmm_machine *m, struct machine_device *d,
 
 static int add_device(struct vmm_machine *m, const struct vmm_machine_device *want)
 {
-    char id[VDEV_ID_MAX + 1];
+    char id[VDEV_ID_MAX + 1] = "";
     struct vdev_context c = context(m, id);
     struct machine_device *d;
     struct vdev *dev;
