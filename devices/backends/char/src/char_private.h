@@ -26,8 +26,8 @@ enum {
     KEPT_RING_BYTES = 128 << 10,
     KEEP_BYTES = 64 << 10,
     INPUT_BYTES = 4096,
-    /* What a terminal takes at once after poll() said that it has room: the kernel's ttys have at least 256 bytes then
-     * (drivers/tty: flip buffers are counted in steps of 256), and a new line may become two. */
+    /* What a terminal takes in one piece after poll() said that it has room: pseudo-terminals count theirs in steps of 256
+     * bytes, hardware has more. */
     TTY_PIECE = 128,
     NAME_BYTES = 64,
 };

@@ -7,7 +7,8 @@
  *   regular file     just written: disks have no reader
  *   pipe             RWF_NOWAIT where the kernel's pipes know it, else at most PIPE_BUF bytes after poll(): pipe(7), a pipe
  *                    that polls writable has a free page
- *   terminal         at most TTY_PIECE bytes after poll()
+ *   terminal         after poll() one piece that the line discipline hands on as one: at most TTY_PIECE plain bytes, or one
+ *                    byte that may become several
  *   socket           MSG_DONTWAIT
  * Another process that fills the same pipe or terminal between poll() and write(2) can still make one write wait for the
  * reader: nothing in Linux rules that out for a shared descriptor.
@@ -53,6 +54,16 @@ static ssize_t put_polled(int fd, const uint8_t *data, size_t len, size_t piece)
     return vm_write(fd, data, len < piece ? len : piece);
 }
 
+/* A terminal that polls writable has room for one write of its line discipline, not for a second one: that would wait. */
+static size_t tty_piece(const uint8_t *data, size_t len)
+{
+    size_t n = 0;
+
+    while (n < len && n < TTY_PIECE && data[n] != '\n' && data[n] != '\r' && data[n] != '\t')
+        n++;
+    return n ? n : 1;
+}
+
 static ssize_t put_pipe(struct vchar *chr, const uint8_t *data, size_t len)
 {
     struct iovec iov = { (void *)(uintptr_t)data, len };
@@ -75,7 +86,7 @@ static ssize_t put(struct vchar *chr, const uint8_t *data, size_t len)
     switch (chr->out) {
     case OUT_DIRECT: return vm_write(chr->out_fd, data, len);
     case OUT_PIPE: return put_pipe(chr, data, len);
-    case OUT_TTY: return put_polled(chr->out_fd, data, len, TTY_PIECE);
+    case OUT_TTY: return put_polled(chr->out_fd, data, len, tty_piece(data, len));
     case OUT_SOCKET:
         n = send(chr->out_fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
         return n < 0 ? -errno : n;

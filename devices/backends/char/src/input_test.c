@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* Standard input of each kind, flow control and the escape key. */
+#include "char_test.h"
+
+#include <pthread.h>
+#include <sys/ioctl.h>
+#include <termios.h>
+
+static int keyboard, screen;
+
+static void setup(void)
+{
+    int in[2];
+
+    bench_setup(VM_LOOP_VIRTUAL);
+    screen = stdio_pipe();
+    fcntl(screen, F_SETFL, O_NONBLOCK);
+    cr_assert_eq(pipe2(in, O_CLOEXEC), 0);
+    put_at(in[0], STDIN_FILENO);
+    keyboard = in[1];
+}
+
+static void teardown(void)
+{
+    bench_teardown();
+    close(keyboard);
+    close(screen);
+}
+
+TestSuite(vchar_input, .init = setup, .fini = teardown, .timeout = 60);
+
+static void type(const char *keys)
+{
+    cr_assert_eq(write(keyboard, keys, strlen(keys)), (ssize_t)strlen(keys));
+    run_ms(1);
+}
+
+static void start(void)
+{
+    cr_assert_eq(open_chr(VCHAR_TTY, NULL, NULL, false), 0);
+}
+
+#define ASSERT_GOT(text)                                               \
+    do {                                                               \
+        cr_assert_eq(b.got_len, strlen(text), "%zu bytes", b.got_len); \
+        cr_assert_eq(memcmp(b.got, text, b.got_len), 0);               \
+    } while (0)
+
+Test(vchar_input, keys_arrive)
+{
+    start();
+
+    type("hello");
+
+    ASSERT_GOT("hello");
+}
+
+Test(vchar_input, owner_that_takes_less_gets_the_rest_when_ready)
+{
+    start();
+    b.room = 2;
+
+    type("hello");
+    ASSERT_GOT("he");
+    b.room = 1;
+    vchar_ready(b.chr);
+    run_ms(1);
+    ASSERT_GOT("hel");
+    b.room = 100;
+    vchar_ready(b.chr);
+    run_ms(1);
+
+    ASSERT_GOT("hello");
+    type("!");
+    ASSERT_GOT("hello!");
+}
+
+Test(vchar_input, nothing_is_read_while_the_owner_is_not_ready)
+{
+    start();
+    b.room = 0;
+    type("hello");
+
+    type("more");
+
+    cr_assert_eq(b.chr->in_len, 5);
+    cr_assert_eq(b.chr->in_watch.events, 0);
+}
+
+Test(vchar_input, ready_without_need_wakes_nobody)
+{
+    start();
+    type("x");
+
+    vchar_ready(b.chr);
+
+    cr_assert_eq(round_now(), 0);
+}
+
+/* It frees its room between the offer and the answer's use, as another thread might. */
+static size_t racing_input(void *ctx, const uint8_t *data, size_t len)
+{
+    size_t n = bench_input(ctx, data, len);
+
+    b.room = sizeof(b.got) - b.got_len;
+    vchar_ready(b.chr);
+    return n;
+}
+
+Test(vchar_input, ready_during_input_is_not_lost)
+{
+    const struct vchar_ops ops = { .input = racing_input };
+    struct vchar_config config = { .mode = VCHAR_TTY };
+    cr_assert_eq(vchar_new(&b.env, "serial0", &config, &ops, &b, &b.chr), 0);
+    b.room = 2;
+
+    type("hello");
+
+    ASSERT_GOT("hello");
+}
+
+static void *call_ready(void *arg)
+{
+    vchar_ready(arg);
+    return NULL;
+}
+
+Test(vchar_input, ready_may_come_from_another_thread)
+{
+    pthread_t thread;
+    start();
+    b.room = 0;
+    type("hello");
+    b.room = 100;
+
+    pthread_create(&thread, NULL, call_ready, b.chr);
+    pthread_join(thread, NULL);
+    run_ms(1);
+
+    ASSERT_GOT("hello");
+}
+
+Test(vchar_input, end_of_input_is_the_end_of_watching)
+{
+    start();
+    type("x");
+    close(keyboard);
+    keyboard = -1;
+
+    run_ms(1);
+
+    cr_assert_not(b.chr->in_watch.active);
+    cr_assert_eq(round_now(), 0);
+    ASSERT_GOT("x");
+}
+
+Test(vchar_input, regular_file_is_read_to_its_end)
+{
+    static uint8_t data[10000];
+    int fd = open(in_dir("file"), O_RDWR | O_CREAT, 0600);
+    for (size_t i = 0; i < sizeof(data); i++)
+        data[i] = pattern(i);
+    cr_assert_eq(write(fd, data, sizeof(data)), sizeof(data));
+    lseek(fd, 0, SEEK_SET);
+    put_at(fd, STDIN_FILENO);
+    b.room = 5000;
+
+    start();
+    run_ms(1);
+    cr_assert_eq(b.got_len, 5000);
+    b.room = 10000;
+    vchar_ready(b.chr);
+    run_ms(1);
+
+    cr_assert_eq(b.got_len, sizeof(data));
+    cr_assert(holds_pattern(b.got, sizeof(data), 0));
+    cr_assert_eq(b.chr->in_fd, -1);
+    cr_assert_eq(round_now(), 0);
+}
+
+Test(vchar_input, dev_null_ends_at_once)
+{
+    put_at(open("/dev/null", O_RDONLY), STDIN_FILENO);
+
+    start();
+    run_ms(1);
+
+    cr_assert_eq(b.chr->in_fd, -1);
+    cr_assert_eq(round_now(), 0);
+}
+
+/* ---- the escape key ---- */
+
+Test(vchar_input, escape_x_goes_to_the_owner)
+{
+    start();
+
+    type("a\001xb");
+
+    cr_assert_eq(b.escapes, 1);
+    cr_assert_eq(b.key, 'x');
+    ASSERT_GOT("ab");
+}
+
+Test(vchar_input, escape_may_come_in_two_reads)
+{
+    start();
+
+    type("a\001");
+    type("xb");
+
+    cr_assert_eq(b.escapes, 1);
+    ASSERT_GOT("ab");
+}
+
+Test(vchar_input, escape_twice_is_one)
+{
+    start();
+
+    type("\001\001x");
+
+    cr_assert_eq(b.escapes, 0);
+    ASSERT_GOT("\001x");
+}
+
+Test(vchar_input, other_keys_behind_escape_are_swallowed)
+{
+    start();
+
+    type("\001qz");
+
+    cr_assert_eq(b.escapes, 0);
+    ASSERT_GOT("z");
+}
+
+Test(vchar_input, escape_without_an_owner_of_it_is_swallowed)
+{
+    const struct vchar_ops ops = { .input = bench_input };
+    struct vchar_config config = { .mode = VCHAR_TTY };
+    cr_assert_eq(vchar_new(&b.env, "serial0", &config, &ops, &b, &b.chr), 0);
+
+    type("\001xz");
+
+    ASSERT_GOT("z");
+}
+
+Test(vchar_input, escape_h_prints_help)
+{
+    char text[200] = "";
+    start();
+
+    type("\001h");
+
+    cr_assert_gt(read(screen, text, sizeof(text) - 1), 0);
+    cr_assert_not_null(strstr(text, "Ctrl-A x"));
+    cr_assert_eq(b.got_len, 0);
+}
+
+/* ---- a terminal that is another job's ---- */
+
+Test(vchar_input, background_job_waits_for_its_turn)
+{
+    int master = posix_openpt(O_RDWR | O_NOCTTY), slave, other;
+    struct termios t;
+    signal(SIGTTOU, SIG_IGN);
+    signal(SIGTTIN, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    cr_assert_eq(unlockpt(master), 0);
+    if (setsid() < 0)
+        cr_skip_test("a process group's leader cannot start a session");
+    slave = open(ptsname(master), O_RDWR | O_NOCTTY);
+    cr_assert_eq(ioctl(slave, TIOCSCTTY, 0), 0);
+    tcgetattr(slave, &t);
+    cfmakeraw(&t);
+    tcsetattr(slave, TCSANOW, &t);
+    other = fork();
+    if (!other) {
+        pause();
+        _exit(0);
+    }
+    setpgid(other, other);
+    cr_assert_eq(tcsetpgrp(slave, other), 0);
+    put_at(slave, STDIN_FILENO);
+    start();
+    cr_assert_eq(write(master, "hi", 2), 2);
+    cr_assert_eq(poll(&(struct pollfd){ .fd = STDIN_FILENO, .events = POLLIN }, 1, 10000), 1);
+
+    run_ms(10);
+    cr_assert_eq(b.got_len, 0);
+    cr_assert(b.chr->in_watch.active);
+    cr_assert_eq(tcsetpgrp(STDIN_FILENO, getpgrp()), 0);
+    run_ms(300);
+
+    ASSERT_GOT("hi");
+    kill(other, SIGKILL);
+    close(master);
+}
