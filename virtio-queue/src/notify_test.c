@@ -312,7 +312,7 @@ static bool try_kick(uint64_t features, int turns, int first, int second)
     return inside;
 }
 
-Test(notify, no_kick_is_lost_whenever_the_driver_offers, .timeout = 60)
+Test(notify, no_kick_is_lost_whenever_the_driver_offers)
 {
     int tried = 0;
 
@@ -345,7 +345,7 @@ static bool try_interrupt(uint64_t features, int turns, void (*want)(void), int 
     return inside;
 }
 
-Test(notify, no_interrupt_is_lost_whenever_the_driver_asks, .timeout = 60)
+Test(notify, no_interrupt_is_lost_whenever_the_driver_asks)
 {
     int tried = 0;
 
@@ -423,7 +423,7 @@ static void drive(void)
     }
 }
 
-Test(notify, two_threads_never_wait_for_each_other, .timeout = 120)
+Test(notify, two_threads_never_wait_for_each_other)
 {
     for (size_t k = 0; k < KINDS; k++) {
         pthread_t thread;
@@ -485,7 +485,7 @@ static void *kick_device(void *arg)
     return arg;
 }
 
-Test(notify, no_kick_is_lost_in_a_collision, .timeout = 120)
+Test(notify, no_kick_is_lost_in_a_collision)
 {
     for (size_t k = 0; k < KINDS; k++) {
         unsigned turn = 0, lost = 0;
@@ -534,7 +534,7 @@ static void *interrupt_device(void *arg)
     return arg;
 }
 
-Test(notify, no_interrupt_is_lost_in_a_collision, .timeout = 120)
+Test(notify, no_interrupt_is_lost_in_a_collision)
 {
     for (size_t k = 0; k < KINDS; k++) {
         unsigned turn = 0, lost = 0;

@@ -126,7 +126,9 @@ int vq_packed_next(struct vq *q, struct vq_chain *chain)
     if (VQ_UNLIKELY(id >= q->size))
         return vq_refuse(q, "buffer id is not below the queue's size", id);
     out = (uint32_t)q->slots_out + slots;
-    rc = vq_chain_take(q, chain, id, slots, out);
+    if (VQ_UNLIKELY(out > q->size))
+        return vq_refuse(q, "more is in flight than the ring holds", out);
+    rc = vq_chain_take(q, chain, id, slots);
     if (VQ_UNLIKELY(rc))
         return rc;
     q->slots_out = (uint16_t)out;

@@ -245,7 +245,7 @@ static inline int use(struct vq *q, const struct vq_chain *c)
 }
 
 /* In-order: first its turn, then those that waited for it (2.7.9, 2.8.8). */
-__attribute__((noinline)) static int use_in_order(struct vq *q, const struct vq_chain *c)
+static int use_in_order(struct vq *q, const struct vq_chain *c)
 {
     uint16_t mask = (uint16_t)(q->size_max - 1), at = c->order & mask;
     int rc;
@@ -265,13 +265,19 @@ __attribute__((noinline)) static int use_in_order(struct vq *q, const struct vq_
     return rc;
 }
 
+/* What few queues do; out of line for the others. */
+__attribute__((noinline)) static int put_rare(struct vq *q, struct vq_chain *chain)
+{
+    if (q->view->dirty)
+        vq_chain_mark(q, chain);
+    return q->features & VQ_F_IN_ORDER ? use_in_order(q, chain) : use(q, chain);
+}
+
 static inline int put(struct vq *q, struct vq_chain *chain)
 {
     assert(chain->pushed <= chain->writable_bytes);
-    if (VQ_UNLIKELY(q->view->dirty))
-        vq_chain_mark(q, chain);
-    if (VQ_UNLIKELY(q->features & VQ_F_IN_ORDER))
-        return use_in_order(q, chain);
+    if (VQ_UNLIKELY(q->view->dirty || q->features & VQ_F_IN_ORDER))
+        return put_rare(q, chain);
     return use(q, chain);
 }
 

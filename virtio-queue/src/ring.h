@@ -237,15 +237,11 @@ int vq_chain_packed_table(struct vq *q, struct vq_chain *chain, uint64_t addr, u
 /* Marks as dirty what the owner wrote through host vectors. */
 void vq_chain_mark(struct vq *q, const struct vq_chain *chain);
 
-/* A driver has at most as many ring entries out as there are, and no id twice. slots_out: of packed
- * rings; for split ones it is the number of chains. */
-static inline int vq_chain_take(struct vq *q, struct vq_chain *chain, uint16_t id, uint16_t slots,
-                                uint32_t out)
+/* Nothing is offered again before it is used. */
+static inline int vq_chain_take(struct vq *q, struct vq_chain *chain, uint16_t id, uint16_t slots)
 {
     if (VQ_UNLIKELY(q->taken[id]))
         return vq_refuse(q, "chain is offered again while it is in flight", id);
-    if (VQ_UNLIKELY(out > q->size))
-        return vq_refuse(q, "more is in flight than the ring holds", out);
     q->taken[id] = 1;
     chain->id = id;
     chain->slots = slots;

@@ -78,7 +78,8 @@ static inline int look(struct vq *q)
     if (VQ_UNLIKELY(idx.rc))
         return vq_ring_lost(q);
     pending = (uint16_t)((int)idx.v - q->next_avail);
-    if (VQ_UNLIKELY(pending > q->size))
+    /* Every chain in flight keeps a descriptor of its own: this also bounds what is taken. */
+    if (VQ_UNLIKELY(pending + vq_in_flight(q) > q->size))
         return vq_refuse(q, "available index jumps", (uint16_t)idx.v);
     return pending > 0;
 }
@@ -136,7 +137,7 @@ int vq_split_next(struct vq *q, struct vq_chain *chain)
         return vq_refuse(q, "head is not in the table", (uint16_t)head.v);
     rc = walk(q, chain, (uint16_t)head.v);
     if (!rc)
-        rc = vq_chain_take(q, chain, (uint16_t)head.v, 1, vq_in_flight(q) + 1U);
+        rc = vq_chain_take(q, chain, (uint16_t)head.v, 1);
     if (VQ_UNLIKELY(rc))
         return rc;
     q->next_avail = (uint16_t)(q->next_avail + 1);

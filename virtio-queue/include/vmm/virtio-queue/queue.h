@@ -186,7 +186,7 @@ struct vq_req {
     struct vq *q;
     struct gm_map *map; /* referenced: the request's iovecs stay valid without the lock */
     struct vq_req *next_free;
-    _Alignas(16) uint8_t own[];
+    __attribute__((aligned(16))) uint8_t own[];
 };
 
 int vq_pool_new(struct vq *q, size_t own_bytes, struct vq_pool **ret_pool);
