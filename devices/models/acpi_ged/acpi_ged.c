@@ -132,7 +132,7 @@ static int ged_load(struct vdev *dev, const void *untrusted)
     const struct ged_state *s = untrusted;
 
     if (s->events & ~(uint32_t)EVENTS_KNOWN || s->sleep_control & SLEEP_ENABLE)
-        return vm_fail(-EINVAL, "%s: events %#x, sleep control %#x cannot be", dev->id, s->events,
+        return vm_fail(-EINVAL, "events %#x, sleep control %#x cannot be", s->events,
                        s->sleep_control);
     container_of(dev, struct ged, dev)->s = *s;
     return 0;

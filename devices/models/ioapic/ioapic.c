@@ -7,6 +7,9 @@
  * hypervisor by vector. A level input that is still high then is sent again.
  *
  * The registers have a lock of their own (rank controller): inputs change under other devices' locks.
+ *
+ * The hypervisor reports the end of a vector only while a route names it. So a route stays when a guest masks a pin
+ * whose interrupt is in service, as Linux does for threaded handlers: or its end would be lost, and the pin with it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -66,6 +69,7 @@ struct ioapic {
     struct vdev_msi_sink *msi;
     struct vm_lock lock; /* guards s */
     struct ioapic_state s;
+    uint32_t routes; /* pins the machine knows a message of */
     struct ioapic_pin {
         struct vdev_irq irq;
         struct ioapic *owner;
@@ -99,7 +103,8 @@ static void send(struct ioapic *io, unsigned n)
     if (*e & ENTRY_LEVEL)
         *e |= ENTRY_REMOTE_IRR;
     io->count.sent++;
-    vdev_msi_send(io->msi, &msi);
+    /* A message that reaches nobody is the guest's nonsense, which its sender counts. */
+    (void)vdev_msi_send(io->msi, &msi);
 }
 
 static bool high(const struct ioapic *io, unsigned n)
@@ -129,41 +134,66 @@ static struct vdev_irq *irq_line(struct vdev *dev, uint32_t n)
     return n < PINS ? &io->pin[n].irq : NULL;
 }
 
-/* Vectors may be shared between pins: each entry that carries it is looked at. */
-static void ioapic_eoi(struct vdev *dev, uint8_t vector)
+/* Level pins of that vector that wait for its end. Vectors may be shared between pins: each entry is looked at. */
+static uint32_t in_service(const struct ioapic *io, uint8_t vector)
 {
-    struct ioapic *io = container_of(dev, struct ioapic, dev);
-    uint32_t ended = 0;
+    uint32_t pins = 0;
 
-    vm_lock_acquire(&io->lock);
     for (unsigned n = 0; n < PINS; n++) {
-        uint64_t *e = &io->s.entry[n].value;
+        uint64_t e = io->s.entry[n].value;
 
-        if ((*e & ENTRY_VECTOR) != vector || !(*e & ENTRY_REMOTE_IRR))
+        if ((e & ENTRY_VECTOR) == vector && e & ENTRY_REMOTE_IRR)
+            pins |= 1U << n;
+    }
+    return pins;
+}
+
+/* Lock held. */
+static void end_pins(struct ioapic *io, uint32_t pins)
+{
+    for (unsigned n = 0; n < PINS; n++) {
+        if (!(pins & 1U << n))
             continue;
-        *e &= ~ENTRY_REMOTE_IRR;
-        ended |= 1U << n;
+        io->s.entry[n].value &= ~ENTRY_REMOTE_IRR;
         io->count.ended++;
         if (high(io, n))
             send(io, n);
     }
-    vm_lock_release(&io->lock);
-    for (unsigned n = 0; n < PINS; n++)
-        if (ended & 1U << n && io->pin[n].irq.eoi)
-            io->pin[n].irq.eoi(io->pin[n].irq.eoi_ctx);
 }
 
-/* The hypervisor must know level-triggered vectors to report their end. */
+/* Who drives the line is told first, and may lower it: else each interrupt of a passed-through device would come twice.
+ * A pin that goes up meanwhile is still in service, and sent at the end. */
+static void ioapic_eoi(struct vdev *dev, uint8_t vector)
+{
+    struct ioapic *io = container_of(dev, struct ioapic, dev);
+    uint32_t pins, told;
+
+    vm_lock_acquire(&io->lock);
+    pins = in_service(io, vector);
+    told = pins & io->s.levels;
+    vm_lock_release(&io->lock);
+    for (unsigned n = 0; n < PINS; n++)
+        if (told & 1U << n && io->pin[n].irq.eoi)
+            io->pin[n].irq.eoi(io->pin[n].irq.eoi_ctx);
+    if (!pins)
+        return;
+    vm_lock_acquire(&io->lock);
+    end_pins(io, pins & in_service(io, vector));
+    vm_lock_release(&io->lock);
+}
+
+/* Tells the machine what pin n sends, if that has changed. Lock held. */
 static void tell_route(struct ioapic *io, unsigned n, uint64_t before, uint64_t now)
 {
-    uint64_t mask = ENTRY_LEVEL | ENTRY_MASKED;
-    bool was = (before & mask) == ENTRY_LEVEL, is = (now & mask) == ENTRY_LEVEL;
+    bool known = io->routes & 1U << n;
+    bool wanted = now & ENTRY_LEVEL && (!(now & ENTRY_MASKED) || now & ENTRY_REMOTE_IRR);
     struct vdev_msi msi = message(now);
 
-    if (!io->dev.machine->ops->pin_routed || (!is && !was) ||
-        (was && is && !((before ^ now) & ENTRY_WRITABLE)))
+    if (!io->dev.machine->ops->pin_routed || (!known && !wanted) ||
+        (known && wanted && !((before ^ now) & (ENTRY_WRITABLE & ~ENTRY_MASKED))))
         return;
-    io->dev.machine->ops->pin_routed(io->dev.machine, &io->dev, n, is ? &msi : NULL);
+    io->routes = wanted ? io->routes | 1U << n : io->routes & ~(1U << n);
+    io->dev.machine->ops->pin_routed(io->dev.machine, &io->dev, n, wanted ? &msi : NULL);
 }
 
 static void write_entry(struct ioapic *io, unsigned index, uint32_t v)
@@ -204,6 +234,7 @@ static uint32_t read_indexed(const struct ioapic *io)
     return 0;
 }
 
+/* The select register is a byte (ICH9, 13.5.2), the others are 32 bits wide and accessed as such (82093AA, 3.0). */
 static int ioapic_read(void *self, uint64_t offset, uint8_t *data, unsigned len)
 {
     struct ioapic *io = self;
@@ -212,7 +243,7 @@ static int ioapic_read(void *self, uint64_t offset, uint8_t *data, unsigned len)
     vm_lock_acquire(&io->lock);
     if (offset == REG_SELECT)
         v = io->s.select;
-    else if (offset == REG_WINDOW)
+    else if (offset == REG_WINDOW && len == 4)
         v = read_indexed(io);
     vm_lock_release(&io->lock);
     memset(data, 0, len);
@@ -223,19 +254,18 @@ static int ioapic_read(void *self, uint64_t offset, uint8_t *data, unsigned len)
 static int ioapic_write(void *self, uint64_t offset, const uint8_t *data, unsigned len)
 {
     struct ioapic *io = self;
-    uint32_t v = (uint32_t)vm_load_le(data, len < 4 ? len : 4);
 
-    if (len != 4)
-        return 0; /* 82093AA, 3.0: registers are 32 bits wide and accessed as such */
+    if (offset != REG_SELECT && len != 4)
+        return 0;
     if (offset == REG_EOI) {
-        ioapic_eoi(&io->dev, (uint8_t)v);
+        ioapic_eoi(&io->dev, data[0]);
         return 0;
     }
     vm_lock_acquire(&io->lock);
     if (offset == REG_SELECT)
-        io->s.select = (uint8_t)v;
+        io->s.select = data[0];
     else if (offset == REG_WINDOW)
-        write_indexed(io, v);
+        write_indexed(io, (uint32_t)vm_load_le(data, 4));
     vm_lock_release(&io->lock);
     return 0;
 }
@@ -268,17 +298,32 @@ static void ioapic_save(struct vdev *dev, void *ret_state)
     s->entry_count = PINS;
 }
 
+static int check_state(const struct ioapic_state *s)
+{
+    if (s->entry_count != PINS || s->id > 0xf || s->levels >> PINS)
+        return vm_fail(-EINVAL, "%u entries, id %u, inputs %#x cannot be", s->entry_count, s->id,
+                       s->levels);
+    for (unsigned n = 0; n < PINS; n++) {
+        uint64_t e = s->entry[n].value;
+
+        if (e & ~(ENTRY_WRITABLE | ENTRY_REMOTE_IRR))
+            return vm_fail(-EINVAL, "entry %u: %#llx has bits that do not exist", n,
+                           (unsigned long long)e);
+        if (e & ENTRY_REMOTE_IRR && !(e & ENTRY_LEVEL))
+            return vm_fail(-EINVAL, "entry %u: %#llx has remote IRR on an edge", n,
+                           (unsigned long long)e);
+    }
+    return 0;
+}
+
 static int ioapic_load(struct vdev *dev, const void *untrusted)
 {
     struct ioapic *io = container_of(dev, struct ioapic, dev);
     const struct ioapic_state *s = untrusted;
+    int rc = check_state(s);
 
-    if (s->entry_count != PINS || s->id > 0xf || s->levels >> PINS)
-        return vm_fail(-EINVAL, "ioapic: %u entries, id %u, inputs %#x", s->entry_count, s->id,
-                       s->levels);
-    for (unsigned n = 0; n < PINS; n++)
-        if (s->entry[n].value & ~(ENTRY_WRITABLE | ENTRY_REMOTE_IRR))
-            return vm_fail(-EINVAL, "ioapic: entry %u has bits that do not exist", n);
+    if (rc)
+        return rc;
     vm_lock_acquire(&io->lock);
     for (unsigned n = 0; n < PINS; n++)
         tell_route(io, n, io->s.entry[n].value, s->entry[n].value);
