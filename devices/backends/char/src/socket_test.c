@@ -16,7 +16,7 @@ static struct sockaddr_un address(void)
 {
     struct sockaddr_un addr = { .sun_family = AF_UNIX };
 
-    snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", in_dir("socket"));
+    memcpy(addr.sun_path, in_dir("socket"), strlen(in_dir("socket")));
     return addr;
 }
 
