@@ -2,13 +2,14 @@
 /*
  * Buses: accesses by many readers without a lock, changes by publishing the next map.
  *
- * When is a removed region no longer in use? Maps are numbered in the order they are published. A region that is
- * removed is in no map from the next number on; so its gone() is due as soon as every older map was released. A map may
- * be released inside vm_version_publish(), that is while the bus's lock is held, or by a leaving reader: release only
- * puts it on the list of dead maps, and whoever made that possible buries them right after, without the lock.
+ * When is a removed region no longer in use? Maps are numbered in the order they are published. A
+ * region that is removed is in no map from the next number on; so its gone() is due as soon as
+ * every older map was released. A map may be released inside vm_version_publish(), that is while
+ * the bus's lock is held, or by a leaving reader: release only puts it on the list of dead maps,
+ * and whoever made that possible buries them right after, without the lock.
  *
- * Locks: bus->lock guards the regions and the books about maps; it ranks as a lane because publishing takes the
- * versioned map's leaf lock below it.
+ * Locks: bus->lock guards the regions and the books about maps; it ranks as a lane because
+ * publishing takes the versioned map's leaf lock below it.
  */
 #include <assert.h>
 #include <errno.h>
@@ -249,8 +250,8 @@ int vdev_bus_move(struct vdev_bus *bus, struct vdev_region *region, uint64_t bas
     return rc;
 }
 
-/* Removing may not fail: without memory for a new map the region is taken out of the current one in place, and its
- * gone() waits for the next map. What it covered comes to light only then. */
+/* Removing may not fail: without memory for a new map the region is taken out of the current one
+ * in place, and its gone() waits for the next map. What it covered comes to light only then. */
 static void punch(struct vdev_bus *bus, const struct vdev_region *region)
 {
     struct bus_map *map =
@@ -309,8 +310,8 @@ static size_t search(const struct bus_map *map, uint64_t addr)
     return low;
 }
 
-/* The range that holds addr. The hint is only a place to look first, as good for a gap as for a range: what stands
- * there is read anew each time. */
+/* The range that holds addr. The hint is only a place to look first, as good for a gap as for a
+ * range: what stands there is read anew each time. */
 static inline const struct bus_range *find(const struct bus_map *map,
                                            struct vdev_bus_reader *reader, uint64_t addr)
 {

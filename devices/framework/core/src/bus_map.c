@@ -2,9 +2,10 @@
 /*
  * From regions that may overlap to the ranges an access sees: one sweep over the addresses.
  *
- * The regions come sorted by base. At each place the sweep keeps those that are open there in a list, the best
- * (highest priority, then longest on the bus) first; the best one owns the addresses up to its end or to the next
- * region's base, whichever comes first. Neighbours of one region are joined, so n regions give at most 2n - 1 ranges.
+ * The regions come sorted by base. At each place the sweep keeps those that are open there in a
+ * list, the best (highest priority, then longest on the bus) first; the best one owns the addresses
+ * up to its end or to the next region's base, whichever comes first. Neighbours of one region are
+ * joined, so n regions give at most 2n - 1 ranges.
  */
 #include "bus_private.h"
 
@@ -36,11 +37,12 @@ static struct vdev_region *open_at(struct vdev_region *open, uint64_t place)
     return open;
 }
 
+/* A region's ranges with nothing between them lie side by side: it is open all the way. */
 static void emit(struct bus_map *map, uint64_t base, uint64_t last, struct vdev_region *region)
 {
     struct bus_range *before = map->count ? &map->range[map->count - 1] : NULL;
 
-    if (before && before->region == region && before->last + 1 == base) {
+    if (before && before->region == region) {
         before->last = last;
         return;
     }

@@ -170,6 +170,7 @@ Test(bus, an_access_across_a_regions_end_is_nobodys)
     cr_assert_eq(add(&f, &a) | add(&f, &b), 0);
 
     cr_assert_eq(vdev_bus_read(&f.reader, 0x12, data, 4, NULL), -ENODEV);
+    cr_assert_eq(vdev_bus_read(&f.reader, 0x11, data, 4, NULL), -ENODEV);
     cr_assert_eq(vdev_bus_write(&f.reader, 0x16, data, 4, NULL), -ENODEV);
 
     cr_assert_eq(data[0], 0xff);
@@ -398,7 +399,8 @@ static struct probe *other_probe;
 static void delete_other(struct probe *p)
 {
     vdev_bus_del(p->f->bus, &other_probe->region, count_gone, p->f);
-    /* Two newer maps come and go meanwhile: the old one, which this access is in, still names the other. */
+    /* Two newer maps come and go meanwhile: the old one, which this access is in, still names
+     * the other. */
     vdev_bus_del(p->f->bus, &(struct vdev_region){ .name = "none" }, NULL, NULL);
     vdev_bus_del(p->f->bus, &(struct vdev_region){ .name = "none" }, NULL, NULL);
     cr_assert_eq(p->f->gone, 0);
@@ -674,7 +676,8 @@ Test(bus, any_pile_of_regions_answers_as_priority_and_age_say)
     close_bus(&f);
 }
 
-/* Readers beside a writer: each region is freed in its gone(), so that a use after it is seen by the sanitizers. */
+/* Readers beside a writer: each region is freed in its gone(), so that a use after it is seen by
+ * the sanitizers. */
 struct shared {
     struct vdev_bus *bus;
     unsigned stop, hits;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * What is the same for every device: its common part, the life-cycle calls with the lock around them, and state by the
- * class's table.
+ * What is the same for every device: its common part, the life-cycle calls with the lock around
+ * them, and state by the class's table.
  *
  * reset and quiesce may be asynchronous; one of them at a time:
  *
@@ -75,8 +75,8 @@ static void ended(struct vdev *dev, enum vdev_pending what, int code)
         dev->quiesced = true;
 }
 
-/* Under the lock: a call that may be asynchronous. The books are written first: vdev_done() may come from another
- * thread as soon as the lock is free. */
+/* Under the lock: a call that may be asynchronous. The books are written first: vdev_done() may
+ * come from another thread as soon as the lock is free. */
 static int begin(struct vdev *dev, enum vdev_pending what, int (*call)(struct vdev *dev),
                  void (*done)(struct vdev *dev, int code))
 {

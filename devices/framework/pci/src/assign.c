@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * Addresses for BARs, as firmware would give them: largest first, so that alignment leaves no holes, each at the lowest place
- * of its window that is free. The result depends on the functions, their BARs and the windows only: it is part of what a
- * guest sees and must not change from one version to the next.
+ * Addresses for BARs, as firmware would give them: largest first, so that alignment leaves no
+ * holes, each at the lowest place of its window that is free. The result depends on the functions,
+ * their BARs and the windows only: it is part of what a guest sees and must not change from one
+ * version to the next.
  */
 #include <errno.h>
 #include <inttypes.h>

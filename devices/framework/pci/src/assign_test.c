@@ -70,6 +70,22 @@ Test(assign, each_kind_has_its_window)
     card_free(card);
 }
 
+Test(assign, ports_and_memory_do_not_stand_in_each_others_way)
+{
+    struct card *card = card_new("card");
+    w.config.mem32 = (struct vpci_window){ IO_BASE, 0x10000 };
+    world_root(&w);
+    cr_assert_eq(card_bar(card, 0, VPCI_BAR_IO, 0x1000), 0);
+    cr_assert_eq(card_bar(card, 1, VPCI_BAR_MEM32, 0x1000), 0);
+    cr_assert_eq(vpci_plug(w.root, &card->fn, NULL), 0);
+
+    cr_assert_eq(vpci_root_assign(w.root), 0);
+
+    cr_assert_eq(vpci_bar_address(&card->fn, 0), IO_BASE);
+    cr_assert_eq(vpci_bar_address(&card->fn, 1), IO_BASE);
+    card_free(card);
+}
+
 Test(assign, without_a_window_above_64_bit_bars_go_below)
 {
     struct card *card;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * Base address registers (PCI Local Bus 3.0, 6.2.5.1). A BAR answers while its kind's decode bit is set and its whole range
- * lies in one of the root's windows; where BARs overlap, the bus lets the first comer answer. A 64-bit BAR is followed
- * register by register, so between the two writes it may lie somewhere for a moment, as in hardware.
+ * Base address registers (PCI Local Bus 3.0, 6.2.5.1). A BAR answers while its kind's decode bit is
+ * set and its whole range lies in one of the root's windows; where BARs overlap, the bus lets the
+ * first comer answer. A 64-bit BAR is followed register by register, so between the two writes it
+ * may lie somewhere for a moment, as in hardware.
  */
 #include <errno.h>
 #include <string.h>

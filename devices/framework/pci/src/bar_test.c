@@ -250,7 +250,8 @@ Test(bar, unplugged_functions_map_nothing)
     cr_assert_not(card->fn.bar[0].mapped);
 }
 
-/* One vCPU moves a BAR, toggles decoding and lays it over another; two others read all places and config space. */
+/* One vCPU moves a BAR, toggles decoding and lays it over another; two others read all places
+ * and config space. */
 struct traffic {
     unsigned stop, hits, wrong;
 };

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * The host bridge: ids of the Q35 memory controller hub, by which stock firmware knows the platform, and its PCIEXBAR (Intel
- * 316966, 5.1: offset 0x60, 64 bits), which says where ECAM is:
+ * The host bridge: ids of the Q35 memory controller hub, by which stock firmware knows the
+ * platform, and its PCIEXBAR (Intel 316966, 5.1: offset 0x60, 64 bits), which says where ECAM is:
  *
  *   0      enable
  *   2:1    length: 256, 128 or 64 MiB
  *   35:26  base, aligned to the length
  *
- * Where firmware may write it, ECAM follows. Unlike the hardware's (base 0xe0000000, off) its power-on value shows ECAM
- * where the machine's tables say it is, so that it also works without firmware.
+ * Where firmware may write it, ECAM follows. Unlike the hardware's (base 0xe0000000, off) its
+ * power-on value shows ECAM where the machine's tables say it is, so that it also works without
+ * firmware.
  */
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * Configuration mechanism #1 (PCI Local Bus 3.0, 3.2.2.3.2): the address port 0xcf8 takes dwords only, the data ports 0xcfc
- * to 0xcff are a window onto the dword of config space it names.
+ * Configuration mechanism #1 (PCI Local Bus 3.0, 3.2.2.3.2): the address port 0xcf8 takes dwords
+ * only, the data ports 0xcfc to 0xcff are a window onto the dword of config space it names.
  */
 #include <string.h>
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* Capability lists (PCI Local Bus 3.0, 6.7; PCI Express 5.0, 7.6) and the PCI Express capability (7.5.3). */
+/* Capability lists (PCI Local Bus 3.0, 6.7; PCI Express 5.0, 7.6) and the PCI Express capability
+ * (7.5.3). */
 #include <errno.h>
 #include <string.h>
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * Configuration space of a function (PCI Local Bus 3.0, chapter 6; PCI Express 5.0, 7.5): registers with a mask of
- * writable and of write-1-to-clear bits each, and what follows from a write: BARs, the interrupt line, MSI-X.
+ * Configuration space of a function (PCI Local Bus 3.0, chapter 6; PCI Express 5.0, 7.5): registers
+ * with a mask of writable and of write-1-to-clear bits each, and what follows from a write: BARs,
+ * the interrupt line, MSI-X.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -11,7 +12,8 @@
 
 #include "pci_private.h"
 
-/* PCI Express 5.0, 7.5.1.1.3; parity checking and the rest are hardwired to 0, as an integrated endpoint may. */
+/* PCI Express 5.0, 7.5.1.1.3; parity checking and the rest are hardwired to 0, as an integrated
+ * endpoint may. */
 enum {
     COMMAND_WRITABLE =
         COMMAND_IO | COMMAND_MEMORY | COMMAND_MASTER | COMMAND_SERR | COMMAND_INTX_DISABLE

@@ -263,6 +263,32 @@ Test(config, a_shared_line_is_high_while_one_holds_it)
     card_free(b);
 }
 
+static struct vdev_irq *lowered_meanwhile;
+
+/* Another thread lowers the line before this one has shown that it is high. */
+static void slow_wire_set(struct vdev_irq *irq, bool level)
+{
+    struct vdev_irq *line = lowered_meanwhile;
+
+    lowered_meanwhile = NULL;
+    if (line)
+        line->set(line, false);
+    wire_set(irq, level);
+}
+
+Test(config, the_line_shows_the_last_count_whoever_is_late)
+{
+    struct card *card = plugged("3");
+    w.wire[3].irq.set = slow_wire_set;
+    lowered_meanwhile = card->fn.intx;
+
+    card->fn.intx->set(card->fn.intx, true);
+
+    cr_assert_not(w.wire[3].level);
+    cr_assert_eq(w.wire[3].changes, 3);
+    card_free(card);
+}
+
 Test(config, unplugging_lets_the_line_go)
 {
     struct card *card = plugged("3");

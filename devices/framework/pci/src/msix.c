@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * MSI-X (PCI Local Bus 3.0, 6.8.2). A vector is on while MSI-X is enabled and neither the function nor the vector is masked.
+ * MSI-X (PCI Local Bus 3.0, 6.8.2). A vector is on while MSI-X is enabled and neither the function
+ * nor the vector is masked.
  *
  *            notify: sent                              notify: pending bit
  *   [on] ------------------------ mask bits ------------------------> [off]
  *        <-- unmasked: vector_changed(), then what is pending is sent --
  *
- * Without bus mastering nothing may be sent (6.2.2): then a message of a vector that is on waits in the pending bit too.
+ * Without bus mastering nothing may be sent (6.2.2): then a message of a vector that is on waits in
+ * the pending bit too.
  */
 #include <errno.h>
 #include <stdlib.h>

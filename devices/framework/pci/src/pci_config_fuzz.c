@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * A guest that writes whatever it likes: the input is a list of accesses to ECAM, the CAM ports and the windows, mixed with
- * what devices and the machine do (interrupts, reset, unplug, snapshots with spoilt bytes). After each step the world must
- * still make sense: see check().
+ * A guest that writes whatever it likes: the input is a list of accesses to ECAM, the CAM ports and
+ * the windows, mixed with what devices and the machine do (interrupts, reset, unplug, snapshots
+ * with spoilt bytes). After each step the world must still make sense: see check().
  */
 #include "pci_test.h"
 
@@ -133,7 +133,8 @@ static void guest_access(struct fuzz *f, struct input *input, unsigned op)
     }
 }
 
-/* Loads what was saved, with something spoilt; the state codec's own fuzzer does the bytes below this. */
+/* Loads what was saved, with something spoilt; the state codec's own fuzzer does the bytes below
+ * this. */
 static void reload(struct fuzz *f, struct card *card, struct input *input)
 {
     uint16_t at = (uint16_t)take(input, 2);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* What the files of this library share: register offsets (PCI Local Bus 3.0, 6.1 and 6.2) and inner calls. */
+/* What the files of this library share: register offsets (PCI Local Bus 3.0, 6.1 and 6.2) and
+ * inner calls. */
 #ifndef VMM_PCI_PCI_PRIVATE_H
 #define VMM_PCI_PCI_PRIVATE_H
 
@@ -74,7 +75,8 @@ void vpci_msix_flush(struct vpci_function *fn);
 void vpci_msix_reset(struct vpci_function *fn);
 bool vpci_vector_on(const struct vpci_function *fn, unsigned vector);
 
-/* untrusted differs from the config space only in bits that a guest may change: 0 or -EINVAL with text. */
+/* untrusted differs from the config space only in bits that a guest may change: 0 or -EINVAL
+ * with text. */
 int vpci_config_check(const struct vpci_function *fn, const uint8_t *untrusted, size_t bytes);
 /* Takes those bits over. */
 void vpci_config_take(struct vpci_function *fn, const uint8_t *checked, size_t bytes);

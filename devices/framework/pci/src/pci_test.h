@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* Shared by the library's tests and its fuzzer: a root with buses, wires and a sink, and functions that remember. */
+/* Shared by the library's tests and its fuzzer: a root with buses, wires and a sink, and
+ * functions that remember. */
 #ifndef VMM_PCI_PCI_TEST_H
 #define VMM_PCI_PCI_TEST_H
 

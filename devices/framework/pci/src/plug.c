@@ -173,7 +173,8 @@ static void one_gone(void *ctx)
         fn->gone(fn->gone_ctx);
 }
 
-/* What was unmapped earlier is covered too: a bus calls gone() when every access that began before has ended. */
+/* What was unmapped earlier is covered too: a bus calls gone() when every access that began
+ * before has ended. */
 static void wait_for_accesses(struct vpci_function *fn, const struct vpci_root_config *config)
 {
     struct vdev_bus *mmio = config->mmio, *pio = config->pio;

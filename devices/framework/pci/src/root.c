@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * A root bus: its window of enhanced configuration space (PCI Express 5.0, 7.2.2), its slots and its interrupt lines.
+ * A root bus: its window of enhanced configuration space (PCI Express 5.0, 7.2.2), its slots and
+ * its interrupt lines.
  *
- * ECAM is one region on the memory bus, a window that leads to the configuration region of the function it names. So the
- * slots are read without a lock, and the bus's gone() is what tells that no access looks at a function any more.
+ * ECAM is one region on the memory bus, a window that leads to the configuration region of the
+ * function it names. So the slots are read without a lock, and the bus's gone() is what tells that
+ * no access looks at a function any more.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -52,9 +54,9 @@ static struct vdev_region *ecam_window(void *self, uint64_t *offset, unsigned le
     return fn ? &fn->ecam : NULL;
 }
 
-/* Functions that share a line lower and raise it at the same time, and the line's target may not be called under a leaf
- * lock. So each counts itself in or out first, then shows what it sees, and looks again whether that still holds: whoever
- * shows last has seen the last count. */
+/* Functions that share a line lower and raise it at the same time, and the line's target may not
+ * be called under a leaf lock. So each counts itself in or out first, then shows what it sees,
+ * and looks again whether that still holds: whoever shows last has seen the last count. */
 static void line_set(struct vdev_irq *irq, bool level)
 {
     struct vpci_line *line = container_of(irq, struct vpci_line, irq);

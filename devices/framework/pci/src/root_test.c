@@ -328,18 +328,21 @@ Test(root, the_next_free_device_is_given_until_all_are_taken)
 
 Test(root, several_functions_show_the_multi_function_bit)
 {
-    struct card *a, *b, *c;
+    struct card *a, *b, *c, *d;
     world_root(&w);
     a = plugged("a", "5");
     cr_assert_eq(peek(&w, ecam_at(5, 0, 0xe), 1), 0);
 
     b = plugged("b", "5.3");
     c = plugged("c", "6.0");
+    d = plugged("d", "7.1");
 
     cr_assert_eq(peek(&w, ecam_at(5, 0, 0xe), 1), 0x80);
     cr_assert_eq(peek(&w, ecam_at(5, 0, 0xc), 4), 0x00800000);
     cr_assert_eq(peek(&w, ecam_at(5, 3, 0xe), 2), 0x80);
     cr_assert_eq(peek(&w, ecam_at(6, 0, 0xe), 1), 0);
+    cr_assert_eq(peek(&w, ecam_at(7, 1, 0xe), 1), 0x80, "function 0 may come");
+    card_free(d);
     card_free(a);
     card_free(b);
     card_free(c);
@@ -397,7 +400,8 @@ Test(root, unplug_takes_everything_away)
     card_free(card);
 }
 
-/* Two vCPUs read a card by ECAM, CAM and BAR while it is unplugged, freed in its gone(), and a new one comes. */
+/* Two vCPUs read a card by ECAM, CAM and BAR while it is unplugged, freed in its gone(), and a
+ * new one comes. */
 struct traffic {
     unsigned stop, seen;
 };

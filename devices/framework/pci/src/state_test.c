@@ -82,7 +82,9 @@ Test(state, save_load_save_is_equal)
     struct vm_buffer a = { 0 }, b = { 0 };
     use();
     poke(&w, ecam_at(3, 0, 0x42), 2, 0);
+    cr_assert_eq(card->fn.config[6] & 8, 8);
     vpci_save(&card->fn, state);
+    cr_assert_eq(state->config[6] & 8, 0, "it follows from the level");
     cr_assert_eq(vm_state_save(vpci_state_fields, 1, state, &a), 0);
     restart();
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * Devices and their classes. A class row holds everything about a kind of device: option keys, placement, jail, state,
- * creation. A device is written once, single-threaded: the framework takes its lock around every call.
+ * Devices and their classes. A class row holds everything about a kind of device: option keys,
+ * placement, jail, state, creation. A device is written once, single-threaded: the framework takes
+ * its lock around every call.
  *
  * Life:
  *
@@ -10,8 +11,9 @@
  *                |  save/load while quiesced (load also right after create)
  *             destroy
  *
- * reset and quiesce return 0 (done) or -EINPROGRESS and call vdev_done() once later, from the device's loop, under its
- * lock. After quiesce nothing writes guest memory or raises interrupts until resume.
+ * reset and quiesce return 0 (done) or -EINPROGRESS and call vdev_done() once later, from the
+ * device's loop, under its lock. After quiesce nothing writes guest memory or raises interrupts
+ * until resume.
  */
 #ifndef VMM_DEVICES_CORE_DEVICE_H
 #define VMM_DEVICES_CORE_DEVICE_H
@@ -40,16 +42,17 @@ struct vdev_machine;
 struct vdev_machine_ops {
     void (*event)(struct vdev_machine *machine, struct vdev *dev, enum vdev_event event,
                   uint32_t value);
-    /* Writes of len bytes (0: any length) at addr signal fd instead of reaching the bus; match: only this value.
-     * 0, or -errno: then the device's region gets the write. */
+    /* Writes of len bytes (0: any length) at addr signal fd instead of reaching the bus; match:
+     * only this value. 0, or -errno: then the device's region gets the write. */
     int (*doorbell_add)(struct vdev_machine *machine, bool pio, uint64_t addr, unsigned len,
                         bool match, uint64_t value, int fd);
     void (*doorbell_del)(struct vdev_machine *machine, bool pio, uint64_t addr, unsigned len,
                          bool match, uint64_t value, int fd);
     /* vdev_unpark(): wakes the vCPUs that parked on dev. */
     void (*unpark)(struct vdev_machine *machine, struct vdev *dev);
-    /* An interrupt controller's pin now sends msi (NULL: nothing): the hypervisor must know the level-triggered ones to
-     * report their end of interrupt. May be NULL where no such controller exists. */
+    /* An interrupt controller's pin now sends msi (NULL: nothing): the hypervisor must know the
+     * level-triggered ones to report their end of interrupt. May be NULL where no such
+     * controller exists. */
     void (*pin_routed)(struct vdev_machine *machine, struct vdev *dev, uint32_t pin,
                        const struct vdev_msi *msi);
     /* A device broke (driver or back end): for events and the log. */
@@ -59,8 +62,8 @@ struct vdev_machine {
     const struct vdev_machine_ops *ops;
 };
 
-/* Properties that every device has; the first member of each config struct, named common, and VDEV_PROPS() the first rows of
- * its table. */
+/* Properties that every device has; the first member of each config struct, named common, and
+ * VDEV_PROPS() the first rows of its table. */
 enum vdev_bus_choice { VDEV_BUS_AUTO, VDEV_BUS_PCI, VDEV_BUS_MMIO };
 extern const char *const vdev_bus_choices[];
 struct vdev_common {
@@ -119,18 +122,21 @@ struct vdev_ops {
     int (*reset)(struct vdev *dev);
     int (*quiesce)(struct vdev *dev);
     int (*resume)(struct vdev *dev);
-    /* Fills the class's state struct (zeroed before), or takes it over after checking each field. */
+    /* Fills the class's state struct (zeroed before), or takes it over after checking each
+     * field. */
     void (*save)(struct vdev *dev, void *ret_state);
     int (*load)(struct vdev *dev, const void *untrusted);
     void (*destroy)(struct vdev *dev); /* not under the lock; nothing calls the device any more */
     /* The user pressed the power button. Optional: only the device that has it. */
     int (*power_button)(struct vdev *dev);
-    /* Interrupt controllers only. The n-th input, or NULL beyond the last; borrowed for the device's life. Called
-     * without the lock, before vCPUs run. */
+    /* Interrupt controllers only. The n-th input, or NULL beyond the last; borrowed for the
+     * device's life. Called without the lock, before vCPUs run. */
     struct vdev_irq *(*irq_line)(struct vdev *dev, uint32_t n);
-    /* The guest ended a level interrupt of that vector. Called without the lock, in a vCPU's thread. */
+    /* The guest ended a level interrupt of that vector. Called without the lock, in a vCPU's
+     * thread. */
     void (*eoi)(struct vdev *dev, uint8_t vector);
-    /* A property was changed at run time (vmm set); the row's place in a config struct. Optional. */
+    /* A property was changed at run time (vmm set); the row's place in a config struct.
+     * Optional. */
     int (*set)(struct vdev *dev, const struct vm_prop *prop, const void *config);
 };
 
@@ -199,8 +205,8 @@ struct vdev_class {
 
 /* Writes the id of the n-th device of a class that was not given one: "virtio-rng0". */
 void vdev_id_make(const struct vdev_class *class, unsigned n, char ret_id[VDEV_ID_MAX + 1]);
-/* 0, or -EINVAL with text: 1 to VDEV_ID_MAX of the letters, digits and "._-", a letter or digit first (ids stand in
- * socket names, metrics and snapshots). */
+/* 0, or -EINVAL with text: 1 to VDEV_ID_MAX of the letters, digits and "._-", a letter or digit
+ * first (ids stand in socket names, metrics and snapshots). */
 int vdev_id_check(const char *untrusted);
 
 /* First call of a create(): fills the common part, sets *dev to zero before. The id is copied. */
@@ -209,27 +215,30 @@ void vdev_init(struct vdev *dev, const struct vdev_class *class, const struct vd
 /* Last call of a destroy(), before the memory is freed. */
 void vdev_exit(struct vdev *dev);
 
-/* Life-cycle calls for the machine: they take the lock. done (may be NULL): called once, under the lock, if -EINPROGRESS
- * was returned, so it posts. -EBUSY with text while an earlier one has not ended. quiesce of a quiesced device and resume
- * of a running one do nothing. A reset leaves a quiesced device quiesced; when it has ended with 0 the device is no
- * longer broken. Call-backs a device does not have count as done. */
+/* Life-cycle calls for the machine: they take the lock. done (may be NULL): called once, under
+ * the lock, if -EINPROGRESS was returned, so it posts. -EBUSY with text while an earlier one has
+ * not ended. quiesce of a quiesced device and resume of a running one do nothing. A reset leaves
+ * a quiesced device quiesced; when it has ended with 0 the device is no longer broken.
+ * Call-backs a device does not have count as done. */
 int vdev_reset(struct vdev *dev, void (*done)(struct vdev *dev, int code));
 int vdev_quiesce(struct vdev *dev, void (*done)(struct vdev *dev, int code));
 int vdev_resume(struct vdev *dev);
 /* Appends the device's section (one without fields for a class without state); -ENOMEM. */
 int vdev_save(struct vdev *dev, struct vm_buffer *buffer);
-/* What an older section lacks keeps the value that the device has now: load right after create or reset. -EPROTO,
- * -ENOTSUP or -EINVAL with text; then the device is as after reset. -ENOMEM. */
+/* What an older section lacks keeps the value that the device has now: load right after create
+ * or reset. -EPROTO, -ENOTSUP or -EINVAL with text; then the device is as after reset. -ENOMEM. */
 int vdev_load(struct vdev *dev, const void *untrusted, size_t size);
 void vdev_destroy(struct vdev *dev);
 
 /* For devices, under their lock: the asynchronous call has ended. */
 void vdev_done(struct vdev *dev, int code);
-/* Something went wrong for good: text from vm_error_text() is logged (rate-limited by the broken flag) and told. */
+/* Something went wrong for good: text from vm_error_text() is logged (rate-limited by the broken
+ * flag) and told. */
 void vdev_broken(struct vdev *dev, const char *why);
 
-/* A region's write has started what the guest cannot poll: call vdev_park() and return -EINPROGRESS; vdev_unpark() when it
- * has ended lets the vCPUs go on. Any thread, any lock but a leaf's; parking twice is parking once. */
+/* A region's write has started what the guest cannot poll: call vdev_park() and return
+ * -EINPROGRESS; vdev_unpark() when it has ended lets the vCPUs go on. Any thread, any lock but a
+ * leaf's; parking twice is parking once. */
 static inline void vdev_park(struct vdev *dev)
 {
     __atomic_store_n(&dev->parked, 1, __ATOMIC_RELEASE);

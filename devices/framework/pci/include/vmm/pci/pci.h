@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * PCI Express (PCI Local Bus 3.0, PCI Express Base 5.0, PCI Firmware 3.3): functions with a configuration space, BARs
- * and MSI-X; root buses with ECAM and, where asked, the ports 0xcf8/0xcfc; several segments.
+ * PCI Express (PCI Local Bus 3.0, PCI Express Base 5.0, PCI Firmware 3.3): functions with a
+ * configuration space, BARs and MSI-X; root buses with ECAM and, where asked, the ports
+ * 0xcf8/0xcfc; several segments.
  *
- * Order: vpci_root_new() per segment; a device fills a vpci_function (vpci_function_init, vpci_bar_add,
- * vpci_cap_add, vpci_msix_add) and plugs it in with vpci_plug(), which gives it device and function numbers; when
- * all are there vpci_root_assign() gives addresses to BARs, as firmware would, unless the guest is to do it.
+ * Order: vpci_root_new() per segment; a device fills a vpci_function (vpci_function_init,
+ * vpci_bar_add, vpci_cap_add, vpci_msix_add) and plugs it in with vpci_plug(), which gives it
+ * device and function numbers; when all are there vpci_root_assign() gives addresses to BARs, as
+ * firmware would, unless the guest is to do it.
  *
- * Everything the guest may change it may change at any time: a BAR may be moved under traffic, onto another BAR, or out
- * of the window; what lies outside the window answers nothing.
+ * Everything the guest may change it may change at any time: a BAR may be moved under traffic, onto
+ * another BAR, or out of the window; what lies outside the window answers nothing.
  *
- * Threads: a function belongs to its device and is used under that device's lock (function->lock), or while nobody else
- * can reach it (before vpci_plug(), after the gone() of vpci_unplug()). The root has a leaf lock for its slots. Call-backs
- * come under the function's lock, and buses change (rank: lane) below it.
+ * Threads: a function belongs to its device and is used under that device's lock (function->lock),
+ * or while nobody else can reach it (before vpci_plug(), after the gone() of vpci_unplug()). The
+ * root has a leaf lock for its slots. Call-backs come under the function's lock, and buses change
+ * (rank: lane) below it.
  */
 #ifndef VMM_PCI_PCI_H
 #define VMM_PCI_PCI_H
@@ -57,15 +60,15 @@ struct vpci_bar {
 
 /* Call-backs of a function, under its lock. All optional. */
 struct vpci_ops {
-    /* After the standard part has taken a write of config space: device-specific capabilities look at what changed.
-     * offset and len as written. 0, or -EINPROGRESS as for a region. */
+    /* After the standard part has taken a write of config space: device-specific capabilities
+     * look at what changed. offset and len as written. 0, or -EINPROGRESS as for a region. */
     int (*config_written)(struct vpci_function *fn, unsigned offset, unsigned len);
     /* Before a read of config space is answered, to refresh live registers. */
     void (*config_read)(struct vpci_function *fn, unsigned offset, unsigned len);
     /* A BAR was mapped, moved or unmapped (doorbells follow it). base is 0 when unmapped. */
     void (*bar_moved)(struct vpci_function *fn, unsigned bar, uint64_t base);
-    /* An MSI-X vector was unmasked or its message changed while unmasked (enabled false: masked). A pending message is
-     * sent after this. */
+    /* An MSI-X vector was unmasked or its message changed while unmasked (enabled false:
+     * masked). A pending message is sent after this. */
     void (*vector_changed)(struct vpci_function *fn, unsigned vector, bool enabled);
 };
 
@@ -123,21 +126,22 @@ struct vpci_ids {
     uint8_t revision;
 };
 
-/* name, ops, self and dev are borrowed for the function's life; the function's lock is dev's. A function without dev sets
- * fn->lock (rank: device) itself before vpci_plug(). */
+/* name, ops, self and dev are borrowed for the function's life; the function's lock is dev's. A
+ * function without dev sets fn->lock (rank: device) itself before vpci_plug(). */
 void vpci_function_init(struct vpci_function *fn, const char *name, const struct vpci_ids *ids,
                         const struct vpci_ops *ops, void *self, struct vdev *dev);
 /* Unplugged before. */
 void vpci_function_exit(struct vpci_function *fn);
 
-/* Adds BAR n (64-bit ones take n + 1 too), before vpci_plug(). size: a power of two, at least 16, at most 2 GiB (I/O: 64 KiB;
- * 64-bit: 2^48). The region's ops get accesses under the function's
- * lock. 0 or -EINVAL with text. */
+/* Adds BAR n (64-bit ones take n + 1 too), before vpci_plug(). size: a power of two, at least
+ * 16, at most 2 GiB (I/O: 64 KiB; 64-bit: 2^48). The region's ops get accesses under the
+ * function's lock. 0 or -EINVAL with text. */
 int vpci_bar_add(struct vpci_function *fn, unsigned n, enum vpci_bar_kind kind, uint64_t size,
                  const struct vdev_region_ops *ops, void *self);
 
-/* Adds a capability of len bytes (header included; id and next are filled in, the body is copied from body + 2) and gives its offset.
- * -ENOSPC. Bits set in writable (same layout, may be NULL) may be changed by the guest. */
+/* Adds a capability of len bytes (header included; id and next are filled in, the body is copied
+ * from body + 2) and gives its offset. -ENOSPC. Bits set in writable (same layout, may be NULL)
+ * may be changed by the guest. */
 int vpci_cap_add(struct vpci_function *fn, uint8_t id, const void *body, const void *writable,
                  unsigned len, unsigned *ret_offset);
 /* Extended capability, from offset 0x100 on; len includes the 4-byte header. */
@@ -146,42 +150,47 @@ int vpci_ext_cap_add(struct vpci_function *fn, uint16_t id, uint8_t version, con
 /* PCI Express capability of an integrated endpoint or (port true) a root port. */
 int vpci_express_cap_add(struct vpci_function *fn, bool port);
 
-/* MSI-X with its table at offset table and its PBA at offset pba of BAR n, which the owner has added: its region ops must hand
- * accesses in these ranges to vpci_msix_read() and vpci_msix_write(). 0, -EINVAL or -ENOMEM. */
+/* MSI-X with its table at offset table and its PBA at offset pba of BAR n, which the owner has
+ * added: its region ops must hand accesses in these ranges to vpci_msix_read() and
+ * vpci_msix_write(). 0, -EINVAL or -ENOMEM. */
 int vpci_msix_add(struct vpci_function *fn, uint16_t vectors, unsigned bar, uint32_t table,
                   uint32_t pba);
 static inline uint32_t vpci_msix_table_bytes(const struct vpci_function *fn)
 {
     return fn->msix.vectors * 16u;
 }
-/* True when a byte of [offset, offset + len) of the BAR belongs to the table or the PBA; then the access was done. Reads of
- * any width are answered; writes only as aligned dwords and qwords (6.8.2: others are undefined), the rest is ignored. */
+/* True when a byte of [offset, offset + len) of the BAR belongs to the table or the PBA; then
+ * the access was done. Reads of any width are answered; writes only as aligned dwords and qwords
+ * (6.8.2: others are undefined), the rest is ignored. */
 bool vpci_msix_read(struct vpci_function *fn, uint64_t offset, uint8_t *data, unsigned len);
 bool vpci_msix_write(struct vpci_function *fn, uint64_t offset, const uint8_t *data, unsigned len);
 
-/* Raises a vector: sends it, or sets its pending bit while it is masked or bus mastering is off (then it is sent as soon as
- * that ends). Nothing happens while MSI-X is off, or for a vector that is not there. */
+/* Raises a vector: sends it, or sets its pending bit while it is masked or bus mastering is off
+ * (then it is sent as soon as that ends). Nothing happens while MSI-X is off, or for a vector
+ * that is not there. */
 void vpci_msix_notify(struct vpci_function *fn, unsigned vector);
 bool vpci_msix_enabled(const struct vpci_function *fn);
 
-/* vpci_plug() gives function f the root's line of pin INTA + f mod 4 (and no pin where the root has no line there).
- * The INTx pin's level; gated by the command register's interrupt disable, shown in the status register;
- * nothing while MSI-X is on. Functions may share a line: it is high while one of them holds it. */
+/* vpci_plug() gives function f the root's line of pin INTA + f mod 4 (and no pin where the root
+ * has no line there). The INTx pin's level; gated by the command register's interrupt disable,
+ * shown in the status register; nothing while MSI-X is on. Functions may share a line: it is
+ * high while one of them holds it. */
 void vpci_intx_set(struct vpci_function *fn, bool level);
 
 /* The guest has bus mastering on: without it a device must not touch memory. */
 bool vpci_bus_master(const struct vpci_function *fn);
 
-/* Power-on state of everything a guest can change: config space as it was at vpci_plug(), BARs at addresses 0 and unmapped,
- * MSI-X off, INTx low. */
+/* Power-on state of everything a guest can change: config space as it was at vpci_plug(), BARs
+ * at addresses 0 and unmapped, MSI-X off, INTx low. */
 void vpci_function_reset(struct vpci_function *fn);
 
-/* Accesses of 1, 2 or 4 bytes inside one dword; under the function's lock. -EINPROGRESS as for a region. */
+/* Accesses of 1, 2 or 4 bytes inside one dword; under the function's lock. -EINPROGRESS as for a
+ * region. */
 uint32_t vpci_config_read(struct vpci_function *fn, unsigned offset, unsigned len);
 int vpci_config_write(struct vpci_function *fn, unsigned offset, unsigned len, uint32_t value);
 
-/* What a snapshot keeps of a function: embed it in the device's state (fields table: vpci_state_fields). It is large: keep
- * it off the stack. */
+/* What a snapshot keeps of a function: embed it in the device's state (fields table:
+ * vpci_state_fields). It is large: keep it off the stack. */
 struct vpci_state {
     bool intx_level;
     uint32_t config_bytes, vectors;
@@ -194,8 +203,9 @@ struct vpci_state {
 };
 extern const struct vm_state_field vpci_state_fields[];
 void vpci_save(const struct vpci_function *fn, struct vpci_state *ret_state);
-/* Of a plugged function. Ids, sizes and read-only bits must be as they are now: -EINVAL with text, and nothing changed. BARs
- * are mapped, the line is set and vector_changed() called as the state says; no message is sent. */
+/* Of a plugged function. Ids, sizes and read-only bits must be as they are now: -EINVAL with
+ * text, and nothing changed. BARs are mapped, the line is set and vector_changed() called as the
+ * state says; no message is sent. */
 int vpci_load(struct vpci_function *fn, const struct vpci_state *untrusted);
 
 /* A root bus: one segment. */
@@ -214,28 +224,31 @@ struct vpci_root_config {
     /* Lines of the four pins after swizzling, (device + pin) mod 4; entries may be NULL. */
     struct vdev_irq *intx[4];
 };
-/* config is copied; what it points at is borrowed for the root's life. 0, -EINVAL (ranges that make no sense) or -ENOMEM,
- * with text. */
+/* config is copied; what it points at is borrowed for the root's life. 0, -EINVAL (ranges that
+ * make no sense) or -ENOMEM, with text. */
 int vpci_root_new(const struct vm_env *env, const struct vpci_root_config *config,
                   struct vpci_root **ret_root);
 /* Every function was unplugged, no access runs. */
 void vpci_root_free(struct vpci_root *root);
 const struct vpci_root_config *vpci_root_config_of(const struct vpci_root *root);
 
-/* Plugs fn in at addr ("DD" or "DD.F", hexadecimal), or with NULL at the next free device. -EINVAL (malformed), -EEXIST (taken; the text
- * names by whom), -ENOSPC. */
+/* Plugs fn in at addr ("DD" or "DD.F", hexadecimal), or with NULL at the next free device.
+ * -EINVAL (malformed), -EEXIST (taken; the text names by whom), -ENOSPC. */
 int vpci_plug(struct vpci_root *root, struct vpci_function *fn, const char *addr);
-/* Takes the function's lock: the caller holds none but its machine's. The function is reset. gone: as for vdev_bus_del(), it may
- * come before this returns; no access reaches the function any more after it. */
+/* Takes the function's lock: the caller holds none but its machine's. The function is reset.
+ * gone: as for vdev_bus_del(), it may come before this returns; no access reaches the function
+ * any more after it. */
 void vpci_unplug(struct vpci_function *fn, void (*gone)(void *ctx), void *ctx);
 
-/* Gives every BAR without an address one in its window, largest first, then by device, function and BAR (so the result
- * depends on nothing else; memory BARs begin on a page), and sets I/O and memory decode. Without config.assign it only
- * checks. Takes each function's lock. -ENOSPC (a window is full), -EINVAL (a device without function 0); with text. */
+/* Gives every BAR without an address one in its window, largest first, then by device, function
+ * and BAR (so the result depends on nothing else; memory BARs begin on a page), and sets I/O and
+ * memory decode. Without config.assign it only checks. Takes each function's lock. -ENOSPC (a
+ * window is full), -EINVAL (a device without function 0); with text. */
 int vpci_root_assign(struct vpci_root *root);
 
-/* The host bridge 8086:29c0 at device 0 is made with the root. Its PCIEXBAR (0x60; Intel 316966, 5.1) shows ecam_base where
- * that fits the register; with cam and without assign, firmware may write it and so move ECAM or switch it off. */
+/* The host bridge 8086:29c0 at device 0 is made with the root. Its PCIEXBAR (0x60; Intel 316966,
+ * 5.1) shows ecam_base where that fits the register; with cam and without assign, firmware may
+ * write it and so move ECAM or switch it off. */
 /* Where ECAM is now; false: off. */
 bool vpci_root_ecam(struct vpci_root *root, uint64_t *ret_base, uint64_t *ret_bytes);
 /* Power-on state of the host bridge and of port 0xcf8. */
@@ -250,7 +263,8 @@ extern const struct vm_state_field vpci_root_state_fields[];
 void vpci_root_save(struct vpci_root *root, struct vpci_root_state *ret_state);
 int vpci_root_load(struct vpci_root *root, const struct vpci_root_state *untrusted);
 
-/* Calls visit for each function, the host bridge first, without a lock: nothing is plugged or unplugged meanwhile. */
+/* Calls visit for each function, the host bridge first, without a lock: nothing is plugged or
+ * unplugged meanwhile. */
 void vpci_root_walk(struct vpci_root *root, void (*visit)(void *ctx, struct vpci_function *fn),
                     void *ctx);
 
