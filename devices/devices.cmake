@@ -2,3 +2,4 @@
 # One line per device; the rest is in its folder (docs/adding-a-device.md).
 vmm_device(acpi_ged)
 vmm_device(ioapic)
+vmm_device(serial)

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * UART 16550A (National Semiconductor PC16550D data sheet, June 1995; section numbers are its own).
+ * UART 16550A (National Semiconductor, PC16550D data sheet, June 1995; its sections are cited by name).
  *
  * The line has no speed: a byte is sent when it is written, and received when the guest has room. So the transmitter is always empty, unless the
  * guest switched loop-back on, and THRE (transmitter holding register empty) is an interrupt that comes at once. What the outside does not take is
  * dropped there and counted: a reader that does not read never blocks the guest.
  *
- * Interrupts, by priority (8.5): receiver line status, received data available, character time-out, transmitter holding register empty, modem
+ * Interrupts, by priority (Interrupt Identification Register): receiver line status, received data available, character time-out, transmitter holding register empty, modem
  * status.
  */
 #include <errno.h>
@@ -20,7 +20,7 @@
 
 extern const struct vdev_class serial_class;
 
-/* Registers by offset; the first two are the divisor while LCR_DLAB is set (8.0, table II). */
+/* Registers by offset; the first two are the divisor while LCR_DLAB is set (Registers, table II). */
 enum {
     REG_DATA = 0, /* RBR when read, THR when written */
     REG_IER = 1,
@@ -90,7 +90,7 @@ struct serial_config {
 
 struct serial_state {
     uint8_t ier, fcr, lcr, mcr, lsr, msr, scr, dll, dlm;
-    bool thre; /* the THRE interrupt is pending (8.5: cleared by reading IIR or writing THR) */
+    bool thre; /* the THRE interrupt is pending (cleared by reading IIR or writing THR) */
     uint32_t rx_count;
     uint8_t rx[FIFO_BYTES];
 };
@@ -100,6 +100,7 @@ struct serial {
     struct vdev_region region;
     struct vdev_bus *pio;
     struct vdev_irq *irq;
+    bool line; /* what irq was last set to */
     struct vchar *chr;
     struct serial_state s;
     struct {
@@ -117,7 +118,7 @@ static uint32_t rx_room(const struct serial *u)
     return (fifos_on(u) ? FIFO_BYTES : 1) - u->s.rx_count;
 }
 
-/* 8.4: how many bytes make "received data available" with FIFOs. */
+/* FIFO Control Register: how many bytes make "received data available" with FIFOs. */
 static uint32_t trigger(const struct serial *u)
 {
     static const uint8_t levels[] = { 1, 4, 8, 14 };
@@ -145,10 +146,23 @@ static uint8_t pending(const struct serial *u)
 /* In loop-back the modem outputs are disconnected, OUT2 among them; as in 8250-compatible chips of PCs interrupts go on. */
 static int update_irq(struct serial *u)
 {
-    bool out = u->s.mcr & (MCR_OUT2 | MCR_LOOP);
+    bool line = u->s.mcr & (MCR_OUT2 | MCR_LOOP) && pending(u) != IIR_NONE;
 
-    vdev_irq_set(u->irq, out && pending(u) != IIR_NONE);
+    /* Most accesses change nothing, and the other end of the line takes a lock. */
+    if (line != u->line)
+        vdev_irq_set(u->irq, line);
+    u->line = line;
     return 0;
+}
+
+/* The registers were exchanged: the line says so anew, and there may be room for input. */
+static int restart(struct serial *u)
+{
+    u->line = false;
+    vdev_irq_set(u->irq, false);
+    if (u->chr)
+        vchar_ready(u->chr);
+    return update_irq(u);
 }
 
 static void receive(struct serial *u, uint8_t byte)
@@ -157,8 +171,7 @@ static void receive(struct serial *u, uint8_t byte)
         u->s.lsr |= LSR_OVERRUN;
         u->count.overruns++;
         if (!fifos_on(u))
-            u->s.rx[0] =
-                byte; /* 8.6.1: without FIFOs the new byte takes the place of the old one */
+            u->s.rx[0] = byte; /* Line Status Register, OE: the new byte destroys the old one */
         return;
     }
     u->s.rx[u->s.rx_count++] = byte;
@@ -189,15 +202,16 @@ static uint8_t read_data(struct serial *u)
         memmove(u->s.rx, u->s.rx + 1, u->s.rx_count);
     else
         u->s.lsr &= (uint8_t)~LSR_DATA;
-    if (u->chr)
+    /* A guest reads until nothing is left: only then is it worth waking who has more. */
+    if (!u->s.rx_count && u->chr)
         vchar_ready(u->chr);
     return byte;
 }
 
-/* 8.8: in loop-back the four outputs drive the four inputs. */
-static uint8_t modem_inputs(const struct serial *u)
+/* Modem Control Register, bit 4: in loop-back the four outputs drive the four inputs. */
+static uint8_t modem_inputs(uint8_t mcr)
 {
-    uint8_t mcr = u->s.mcr, msr = 0;
+    uint8_t msr = 0;
 
     if (!(mcr & MCR_LOOP))
         return MSR_CONNECTED;
@@ -210,7 +224,7 @@ static uint8_t modem_inputs(const struct serial *u)
 
 static void update_modem(struct serial *u)
 {
-    uint8_t before = u->s.msr & 0xf0, now = modem_inputs(u), changed = before ^ now;
+    uint8_t before = u->s.msr & 0xf0, now = modem_inputs(u->s.mcr), changed = before ^ now;
 
     u->s.msr = (uint8_t)((u->s.msr & 0x0f) | now);
     u->s.msr |= changed & MSR_CTS ? MSR_DCTS : 0;
@@ -232,7 +246,7 @@ static uint8_t take_lsr(struct serial *u)
 {
     uint8_t lsr = (uint8_t)(u->s.lsr | LSR_THRE | LSR_EMPTY);
 
-    u->s.lsr &= (uint8_t)~LSR_ERRORS; /* 8.6: a read clears them */
+    u->s.lsr &= (uint8_t)~LSR_ERRORS; /* Line Status Register: a read clears them */
     return lsr;
 }
 
@@ -260,7 +274,7 @@ static uint8_t read_register(struct serial *u, uint64_t offset)
     }
 }
 
-/* 8.4: switching the FIFOs on or off clears both. */
+/* FIFO Control Register: switching the FIFOs on or off clears both. */
 static void write_fcr(struct serial *u, uint8_t v)
 {
     bool changed = (v ^ u->s.fcr) & FCR_ENABLE;
@@ -291,6 +305,16 @@ static void write_lcr(struct serial *u, uint8_t v)
     u->s.lcr = v;
 }
 
+static void write_mcr(struct serial *u, uint8_t v)
+{
+    bool back_on_line = u->s.mcr & ~v & MCR_LOOP;
+
+    u->s.mcr = v & MCR_MASK;
+    update_modem(u);
+    if (back_on_line && u->chr)
+        vchar_ready(u->chr);
+}
+
 static void write_register(struct serial *u, uint64_t offset, uint8_t v)
 {
     bool dlab = u->s.lcr & LCR_DLAB;
@@ -310,12 +334,9 @@ static void write_register(struct serial *u, uint64_t offset, uint8_t v)
         break;
     case REG_IIR: write_fcr(u, v); break;
     case REG_LCR: write_lcr(u, v); break;
-    case REG_MCR:
-        u->s.mcr = v & MCR_MASK;
-        update_modem(u);
-        break;
+    case REG_MCR: write_mcr(u, v); break;
     case REG_SCR: u->s.scr = v; break;
-    default: break; /* LSR and MSR are read only here: 8.6 calls writes to LSR factory testing */
+    default: break; /* LSR and MSR are read only here: a write to LSR is for factory testing */
     }
 }
 
@@ -363,23 +384,22 @@ static void escape(void *ctx, uint8_t key)
 
 static const struct vchar_ops chr_ops = { .input = input, .escape = escape };
 
-/* Master reset (table III). */
+static const struct serial_state power_on = {
+    .msr = MSR_CONNECTED, .dll = 12, /* 9600 baud, as firmware leaves it */
+};
+
+/* Reset (table I of the data sheet). */
 static int serial_reset(struct vdev *dev)
 {
     struct serial *u = container_of(dev, struct serial, dev);
 
-    u->s = (struct serial_state){ .msr = MSR_CONNECTED,
-                                  .dll = 12 }; /* 9600 baud, as firmware leaves it */
-    return update_irq(u);
+    u->s = power_on;
+    return restart(u);
 }
 
 static int serial_resume(struct vdev *dev)
 {
-    struct serial *u = container_of(dev, struct serial, dev);
-
-    if (u->chr)
-        vchar_ready(u->chr);
-    return 0;
+    return restart(container_of(dev, struct serial, dev));
 }
 
 static void serial_save(struct vdev *dev, void *ret_state)
@@ -387,19 +407,29 @@ static void serial_save(struct vdev *dev, void *ret_state)
     memcpy(ret_state, &container_of(dev, struct serial, dev)->s, sizeof(struct serial_state));
 }
 
+/* What this chip can be in: anything else was not saved by it. */
+static bool possible(const struct serial_state *s)
+{
+    bool fifos = s->fcr & FCR_ENABLE;
+
+    return s->rx_count <= (fifos ? FIFO_BYTES : 1U) && !(s->ier & ~IER_MASK) &&
+           !(s->mcr & ~MCR_MASK) && !(s->fcr & ~(fifos ? FCR_KEPT : 0)) &&
+           !(s->lsr & ~(LSR_DATA | LSR_OVERRUN | LSR_BREAK)) &&
+           !(s->lsr & LSR_DATA) == !s->rx_count && (s->msr & 0xf0) == modem_inputs(s->mcr);
+}
+
 static int serial_load(struct vdev *dev, const void *untrusted)
 {
     struct serial *u = container_of(dev, struct serial, dev);
     const struct serial_state *s = untrusted;
 
-    if (s->rx_count > (s->fcr & FCR_ENABLE ? FIFO_BYTES : 1U) || s->ier & ~IER_MASK ||
-        s->mcr & ~MCR_MASK || s->fcr & ~FCR_KEPT ||
-        s->lsr & (LSR_THRE | LSR_EMPTY | LSR_FIFO_ERROR) || !(s->lsr & LSR_DATA) != !s->rx_count)
-        return vm_fail(-EINVAL,
-                       "%s: registers IER %#x, FCR %#x, MCR %#x, LSR %#x with %u bytes cannot be",
-                       dev->id, s->ier, s->fcr, s->mcr, s->lsr, s->rx_count);
+    if (!possible(s))
+        return vm_fail(
+            -EINVAL,
+            "%s: registers IER %#x, FCR %#x, MCR %#x, LSR %#x, MSR %#x with %u bytes cannot be",
+            dev->id, s->ier, s->fcr, s->mcr, s->lsr, s->msr, s->rx_count);
     u->s = *s;
-    return update_irq(u);
+    return restart(u);
 }
 
 static void serial_destroy(struct vdev *dev)
@@ -431,7 +461,7 @@ static int serial_create(const struct vdev_context *context, struct vdev **ret_d
     vdev_init(&u->dev, &serial_class, &ops, context);
     u->pio = context->pio;
     u->irq = context->irqs[0];
-    u->s = (struct serial_state){ .msr = MSR_CONNECTED, .dll = 12 };
+    u->s = power_on;
     u->dev.firmware = (struct vdev_firmware){
         .acpi_hid = "PNP0501",
         .compatible = "ns16550a",
