@@ -183,11 +183,9 @@ static int command_man(struct session *s);
 
 /* The model of run's and plan's rows is the session's: see find_command(). */
 static const struct command commands[] = {
-    { .row = { .name = "run",
-               .summary = "run a virtual machine",
-               .options = vmm_options_run,
-               .operands = vmm_operands_run },
-      .run = vmm_command_run },
+    { .row = { .name = "run", .summary = "run a virtual machine", .operands = vmm_operands_run },
+      .run = vmm_command_run,
+      .run_options = true },
     { .row = { .name = "plan",
                .summary = "tell what run would make, without running it; needs no KVM",
                .options = options_plan,
@@ -243,15 +241,27 @@ struct program {
     char name[VM_ARRAY_SIZE(commands)][32];
 };
 
-static const struct vmm_option *join_options(struct vmm_option to[OPTIONS_MAX],
-                                             const struct vmm_option *a, const struct vmm_option *b)
+/* Options of devices that this build does not have are left out. */
+static bool exists(const struct vmm_config_model *model, const struct vmm_option *option)
 {
+    const struct vm_prop *prop;
+    void *object;
+
+    return !option->path || !vmm_config_find(model, NULL, option->path, &prop, &object);
+}
+
+static const struct vmm_option *join_options(const struct vmm_config_model *model,
+                                             struct vmm_option to[OPTIONS_MAX],
+                                             const struct vmm_option *own,
+                                             const struct vmm_option *run)
+{
+    const struct vmm_option *lists[] = { own, run };
     unsigned n = 0;
 
-    for (; a->name && n + 1 < OPTIONS_MAX; a++)
-        to[n++] = *a;
-    for (; b->name && n + 1 < OPTIONS_MAX; b++)
-        to[n++] = *b;
+    for (unsigned i = 0; i < VM_ARRAY_SIZE(lists); i++)
+        for (const struct vmm_option *o = lists[i]; o && o->name && n + 1 < OPTIONS_MAX; o++)
+            if (exists(model, o))
+                to[n++] = *o;
     return to;
 }
 
@@ -264,8 +274,8 @@ static void make_program(struct program *p, const struct session *s)
         p->command[i].name = p->name[i];
         p->command[i].model = &s->model.model;
         if (commands[i].run_options)
-            p->command[i].options =
-                join_options(p->options[i], commands[i].row.options, vmm_options_run);
+            p->command[i].options = join_options(&s->model.model, p->options[i],
+                                                 commands[i].row.options, vmm_options_run);
     }
     p->row = (struct vmm_program){ .name = "vmm",
                                    .version = VMM_VERSION,

@@ -152,6 +152,9 @@ int vmm_run_model_new(struct run_model *m)
     if (!m->props)
         return vm_fail(-ENOMEM, "out of memory");
     memcpy(m->props, root_props, sizeof(root_props));
+    for (size_t i = 0; i < n; i++) /* a build without the clock has none by default */
+        if (!strcmp(m->props[i].name, "rtc") && !vdev_class_find("cmos-rtc", strlen("cmos-rtc")))
+            m->props[i].preset = "off";
     m->size = sizeof(struct run_config);
     for (unsigned i = 0; i < RUN_PARTS; i++) {
         const struct vdev_class *class = vdev_class_find(parts[i].class, strlen(parts[i].class));

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* Running the program as a user would. */
+#include "cli.h"
+
+#include <criterion/criterion.h>
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { LOAD = 0x100000, DEADLINE_MS = 20000, STEP_MS = 5, ARGUMENTS_MAX = 40 };
+
+static char directory[64];
+
+void cli_begin(void)
+{
+    strcpy(directory, "/tmp/vmm-cli-XXXXXX");
+    cr_assert(mkdtemp(directory));
+    cr_assert(!chdir(directory));
+}
+
+void cli_end(void)
+{
+    char command[96];
+
+    cr_assert(!chdir("/"));
+    snprintf(command, sizeof(command), "rm -rf %s", directory);
+    cr_assert_eq(system(command), 0);
+}
+
+void cli_file(const char *path, const void *data, size_t len)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+    cr_assert(fd >= 0 && write(fd, data, len) == (ssize_t)len);
+    close(fd);
+}
+
+void cli_sparse(const char *path, off_t size)
+{
+    cli_file(path, "", 0);
+    cr_assert(!truncate(path, size));
+}
+
+/* mov dx, port; mov al, value; out dx, al */
+#define OUT(port, value) 0x66, 0xba, (port)&0xff, (port) >> 8, 0xb0, (value), 0xee
+#define OFF              OUT(0x600, 5 << 2 | 1 << 5)
+#define FOREVER          0xeb, 0xfe
+
+static const uint8_t code_off[] = { OFF, FOREVER };
+static const uint8_t code_reset[] = { OUT(0x602, 1), FOREVER };
+static const uint8_t code_triple[] = { 0x0f, 0x0b };
+static const uint8_t code_loop[] = { FOREVER };
+static const uint8_t code_hello[] = { OUT(0x3f8, 'h'),
+                                      OUT(0x3f8, 'e'),
+                                      OUT(0x3f8, 'l'),
+                                      OUT(0x3f8, 'l'),
+                                      OUT(0x3f8, 'o'),
+                                      OUT(0x3f8, '\n'),
+                                      OFF,
+                                      FOREVER };
+/* mov ecx, 0x40000; mov dx, 0x3f8; mov al, '.'; again: out dx, al; dec ecx; jnz again */
+static const uint8_t code_flood[] = { 0xb9, 0x00, 0x00, 0x04, 0x00, 0x66, 0xba, 0xf8, 0x03,
+                                      0xb0, '.',  0xee, 0xff, 0xc9, 0x75, 0xfb, OFF,  FOREVER };
+/* mov dx, 0x604; again: in eax, dx; test al, 1; jz again */
+static const uint8_t code_button[] = { 0x66, 0xba, 0x04, 0x06, 0xed,   0xa8,
+                                       0x01, 0x74, 0xfb, OFF,  FOREVER };
+
+static const struct {
+    const uint8_t *code;
+    size_t len;
+} kernels[] = {
+    [TINY_POWEROFF] = { code_off, sizeof(code_off) },
+    [TINY_RESET] = { code_reset, sizeof(code_reset) },
+    [TINY_TRIPLE] = { code_triple, sizeof(code_triple) },
+    [TINY_LOOP] = { code_loop, sizeof(code_loop) },
+    [TINY_HELLO] = { code_hello, sizeof(code_hello) },
+    [TINY_FLOOD] = { code_flood, sizeof(code_flood) },
+    [TINY_BUTTON] = { code_button, sizeof(code_button) },
+};
+
+void cli_kernel(const char *path, enum tiny what)
+{
+    struct {
+        Elf64_Ehdr e;
+        Elf64_Phdr p;
+        uint8_t code[128];
+    } file = {
+        .e = { .e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT },
+               .e_type = ET_EXEC,
+               .e_machine = EM_X86_64,
+               .e_version = EV_CURRENT,
+               .e_entry = LOAD,
+               .e_phoff = sizeof(Elf64_Ehdr),
+               .e_ehsize = sizeof(Elf64_Ehdr),
+               .e_phentsize = sizeof(Elf64_Phdr),
+               .e_phnum = 1 },
+        .p = { .p_type = PT_LOAD,
+               .p_flags = PF_R | PF_X,
+               .p_offset = sizeof(Elf64_Ehdr) + sizeof(Elf64_Phdr),
+               .p_paddr = LOAD,
+               .p_vaddr = LOAD,
+               .p_filesz = sizeof(file.code),
+               .p_memsz = sizeof(file.code) },
+    };
+
+    memcpy(file.code, kernels[what].code, kernels[what].len);
+    cli_file(path, &file, sizeof(file));
+}
+
+static void exec_vmm(const char *const arguments[])
+{
+    const char *argv[ARGUMENTS_MAX + 2] = { getenv("VMM_PROGRAM") };
+    size_t n = 1;
+
+    if (!argv[0])
+        _exit(127);
+    for (size_t i = 0; arguments[i] && n <= ARGUMENTS_MAX; i++)
+        argv[n++] = arguments[i];
+    execv(argv[0], (char *const *)argv);
+    _exit(127);
+}
+
+static int status_code(int status)
+{
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+pid_t cli_start(const char *const arguments[])
+{
+    pid_t pid = fork();
+
+    cr_assert(pid >= 0);
+    if (!pid) {
+        int null = open("/dev/null", O_RDWR);
+
+        dup2(null, 0);
+        dup2(null, 1);
+        exec_vmm(arguments);
+    }
+    return pid;
+}
+
+int cli_wait(pid_t pid)
+{
+    const struct timespec step = { .tv_nsec = STEP_MS * 1000000L };
+    int status;
+
+    for (int ms = 0; ms < DEADLINE_MS; ms += STEP_MS) {
+        if (waitpid(pid, &status, WNOHANG) == pid)
+            return status_code(status);
+        nanosleep(&step, NULL);
+    }
+    kill(pid, SIGKILL);
+    waitpid(pid, &status, 0);
+    return 200;
+}
+
+int cli_wait_for(const char *path)
+{
+    const struct timespec step = { .tv_nsec = STEP_MS * 1000000L };
+
+    for (int ms = 0; ms < DEADLINE_MS / 2; ms += STEP_MS) {
+        if (!access(path, F_OK))
+            return 0;
+        nanosleep(&step, NULL);
+    }
+    return -1;
+}
+
+/* Reads both pipes until the child has closed them. False: time is up. */
+static int collect(struct cli_result *r, int out, int err)
+{
+    struct pollfd p[2] = { { .fd = out, .events = POLLIN }, { .fd = err, .events = POLLIN } };
+    char *to[2] = { r->out, r->err };
+    size_t len[2] = { 0, 0 };
+    int open_count = 2;
+
+    while (open_count) {
+        if (poll(p, 2, DEADLINE_MS) <= 0)
+            return 0;
+        for (int i = 0; i < 2; i++) {
+            char chunk[4096];
+            ssize_t n;
+
+            if (p[i].fd < 0 || !p[i].revents)
+                continue;
+            n = read(p[i].fd, chunk, sizeof(chunk));
+            if (n <= 0) {
+                p[i].fd = -1;
+                open_count--;
+                continue;
+            }
+            if (i == 0)
+                r->out_len += (size_t)n;
+            for (ssize_t j = 0; j < n && len[i] + 1 < sizeof(r->out); j++)
+                to[i][len[i]++] = chunk[j];
+        }
+    }
+    return 1;
+}
+
+void cli_run(struct cli_result *r, const char *const arguments[])
+{
+    int out[2], err[2], in_time;
+    pid_t pid;
+
+    memset(r, 0, sizeof(*r));
+    cr_assert(!pipe2(out, O_CLOEXEC) && !pipe2(err, O_CLOEXEC));
+    pid = fork();
+    cr_assert(pid >= 0);
+    if (!pid) {
+        dup2(open("/dev/null", O_RDONLY), 0);
+        dup2(out[1], 1);
+        dup2(err[1], 2);
+        exec_vmm(arguments);
+    }
+    close(out[1]);
+    close(err[1]);
+    in_time = collect(r, out[0], err[0]);
+    if (!in_time)
+        kill(pid, SIGKILL);
+    r->code = cli_wait(pid);
+    if (!in_time)
+        r->code = 200;
+    close(out[0]);
+    close(err[0]);
+}
+
+int cli_has_kvm(void)
+{
+    return !access("/dev/kvm", R_OK | W_OK);
+}

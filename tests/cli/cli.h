@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * Running the program as a user would, with kernels of a few instructions: they run in milliseconds, also on a KVM that is software.
+ */
+#ifndef TESTS_CLI_H
+#define TESTS_CLI_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* What a tiny kernel does; each is a 64-bit ELF file with one segment at 1 MiB. */
+enum tiny {
+    TINY_POWEROFF, /* writes S5 to the sleep register */
+    TINY_RESET, /* writes the reset register */
+    TINY_TRIPLE, /* an invalid instruction without an IDT */
+    TINY_LOOP, /* runs for ever */
+    TINY_HELLO, /* prints "hello" on the serial port, powers off */
+    TINY_FLOOD, /* prints 256 KiB, powers off */
+    TINY_BUTTON, /* waits for the power button's bit, powers off */
+};
+
+/* A directory of the test's own; removed with cli_end(). Changes into it. */
+void cli_begin(void);
+void cli_end(void);
+
+/* Writes such a kernel to a file named path. */
+void cli_kernel(const char *path, enum tiny what);
+void cli_file(const char *path, const void *data, size_t len);
+/* A file of that size, sparse. */
+void cli_sparse(const char *path, off_t size);
+
+struct cli_result {
+    int code; /* exit status; 128 + signal; 200: it did not end in time */
+    char out[65536], err[65536];
+    size_t out_len;
+};
+
+/* Runs "vmm ARGUMENT..." (NULL at the end) with standard input empty. */
+void cli_run(struct cli_result *ret, const char *const arguments[]);
+#define CLI(ret, ...) cli_run(ret, (const char *const[]){ __VA_ARGS__, NULL })
+
+/* In the background: its process id. */
+pid_t cli_start(const char *const arguments[]);
+#define CLI_START(...) cli_start((const char *const[]){ __VA_ARGS__, NULL })
+/* Waits for its end: as cli_result.code. */
+int cli_wait(pid_t pid);
+/* Until a file (a socket) exists; 0, or -1 after 10 s. */
+int cli_wait_for(const char *path);
+
+/* /dev/kvm is there: else the test is skipped. */
+int cli_has_kvm(void);
+
+#endif

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* Mistakes of users: one clear line each (what, which value, why, how to mend it), the documented exit code, nothing lost. */
+#include <criterion/criterion.h>
+#include <elf.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+static struct cli_result r;
+
+TestSuite(mistakes, .init = cli_begin, .fini = cli_end, .timeout = 60);
+
+enum { USAGE = 2, HOST = 3, RESOURCE = 4 };
+
+/* One line on standard error, with all the words; the exit code; nothing on standard output. */
+static void expect(int code, const char *a, const char *b)
+{
+    const char *end = strchr(r.err, '\n');
+
+    cr_expect_eq(r.code, code, "exit %d, not %d: %s", r.code, code, r.err);
+    cr_expect(end && !end[1], "not one line: '%s'", r.err);
+    cr_expect(strstr(r.err, a), "no '%s' in: %s", a, r.err);
+    cr_expect(strstr(r.err, b), "no '%s' in: %s", b, r.err);
+    cr_expect_str_eq(r.out, "");
+}
+
+Test(mistakes, no_kernel)
+{
+    CLI(&r, "run");
+    expect(USAGE, "no kernel", "vmm run KERNEL");
+}
+
+Test(mistakes, a_kernel_that_does_not_exist)
+{
+    CLI(&r, "run", "nothing");
+    expect(USAGE, "nothing", "No such file");
+}
+
+Test(mistakes, a_directory_as_kernel)
+{
+    CLI(&r, "run", ".");
+    expect(USAGE, ".", "directory");
+}
+
+Test(mistakes, a_file_that_is_no_kernel)
+{
+    char text[2048];
+
+    if (!cli_has_kvm())
+        cr_skip_test("no access to /dev/kvm");
+    memset(text, 'x', sizeof(text));
+    cli_file("k", text, sizeof(text));
+    CLI(&r, "run", "k");
+    expect(USAGE, "k is no x86_64 kernel", "vmlinuz");
+}
+
+Test(mistakes, an_empty_kernel)
+{
+    if (!cli_has_kvm())
+        cr_skip_test("no access to /dev/kvm");
+    cli_file("k", "", 0);
+    CLI(&r, "run", "k");
+    expect(USAGE, "k is empty", "");
+}
+
+Test(mistakes, a_kernel_for_another_machine)
+{
+    Elf64_Ehdr e = { .e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT },
+                     .e_type = ET_EXEC,
+                     .e_machine = EM_AARCH64 };
+
+    if (!cli_has_kvm())
+        cr_skip_test("no access to /dev/kvm");
+    cli_file("k", &e, sizeof(e));
+    CLI(&r, "run", "k");
+    expect(USAGE, "another machine", "x86_64");
+}
+
+Test(mistakes, an_initramfs_larger_than_memory)
+{
+    if (!cli_has_kvm())
+        cr_skip_test("no access to /dev/kvm");
+    cli_kernel("k", TINY_POWEROFF);
+    cli_sparse("i", 300 << 20);
+    CLI(&r, "run", "-i", "i", "k");
+    expect(RESOURCE, "i: 314572800 bytes do not fit", "more memory");
+}
+
+Test(mistakes, a_command_line_that_is_too_long)
+{
+    static char text[4000];
+
+    if (!cli_has_kvm())
+        cr_skip_test("no access to /dev/kvm");
+    cli_kernel("k", TINY_POWEROFF);
+    memset(text, 'a', sizeof(text) - 1);
+    CLI(&r, "run", "--cmdline", text, "k");
+    expect(USAGE, "3999 bytes", "at most 2047");
+}
+
+Test(mistakes, memory_that_is_too_small_or_no_whole_pages)
+{
+    cli_kernel("k", TINY_POWEROFF);
+    CLI(&r, "run", "-m", "1", "k");
+    expect(USAGE, "size", "1M");
+    CLI(&r, "run", "--memory", "size=33554433", "k");
+    expect(USAGE, "33554433", "page size");
+    CLI(&r, "run", "-m", "lots", "k");
+    expect(USAGE, "lots", "");
+}
+
+Test(mistakes, more_cpus_than_kvm_allows)
+{
+    if (!cli_has_kvm())
+        cr_skip_test("no access to /dev/kvm");
+    cli_kernel("k", TINY_POWEROFF);
+    CLI(&r, "run", "-c", "4096", "k");
+    expect(USAGE, "4096 vCPUs", "at most");
+    CLI(&r, "run", "-c", "0", "k");
+    expect(USAGE, "boot", "1");
+}
+
+Test(mistakes, unknown_commands_options_and_keys_name_the_nearest)
+{
+    CLI(&r, "rum");
+    expect(USAGE, "'rum'", "did you mean 'run'");
+    CLI(&r, "run", "--memroy", "1", "k");
+    expect(USAGE, "memroy", "memory");
+    CLI(&r, "run", "--memory", "sise=1G", "k");
+    expect(USAGE, "sise", "size");
+    CLI(&r, "run", "--device", "virtio-rngg", "k");
+    expect(USAGE, "virtio-rngg", "virtio-rng");
+    CLI(&r, "run", "--irqchip", "splot", "k");
+    expect(USAGE, "splot", "split");
+}
+
+Test(mistakes, two_devices_with_one_id_or_address)
+{
+    cli_kernel("k", TINY_POWEROFF);
+    CLI(&r, "plan", "--no-rng", "--device", "virtio-rng,id=a", "--device", "virtio-rng,id=a", "k");
+    expect(USAGE, "id=a", "twice");
+    CLI(&r, "plan", "--no-rng", "--device", "virtio-rng,addr=5", "--device", "virtio-rng,addr=5",
+        "k");
+    expect(USAGE, "5", "taken");
+    CLI(&r, "plan", "--no-rng", "--device", "virtio-rng,addr=zz", "k");
+    expect(USAGE, "zz", "");
+    CLI(&r, "plan", "--device", "virtio-rng,pci_segment=3", "k");
+    expect(USAGE, "pci_segment=3", "num_pci_segments");
+    CLI(&r, "plan", "--pci", "off", "--device", "virtio-rng,bus=pci", "k");
+    expect(USAGE, "bus=pci", "PCI is off");
+    CLI(&r, "plan", "--device", "virtio-rng,id=a/b", "k");
+    expect(USAGE, "a/b", "letters");
+}
+
+Test(mistakes, two_consoles_on_one_terminal)
+{
+    CLI(&r, "plan", "--serial", "tty", "--console", "tty", "k");
+    expect(USAGE, "--serial tty", "only one");
+}
+
+Test(mistakes, json_that_is_broken)
+{
+    static char deep[10000];
+    static const struct {
+        const char *text, *say;
+    } files[] = {
+        { "{\"cpus\":{\"boot\":1,\"boot\":2}}", "boot" },
+        { "{\"cpus\":{\"boots\":1}}", "boots" },
+        { "{\"memory\":{\"size\":\"\xff\"}}", "vm.json" },
+        { "{\"memory\":", "vm.json" },
+        { "[]", "vm.json" },
+        { "", "vm.json" },
+    };
+
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        cli_file("vm.json", files[i].text, strlen(files[i].text));
+        CLI(&r, "run", "--config", "vm.json");
+        expect(USAGE, files[i].say, "");
+    }
+    memset(deep, '[', sizeof(deep));
+    cli_file("vm.json", deep, sizeof(deep));
+    CLI(&r, "run", "--config", "vm.json");
+    expect(USAGE, "vm.json", "32");
+    CLI(&r, "run", "--config", "no.json");
+    expect(USAGE, "no.json", "No such file");
+}
+
+Test(mistakes, disks_that_cannot_be)
+{
+    if (!cli_has_kvm())
+        cr_skip_test("no access to /dev/kvm");
+    cli_kernel("k", TINY_POWEROFF);
+    CLI(&r, "run", "-d", "none.img", "k");
+    expect(USAGE, "none.img", "No such file");
+    CLI(&r, "run", "-d", ".", "k");
+    expect(USAGE, ".", "directory");
+    cr_assert(!mkfifo("fifo", 0600));
+    CLI(&r, "run", "-d", "fifo", "k");
+    expect(USAGE, "fifo", "");
+    cli_sparse("odd.img", 1000);
+    CLI(&r, "run", "-d", "odd.img", "k");
+    expect(USAGE, "odd.img", "512");
+}
+
+Test(mistakes, a_disk_that_another_machine_has)
+{
+    pid_t pid;
+
+    if (!cli_has_kvm())
+        cr_skip_test("no access to /dev/kvm");
+    cli_kernel("k", TINY_LOOP);
+    cli_sparse("d.img", 1 << 20);
+    pid = CLI_START("run", "-d", "d.img", "-s", "sock", "k");
+    cr_assert(!cli_wait_for("sock"));
+
+    CLI(&r, "run", "-d", "d.img", "k");
+
+    cr_expect(strstr(r.err, "d.img"), "%s", r.err);
+    cr_expect(strstr(r.err, "another"), "%s", r.err);
+    cr_expect_neq(r.code, 0);
+    CLI(&r, "stop", "sock");
+    cr_expect_eq(cli_wait(pid), 13);
+}
+
+Test(mistakes, socket_paths)
+{
+    char path[200];
+
+    if (!cli_has_kvm())
+        cr_skip_test("no access to /dev/kvm");
+    cli_kernel("k", TINY_POWEROFF);
+    memset(path, 'p', sizeof(path) - 1);
+    path[sizeof(path) - 1] = 0;
+    CLI(&r, "run", "-s", path, "k");
+    expect(USAGE, "107", "");
+    CLI(&r, "run", "-s", "no/such/sock", "k");
+    expect(USAGE, "no/such/sock", "No such file");
+    CLI(&r, "info", "no-socket");
+    expect(USAGE, "no-socket", "does it still run");
+}
+
+Test(mistakes, a_stale_socket_is_replaced)
+{
+    struct sockaddr_un addr = { .sun_family = AF_UNIX, .sun_path = "sock" };
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    if (!cli_has_kvm())
+        cr_skip_test("no access to /dev/kvm");
+    cr_assert(!bind(fd, (struct sockaddr *)&addr, sizeof(addr)));
+    close(fd);
+    cli_kernel("k", TINY_POWEROFF);
+
+    CLI(&r, "run", "-s", "sock", "k");
+
+    cr_expect_eq(r.code, 0, "%s", r.err);
+}
+
+Test(mistakes, too_few_file_descriptors)
+{
+    struct rlimit before, few = { 12, 12 };
+
+    if (!cli_has_kvm())
+        cr_skip_test("no access to /dev/kvm");
+    cli_kernel("k", TINY_POWEROFF);
+    getrlimit(RLIMIT_NOFILE, &before);
+    few.rlim_max = before.rlim_max;
+    cr_assert(!setrlimit(RLIMIT_NOFILE, &few));
+    CLI(&r, "run", "-c", "8", "k");
+    setrlimit(RLIMIT_NOFILE, &before);
+    expect(RESOURCE, "open files", "");
+}
+
+Test(mistakes, an_unprivileged_user_without_access_to_kvm)
+{
+    pid_t pid;
+
+    if (!cli_has_kvm() || geteuid())
+        cr_skip_test("needs root and /dev/kvm");
+    cr_assert(!chmod(".", 0755));
+    cli_kernel("k", TINY_POWEROFF);
+    pid = fork();
+    if (!pid) {
+        int fd = open("err", O_WRONLY | O_CREAT | O_TRUNC, 0666);
+
+        dup2(fd, 2);
+        if (setgid(65534) || setuid(65534))
+            _exit(99);
+        execl(getenv("VMM_PROGRAM"), "vmm", "run", "k", NULL);
+        _exit(98);
+    }
+    r.code = cli_wait(pid);
+    if (r.code == 98)
+        cr_skip_test("the program's folder is not readable for others");
+    r.err[read(open("err", O_RDONLY), r.err, sizeof(r.err) - 1)] = 0;
+
+    expect(HOST, "/dev/kvm: no permission", "group kvm");
+}

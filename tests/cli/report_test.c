@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* The commands that only tell: plan, abi, doctor, version, help, completion, man, print-config. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+static struct cli_result r;
+
+TestSuite(report, .init = cli_begin, .fini = cli_end, .timeout = 60);
+
+Test(report, version_is_one_line)
+{
+    CLI(&r, "version");
+
+    cr_expect_eq(r.code, 0);
+    cr_expect(!strncmp(r.out, "vmm ", 4) && strchr(r.out, '\n') == r.out + strlen(r.out) - 1, "%s",
+              r.out);
+}
+
+Test(report, help_names_every_command_and_each_has_its_own)
+{
+    static const char *const commands[] = { "run",      "plan",  "abi",    "doctor", "stop",
+                                            "powerbtn", "pause", "resume", "info",   "set" };
+
+    CLI(&r, "--help");
+    cr_expect_eq(r.code, 0);
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+        cr_expect(strstr(r.out, commands[i]), "%s", commands[i]);
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        CLI(&r, commands[i], "--help");
+        cr_expect_eq(r.code, 0, "%s: %s", commands[i], r.err);
+        cr_expect(strstr(r.out, "Usage: vmm"), "%s", r.out);
+    }
+}
+
+Test(report, device_help_lists_classes_and_their_keys)
+{
+    CLI(&r, "run", "--device", "help");
+    cr_expect(strstr(r.out, "virtio-rng"), "%s", r.out);
+    CLI(&r, "run", "--device", "virtio-rng,help");
+    cr_expect(strstr(r.out, "pci_segment"), "%s", r.out);
+    CLI(&r, "run", "--disk", "help");
+    cr_expect(strstr(r.out, "readonly"), "%s", r.out);
+}
+
+Test(report, plan_needs_no_files_and_touches_none)
+{
+    CLI(&r, "plan", "--serial", "file=log", "--disk", "path=disk.img", "kernel");
+
+    cr_expect_eq(r.code, 0, "%s", r.err);
+    cr_expect(strstr(r.out, "virtio-blk0"), "%s", r.out);
+    cr_expect(strstr(r.out, "0000:00:01.0"), "%s", r.out);
+    cr_expect(access("log", F_OK) && access("disk.img", F_OK));
+}
+
+Test(report, plan_as_json_and_its_tables_as_files)
+{
+    struct stat st;
+
+    cr_assert(!mkdir("t", 0755));
+    CLI(&r, "plan", "--json", "--dump-acpi", "t", "kernel");
+
+    cr_expect_eq(r.code, 0, "%s", r.err);
+    cr_expect(strstr(r.out, "\"pci\""), "%s", r.out);
+    cr_expect(!stat("t/DSDT.dat", &st) && st.st_size > 36);
+    cr_expect(!stat("t/APIC.dat", &st) && st.st_size > 36);
+}
+
+Test(report, abi_is_the_same_twice_and_tells_what_differs)
+{
+    static char first[sizeof(r.out)];
+
+    CLI(&r, "abi", "-c", "2", "kernel");
+    cr_assert_eq(r.code, 0, "%s", r.err);
+    memcpy(first, r.out, sizeof(first));
+    cli_file("golden", first, strlen(first));
+    CLI(&r, "abi", "-c", "2", "--diff", "golden", "kernel");
+    cr_expect_eq(r.code, 0, "%s", r.out);
+    cr_expect_str_eq(r.out, "no difference\n");
+
+    CLI(&r, "abi", "-c", "2", "-m", "512", "--diff", "golden", "kernel");
+    cr_expect_eq(r.code, 1);
+    cr_expect(strstr(r.out, "\n- ") && strstr(r.out, "\n+ "), "%s", r.out);
+}
+
+Test(report, doctor_says_what_it_saw_as_text_and_json)
+{
+    CLI(&r, "doctor");
+    cr_expect(r.code == 0 || r.code == 3, "%d", r.code);
+    cr_expect(strstr(r.out, "/dev/kvm"), "%s", r.out);
+    cr_expect(strstr(r.out, "This host can"), "%s", r.out);
+    CLI(&r, "doctor", "--json");
+    cr_expect(strstr(r.out, "\"healthy\""), "%s", r.out);
+    cr_expect(strstr(r.out, "\"io_uring\""), "%s", r.out);
+}
+
+Test(report, completion_and_manual_page)
+{
+    static const char *const shells[] = { "bash", "zsh", "fish" };
+
+    for (size_t i = 0; i < 3; i++) {
+        CLI(&r, "completion", shells[i]);
+        cr_expect_eq(r.code, 0);
+        cr_expect(strstr(r.out, "powerbtn"), "%s", shells[i]);
+    }
+    CLI(&r, "completion", "tcsh");
+    cr_expect_eq(r.code, 2);
+    CLI(&r, "man");
+    cr_expect(strstr(r.out, ".TH"), "%.80s", r.out);
+}
+
+Test(report, print_config_is_what_config_reads)
+{
+    static char first[sizeof(r.out)];
+
+    CLI(&r, "run", "-m", "512", "-c", "3", "-p", "quiet", "-p", "x=1", "--disk",
+        "path=d.img,readonly=on", "--device", "virtio-rng,id=second", "--print-config", "kernel");
+    cr_assert_eq(r.code, 0, "%s", r.err);
+    memcpy(first, r.out, sizeof(first));
+    cli_file("vm.json", first, strlen(first));
+    CLI(&r, "run", "--config", "vm.json", "--print-config");
+
+    cr_expect_eq(r.code, 0, "%s", r.err);
+    cr_expect_str_eq(r.out, first);
+    cr_expect(strstr(first, "\"second\"") && strstr(first, "d.img"), "%s", first);
+}
+
+Test(report, cloud_hypervisors_json_is_understood)
+{
+    static const char json[] =
+        "{\"cpus\":{\"boot_vcpus\":2,\"max_vcpus\":2},\"memory\":{\"size\":1073741824},"
+        "\"payload\":{\"kernel\":\"vmlinux\",\"cmdline\":\"console=hvc0\",\"initramfs\":\"i\"},"
+        "\"disks\":[{\"path\":\"a.img\",\"readonly\":true}],\"rng\":{\"src\":\"/dev/urandom\"},"
+        "\"serial\":{\"mode\":\"Null\"},\"console\":{\"mode\":\"Tty\"}}";
+
+    cli_file("vm.json", json, sizeof(json) - 1);
+    CLI(&r, "plan", "--config", "vm.json");
+
+    cr_expect_eq(r.code, 0, "%s", r.err);
+    cr_expect(strstr(r.out, "virtio-console0"), "%s", r.out);
+    cr_expect(strstr(r.out, "console=hvc0"), "%s", r.out);
+}

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* vmm run: how machines end, and what the user sees of it. */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+static struct cli_result r;
+
+static void begin(void)
+{
+    cli_begin();
+    if (!cli_has_kvm())
+        cr_skip_test("no access to /dev/kvm");
+}
+TestSuite(run, .init = begin, .fini = cli_end, .timeout = 60);
+
+#define QUIET "--no-rng", "--rtc", "off"
+
+Test(run, poweroff_gives_0)
+{
+    cli_kernel("k", TINY_POWEROFF);
+
+    CLI(&r, "run", QUIET, "k");
+
+    cr_expect_eq(r.code, 0, "%d: %s", r.code, r.err);
+    cr_expect_str_eq(r.err, "");
+}
+
+Test(run, reset_gives_10)
+{
+    cli_kernel("k", TINY_RESET);
+
+    CLI(&r, "run", QUIET, "k");
+
+    cr_expect_eq(r.code, 10, "%d: %s", r.code, r.err);
+}
+
+Test(run, a_triple_fault_gives_12_and_the_registers)
+{
+    cli_kernel("k", TINY_TRIPLE);
+
+    CLI(&r, "run", QUIET, "k");
+
+    cr_expect_eq(r.code, 12, "%d: %s", r.code, r.err);
+    cr_expect(strstr(r.err, "the guest crashed"), "%s", r.err);
+    cr_expect(strstr(r.err, "rip 0000000000100000"), "%s", r.err);
+}
+
+Test(run, the_serial_port_is_standard_output)
+{
+    cli_kernel("k", TINY_HELLO);
+
+    CLI(&r, "run", QUIET, "k");
+
+    cr_expect_eq(r.code, 0, "%d: %s", r.code, r.err);
+    cr_expect_str_eq(r.out, "hello\n");
+}
+
+Test(run, a_console_in_a_file_leaves_standard_output_alone)
+{
+    char text[16] = "";
+    int fd;
+
+    cli_kernel("k", TINY_HELLO);
+    CLI(&r, "run", QUIET, "--serial", "file=log", "k");
+    fd = open("log", O_RDONLY);
+    cr_assert(fd >= 0);
+    cr_expect_eq(read(fd, text, sizeof(text) - 1), 6);
+    close(fd);
+
+    cr_expect_str_eq(text, "hello\n");
+    cr_expect_str_eq(r.out, "");
+}
+
+Test(run, a_reader_that_does_not_read_blocks_no_guest)
+{
+    int out[2], code;
+    pid_t pid;
+
+    cli_kernel("k", TINY_FLOOD);
+    cr_assert(!pipe(out));
+    pid = fork();
+    if (!pid) {
+        dup2(out[1], 1);
+        execl(getenv("VMM_PROGRAM"), "vmm", "run", QUIET, "k", NULL);
+        _exit(127);
+    }
+    code = cli_wait(pid);
+
+    cr_expect_eq(code, 0, "%d", code);
+}
+
+Test(run, the_same_with_every_irqchip_and_without_pci)
+{
+    static const char *const irqchips[] = { "split", "kernel" };
+    static const char *const pci[] = { "on", "off" };
+
+    cli_kernel("k", TINY_POWEROFF);
+    for (size_t i = 0; i < 4; i++) {
+        CLI(&r, "run", "--irqchip", irqchips[i & 1], "--pci", pci[i >> 1], "k");
+        cr_expect_eq(r.code, 0, "%s %s: %d: %s", irqchips[i & 1], pci[i >> 1], r.code, r.err);
+    }
+}
+
+Test(run, eight_cpus_and_memory_across_the_pci_hole)
+{
+    cli_kernel("k", TINY_POWEROFF);
+
+    CLI(&r, "run", "-c", "8", "-m", "4096", "k");
+
+    cr_expect_eq(r.code, 0, "%d: %s", r.code, r.err);
+}
+
+Test(run, sigterm_presses_the_power_button)
+{
+    pid_t pid;
+
+    cli_kernel("k", TINY_BUTTON);
+    pid = CLI_START("run", QUIET, "-s", "sock", "k");
+    cr_assert(!cli_wait_for("sock"));
+
+    kill(pid, SIGTERM);
+
+    cr_expect_eq(cli_wait(pid), 0);
+}
+
+Test(run, a_second_sigterm_pulls_the_plug)
+{
+    pid_t pid;
+    int code;
+
+    cli_kernel("k", TINY_LOOP);
+    pid = CLI_START("run", QUIET, "-s", "sock", "k");
+    cr_assert(!cli_wait_for("sock"));
+
+    kill(pid, SIGTERM);
+    CLI(&r, "info", "sock"); /* answered after the first signal was seen */
+    kill(pid, SIGTERM);
+    code = cli_wait(pid);
+
+    cr_expect_eq(code, 13, "%d", code);
+    cr_expect(access("sock", F_OK), "the socket is left behind");
+}
+
+Test(run, fds_0_to_2_closed_harm_nobody)
+{
+    pid_t pid;
+
+    cli_kernel("k", TINY_HELLO);
+    pid = fork();
+    if (!pid) {
+        close(0);
+        close(1);
+        close(2);
+        execl(getenv("VMM_PROGRAM"), "vmm", "run", QUIET, "k", NULL);
+        _exit(127);
+    }
+
+    cr_expect_eq(cli_wait(pid), 0);
+}
+
+/* Runs on a pseudo-terminal and types keys; gives the exit code and whether the terminal was restored. */
+static int on_a_terminal(const char *keys, bool *ret_restored)
+{
+    int master = posix_openpt(O_RDWR | O_NOCTTY), slave, code;
+    struct termios before, after;
+    pid_t pid;
+
+    cr_assert(master >= 0 && !grantpt(master) && !unlockpt(master));
+    slave = open(ptsname(master), O_RDWR | O_NOCTTY);
+    cr_assert(slave >= 0 && !tcgetattr(slave, &before));
+    pid = fork();
+    if (!pid) {
+        setsid();
+        close(slave);
+        slave = open(ptsname(master), O_RDWR); /* becomes the controlling terminal */
+        dup2(slave, 0);
+        dup2(slave, 1);
+        dup2(slave, 2);
+        execl(getenv("VMM_PROGRAM"), "vmm", "run", QUIET, "-s", "sock", "k", NULL);
+        _exit(127);
+    }
+    cr_assert(!cli_wait_for("sock"));
+    do { /* raw: only then the keys are the guest's */
+        cr_assert(!tcgetattr(slave, &after));
+        usleep(1000);
+    } while (after.c_lflag & ICANON);
+    cr_assert_eq(write(master, keys, strlen(keys)), (ssize_t)strlen(keys));
+    code = cli_wait(pid);
+    cr_assert(!tcgetattr(slave, &after));
+    *ret_restored = after.c_lflag == before.c_lflag && after.c_iflag == before.c_iflag;
+    close(slave);
+    close(master);
+    return code;
+}
+
+Test(run, ctrl_a_x_stops_and_the_terminal_is_restored)
+{
+    bool restored;
+    int code;
+
+    cli_kernel("k", TINY_LOOP);
+
+    code = on_a_terminal("\001x", &restored);
+
+    cr_expect_eq(code, 13, "%d", code);
+    cr_expect(restored);
+}
