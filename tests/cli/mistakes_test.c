@@ -262,43 +262,58 @@ Test(mistakes, a_stale_socket_is_replaced)
     cr_expect_eq(r.code, 0, "%s", r.err);
 }
 
+/* Runs "vmm run k" in a child that prepare() has changed; what it says goes to r.err. */
+static void run_changed(int (*prepare)(void), const char *cpus)
+{
+    int fd = open("err", O_RDWR | O_CREAT | O_TRUNC, 0666);
+    pid_t pid = fork();
+
+    cr_assert(fd >= 0 && pid >= 0);
+    if (!pid) {
+        dup2(fd, 2);
+        if (prepare())
+            _exit(99);
+        execl(getenv("VMM_PROGRAM"), "vmm", "run", "-c", cpus, "k", NULL);
+        _exit(98);
+    }
+    r.code = cli_wait(pid);
+    r.err[pread(fd, r.err, sizeof(r.err) - 1, 0)] = 0;
+    close(fd);
+}
+
+static int few_files(void)
+{
+    struct rlimit few = { 16, 16 };
+
+    return setrlimit(RLIMIT_NOFILE, &few);
+}
+
 Test(mistakes, too_few_file_descriptors)
 {
-    struct rlimit before, few = { 12, 12 };
-
     if (!cli_has_kvm())
         cr_skip_test("no access to /dev/kvm");
     cli_kernel("k", TINY_POWEROFF);
-    getrlimit(RLIMIT_NOFILE, &before);
-    few.rlim_max = before.rlim_max;
-    cr_assert(!setrlimit(RLIMIT_NOFILE, &few));
-    CLI(&r, "run", "-c", "8", "k");
-    setrlimit(RLIMIT_NOFILE, &before);
+
+    run_changed(few_files, "16");
+
     expect(RESOURCE, "open files", "");
+}
+
+static int be_nobody(void)
+{
+    return setgid(65534) || setuid(65534);
 }
 
 Test(mistakes, an_unprivileged_user_without_access_to_kvm)
 {
-    pid_t pid;
-
     if (!cli_has_kvm() || geteuid())
         cr_skip_test("needs root and /dev/kvm");
     cr_assert(!chmod(".", 0755));
     cli_kernel("k", TINY_POWEROFF);
-    pid = fork();
-    if (!pid) {
-        int fd = open("err", O_WRONLY | O_CREAT | O_TRUNC, 0666);
 
-        dup2(fd, 2);
-        if (setgid(65534) || setuid(65534))
-            _exit(99);
-        execl(getenv("VMM_PROGRAM"), "vmm", "run", "k", NULL);
-        _exit(98);
-    }
-    r.code = cli_wait(pid);
+    run_changed(be_nobody, "1");
     if (r.code == 98)
         cr_skip_test("the program's folder is not readable for others");
-    r.err[read(open("err", O_RDONLY), r.err, sizeof(r.err) - 1)] = 0;
 
     expect(HOST, "/dev/kvm: no permission", "group kvm");
 }
