@@ -489,9 +489,13 @@ int vh_machine_reset(struct vh *h)
 
     h->done = false;
     rc = wait_done(h, vdev_reset(h->dev, vh_done));
-    if (!rc)
-        forget_drivers(h);
-    return rc;
+    if (rc)
+        return rc;
+    forget_drivers(h);
+    h->features = 0;
+    if (h->pci)
+        rc = vpci_root_assign(h->root); /* as firmware would */
+    return rc || !h->virtio || h->config.transport == VH_NO_TRANSPORT ? rc : vh_probe(h);
 }
 
 /* ---- state ---- */

@@ -16,19 +16,10 @@ static int life_reset(struct vdev *dev)
 
 static int life_quiesce(struct vdev *dev)
 {
-    struct virtio_dev *v = virtio_of(dev);
-    int rc;
-
-    if (!v->running || !v->ops->quiesce)
-        return 0;
-    v->pausing = true;
-    rc = v->ops->quiesce(v);
-    if (rc != -EINPROGRESS)
-        v->pausing = false;
-    return rc;
+    return virtio_pause_begin(virtio_of(dev));
 }
 
-/* Kicks that came meanwhile were not served, and interrupts may have been lost with a snapshot: look once and tell once. */
+/* Kicks that came meanwhile were not served, and interrupts were held back or lost with a snapshot: look once, tell once. */
 static int life_resume(struct vdev *dev)
 {
     struct virtio_dev *v = virtio_of(dev);
@@ -36,7 +27,9 @@ static int life_resume(struct vdev *dev)
 
     if (rc)
         return rc;
+    dev->quiesced = false;
     virtio_kick_all(v);
+    virtio_tell_late(v);
     return 0;
 }
 

@@ -101,6 +101,14 @@ static void running(struct virtio_transport *t, bool on)
     }
 }
 
+static void unpark(struct virtio_mmio *m)
+{
+    if (!m->parked)
+        return;
+    m->parked = false;
+    vdev_unpark(&m->dev->dev);
+}
+
 static void reset(struct virtio_transport *t, bool power_on)
 {
     struct virtio_mmio *m = of(t);
@@ -108,10 +116,7 @@ static void reset(struct virtio_transport *t, bool power_on)
     (void)power_on;
     m->r = (struct mmio_regs){ 0 };
     vdev_irq_set(m->irq, false);
-    if (m->parked) {
-        m->parked = false;
-        vdev_unpark(&m->dev->dev);
-    }
+    unpark(m);
 }
 
 static uint32_t feature_word(uint64_t features, uint32_t select)
@@ -139,7 +144,7 @@ static uint32_t read_register(struct virtio_mmio *m, unsigned at)
 }
 
 /* 4.2.2.2: a reset must be over when the write is: the driver does not poll, so the vCPU waits. */
-static int write_status(struct virtio_mmio *m, uint32_t v)
+static int write_status(struct virtio_mmio *m, uint8_t v)
 {
     int rc;
 
@@ -147,11 +152,9 @@ static int write_status(struct virtio_mmio *m, uint32_t v)
         m->parked = true;
         vdev_park(&m->dev->dev);
     }
-    rc = virtio_set_status(m->dev, (uint8_t)v);
-    if (rc != -EINPROGRESS && m->parked) {
-        m->parked = false;
-        vdev_unpark(&m->dev->dev);
-    }
+    rc = virtio_set_status(m->dev, v);
+    if (rc != -EINPROGRESS)
+        unpark(m);
     return rc == -EINPROGRESS ? rc : 0;
 }
 
@@ -162,11 +165,10 @@ static void write_queue(struct virtio_mmio *m, unsigned at, uint32_t v)
 
     if (!q)
         return;
-    if (at == QUEUE_RESET || (at == QUEUE_READY && !v && q->started)) {
-        if (at == QUEUE_READY || v == 1)
-            virtio_queue_reset(m->dev, (uint16_t)m->r.queue_select);
-        return;
-    }
+    if (at == QUEUE_RESET && v == 1)
+        virtio_queue_reset(m->dev, (uint16_t)m->r.queue_select);
+    else if (at == QUEUE_READY && !v && q->started) /* 4.2.2.2: stops it; read back it must be 0 */
+        virtio_queue_stop(m->dev, (uint16_t)m->r.queue_select);
     if (q->started)
         return; /* 4.2.2.2: not while QueueReady is 1 */
     switch (at) {
@@ -202,7 +204,7 @@ static int write_register(struct virtio_mmio *m, unsigned at, uint32_t v)
         if (!m->r.interrupt)
             vdev_irq_set(m->irq, false);
         break;
-    case STATUS: return write_status(m, v);
+    case STATUS: return write_status(m, (uint8_t)(v & 0xff));
     default: write_queue(m, at, v); break;
     }
     return 0;
@@ -237,9 +239,14 @@ static const struct vdev_region_ops region_ops = { .read = region_read, .write =
 int virtio_mmio_new(struct virtio_dev *dev, struct vdev_bus *mmio, uint64_t base,
                     struct vdev_irq *irq, struct virtio_mmio **ret_mmio)
 {
-    struct virtio_mmio *m = calloc(1, sizeof(*m));
+    struct virtio_mmio *m;
     int rc;
 
+    if (dev->config_bytes > VIRTIO_MMIO_BYTES - CONFIG)
+        return vm_fail(-EINVAL,
+                       "%s: %u bytes of config space do not fit a virtio-mmio window: use bus=pci",
+                       dev->dev.id, dev->config_bytes);
+    m = calloc(1, sizeof(*m));
     if (!m)
         return vm_fail(-ENOMEM, "%s: out of memory", dev->dev.id);
     m->doorbell = calloc(dev->queues + 1U, sizeof(*m->doorbell));
@@ -247,7 +254,10 @@ int virtio_mmio_new(struct virtio_dev *dev, struct vdev_bus *mmio, uint64_t base
         free(m);
         return vm_fail(-ENOMEM, "%s: out of memory", dev->dev.id);
     }
-    m->transport = (struct virtio_transport){ notify_queue, notify_config, running, reset };
+    m->transport = (struct virtio_transport){ .notify_queue = notify_queue,
+                                              .notify_config = notify_config,
+                                              .running = running,
+                                              .reset = reset };
     m->dev = dev;
     m->bus = mmio;
     m->irq = irq;
@@ -278,6 +288,7 @@ void virtio_mmio_free(struct virtio_mmio *m)
         return;
     vm_lock_acquire(&m->dev->dev.lock);
     running(&m->transport, false);
+    unpark(m);
     virtio_attach(m->dev, NULL);
     vm_lock_release(&m->dev->dev.lock);
     vdev_bus_del(m->bus, &m->region, NULL, NULL);
@@ -320,13 +331,14 @@ int virtio_mmio_load(struct virtio_mmio *m, const void *untrusted, size_t size)
         rc = vm_state_load(regs_fields, 1, s.data[0], s.size[0], &r, sizeof(r));
     if (!rc && r.interrupt & ~(uint32_t)(INT_QUEUE | INT_CONFIG))
         rc = vm_fail(-EINVAL, "%s: interrupt status %#x", m->dev->dev.id, r.interrupt);
-    if (!rc)
-        rc = virtio_load_rest(m->dev, &s);
     if (rc)
         return rc;
     vm_lock_acquire(&m->dev->dev.lock);
-    m->r = r;
-    vdev_irq_set(m->irq, r.interrupt);
+    rc = virtio_load_begin(m->dev);
+    if (!rc) {
+        m->r = r;
+        vdev_irq_set(m->irq, r.interrupt);
+    }
     vm_lock_release(&m->dev->dev.lock);
-    return 0;
+    return rc ? rc : virtio_load_rest(m->dev, &s);
 }

@@ -28,6 +28,7 @@ enum {
     WINDOW_DATA = 16,
     CONFIG_VECTORS = 1,
     PBA_ROOM = 0x1000,
+    REG_COMMAND = 4,
 };
 
 /* Class codes that operating systems show; only 0x00 "unclassified" exists for the rest (PCI Code and ID Assignment 1.15). */
@@ -129,6 +130,11 @@ static void reset(struct virtio_transport *t, bool power_on)
         vpci_function_reset(&p->fn);
 }
 
+static bool may_dma(struct virtio_transport *t)
+{
+    return vpci_bus_master(&of(t)->fn);
+}
+
 static void bar_moved(struct vpci_function *fn, unsigned bar, uint64_t base)
 {
     struct virtio_pci *p = fn->self;
@@ -136,7 +142,7 @@ static void bar_moved(struct vpci_function *fn, unsigned bar, uint64_t base)
     if (bar != PCI_BAR)
         return;
     doorbells_remove(p);
-    if (base && p->dev->running)
+    if (base && p->dev->running && !p->dev->stopping)
         doorbells_install(p);
 }
 
@@ -172,6 +178,8 @@ static int config_written(struct vpci_function *fn, unsigned offset, unsigned le
     uint32_t at;
     unsigned n;
 
+    if (vm_ranges_overlap(offset, len, REG_COMMAND, 2) && vpci_bus_master(fn))
+        virtio_kick_all(p->dev); /* what was offered while bus mastering was off */
     if (touches_window(p, offset, len) && window(p, &at, &n))
         return virtio_pci_bar_write(p, at, fn->config + p->window + WINDOW_DATA, n);
     return 0;
@@ -256,7 +264,8 @@ int virtio_pci_new(struct virtio_dev *dev, struct vpci_root *root, const char *a
     static const struct virtio_transport transport = { .notify_queue = notify_queue,
                                                        .notify_config = notify_config,
                                                        .running = running,
-                                                       .reset = reset };
+                                                       .reset = reset,
+                                                       .may_dma = may_dma };
     struct virtio_pci *p = calloc(1, sizeof(*p));
     int rc;
 

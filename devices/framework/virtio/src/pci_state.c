@@ -103,6 +103,19 @@ static void take(struct virtio_pci *p, const struct pci_state *s)
         p->vector[n] = s->vector[n].vector;
 }
 
+static int load(struct virtio_pci *p, const struct pci_state *untrusted)
+{
+    int rc = check(p, untrusted);
+
+    if (!rc)
+        rc = virtio_load_begin(p->dev);
+    if (!rc)
+        rc = vpci_load(&p->fn, &untrusted->function);
+    if (!rc)
+        take(p, untrusted);
+    return rc;
+}
+
 int virtio_pci_load(struct virtio_pci *p, const void *untrusted, size_t size)
 {
     struct pci_state *s = calloc(1, sizeof(*s));
@@ -114,20 +127,13 @@ int virtio_pci_load(struct virtio_pci *p, const void *untrusted, size_t size)
     rc = virtio_sections_split(untrusted, size, &sections);
     if (!rc)
         rc = vm_state_load(fields, 1, sections.data[0], sections.size[0], s, sizeof(*s));
-    if (!rc)
-        rc = check(p, s);
     if (!rc) {
         vm_lock_acquire(&p->dev->dev.lock);
-        rc = vpci_load(&p->fn, &s->function);
+        rc = load(p, s);
         vm_lock_release(&p->dev->dev.lock);
     }
     if (!rc)
         rc = virtio_load_rest(p->dev, &sections);
-    if (!rc) {
-        vm_lock_acquire(&p->dev->dev.lock);
-        take(p, s);
-        vm_lock_release(&p->dev->dev.lock);
-    }
     free(s);
     return rc;
 }

@@ -21,7 +21,7 @@ static void serve(struct virtio_dev *dev, uint16_t n)
         return;
     dev->count.kicks++;
     rc = dev->ops->kick(dev, n);
-    if (rc >= 0)
+    if (rc >= 0 && !q->broken)
         return;
     if (q->broken)
         snprintf(why, sizeof(why), "queue %u: the driver broke the rules: %s (%#x)", n,
@@ -64,11 +64,22 @@ void virtio_kick_later(struct virtio_dev *dev, uint16_t n)
     virtio_queue_kick(dev, n);
 }
 
+/* Whether a queue may be served is seen when it comes to it. */
 void virtio_kick_all(struct virtio_dev *dev)
 {
-    for (uint16_t n = 0; n < dev->queues; n++)
-        if (virtio_queue_live(dev, n))
+    for (uint16_t n = 0; dev->running && n < dev->queues; n++)
+        if (dev->queue[n].started)
             virtio_queue_kick(dev, n);
+}
+
+void virtio_tell_late(struct virtio_dev *dev)
+{
+    for (uint16_t n = 0; dev->running && n < dev->queues; n++)
+        virtio_notify(dev, n);
+    if (dev->config_late) {
+        dev->config_late = false;
+        virtio_tell_config(dev);
+    }
 }
 
 /* Watches belong to the loop's thread; a signal that comes before waits in the eventfd. */
@@ -103,9 +114,10 @@ int virtio_kick_fd(struct virtio_dev *dev, uint16_t n, int *ret_fd)
     return 0;
 }
 
+/* While the machine stands still the queue remembers that there is something to tell. */
 void virtio_notify(struct virtio_dev *dev, uint16_t n)
 {
-    if (!vq_wants_notify(&dev->queue[n]))
+    if (dev->dev.quiesced || !vq_wants_notify(&dev->queue[n]))
         return;
     dev->count.notifies++;
     if (dev->transport)
@@ -134,15 +146,19 @@ void virtio_queue_enable(struct virtio_dev *dev, uint16_t n)
     }
 }
 
-int virtio_queue_reset(struct virtio_dev *dev, uint16_t n)
+void virtio_queue_stop(struct virtio_dev *dev, uint16_t n)
 {
-    if (n >= dev->queues || !(dev->features & VQ_F_RING_RESET))
-        return 0;
-    /* Chains in flight would come back into a ring that is the driver's again: only a queue at rest can be reset alone. */
-    if (vq_in_flight(&dev->queue[n])) {
+    if (n >= dev->queues || dev->stopping)
+        return;
+    /* Chains in flight would come back into a ring that is the driver's again: only a queue at rest can be stopped alone. */
+    if (vq_in_flight(&dev->queue[n]))
         virtio_needs_reset(dev, "a queue was reset while it had requests in flight");
-        return 0;
-    }
-    vq_reset(&dev->queue[n]);
-    return 0;
+    else
+        vq_reset(&dev->queue[n]);
+}
+
+void virtio_queue_reset(struct virtio_dev *dev, uint16_t n)
+{
+    if (dev->features & VQ_F_RING_RESET)
+        virtio_queue_stop(dev, n);
 }

@@ -37,6 +37,7 @@ const struct vm_state_field virtio_state_fields[] = {
       .count_offset = offsetof(struct virtio_state, queues),
       .element_size = sizeof(struct vq_state),
       .fields = queue_fields },
+    { .tag = 5, .type = VM_STATE_BOOL, .offset = offsetof(struct virtio_state, config_late) },
     { 0 },
 };
 
@@ -51,6 +52,7 @@ int virtio_core_save(struct virtio_dev *dev, struct vm_buffer *buffer)
     s->driver_features = dev->driver_features;
     s->config_generation = dev->config_generation;
     s->status = dev->status;
+    s->config_late = dev->config_late;
     s->queues = dev->queues;
     for (uint16_t n = 0; n < dev->queues; n++)
         vq_save(&dev->queue[n], &s->queue[n]);
@@ -94,7 +96,8 @@ static int apply(struct virtio_dev *dev, const struct virtio_state *untrusted)
         rc = vq_load(&dev->queue[n], dev->features, &untrusted->queue[n]);
     if (rc)
         return vm_wrap(rc, "%s", dev->dev.id);
-    dev->config_generation = untrusted->config_generation;
+    dev->config_generation = untrusted->config_generation & UINT16_MAX;
+    dev->config_late = untrusted->config_late;
     dev->status = untrusted->status;
     return 0;
 }
@@ -164,23 +167,48 @@ int virtio_save_rest(struct virtio_dev *dev, struct vm_buffer *buffer)
     return rc;
 }
 
+int virtio_load_begin(struct virtio_dev *dev)
+{
+    if (virtio_reset_begin(dev, true))
+        return vm_fail(-EBUSY, "%s: it is still at work; state is loaded into a device at rest",
+                       dev->dev.id);
+    return 0;
+}
+
+/* As start() of the status machine, but that a refusal is the loader's affair. */
+static int run(struct virtio_dev *dev)
+{
+    int rc;
+
+    if (!(dev->status & VIRTIO_DRIVER_OK) || dev->status & VIRTIO_NEEDS_RESET)
+        return 0;
+    rc = dev->ops->start ? dev->ops->start(dev) : 0;
+    if (rc)
+        return vm_wrap(rc, "%s", dev->dev.id);
+    dev->running = true;
+    if (dev->transport)
+        dev->transport->running(dev->transport, true);
+    virtio_kick_all(dev);
+    if (!dev->dev.quiesced)
+        virtio_tell_late(dev);
+    return 0;
+}
+
 /* The device's own part comes last: it may look at features and queues. Then it runs, if it did. */
 int virtio_load_rest(struct virtio_dev *dev, const struct virtio_sections *sections)
 {
+    struct vm_error error;
     int rc = virtio_core_load(dev, sections->data[1], sections->size[1]);
 
     if (!rc)
         rc = vdev_load(&dev->dev, sections->data[2], sections->size[2]);
     vm_lock_acquire(&dev->dev.lock);
+    if (!rc)
+        rc = run(dev);
     if (rc) {
-        virtio_reset_begin(dev, true);
-    } else if (dev->status & VIRTIO_DRIVER_OK && !(dev->status & VIRTIO_NEEDS_RESET)) {
-        rc = dev->ops->start ? dev->ops->start(dev) : 0;
-        dev->running = !rc;
-        if (!rc && dev->transport)
-            dev->transport->running(dev->transport, true);
-        if (!rc)
-            virtio_kick_all(dev);
+        vm_error_save(rc, &error);
+        (void)virtio_reset_begin(dev, true);
+        rc = vm_error_restore(&error);
     }
     vm_lock_release(&dev->dev.lock);
     return rc;

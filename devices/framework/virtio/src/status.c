@@ -26,10 +26,11 @@ uint64_t virtio_offered(const struct virtio_dev *dev)
 
 void virtio_set_driver_features(struct virtio_dev *dev, uint32_t select, uint32_t bits)
 {
-    unsigned shift = select * 32;
+    unsigned shift;
 
     if (select > 1 || dev->status & VIRTIO_FEATURES_OK)
         return;
+    shift = select * 32;
     dev->driver_features &= ~(0xffffffffULL << shift);
     dev->driver_features |= (uint64_t)bits << shift;
 }
@@ -37,6 +38,17 @@ void virtio_set_driver_features(struct virtio_dev *dev, uint32_t select, uint32_
 static bool features_fit(const struct virtio_dev *dev)
 {
     return !(dev->driver_features & ~dev->offered) && dev->driver_features & VQ_F_VERSION_1;
+}
+
+/* 2.1.2: the driver is told only once it has set DRIVER_OK. While the machine stands still nothing may be told. */
+void virtio_tell_config(struct virtio_dev *dev)
+{
+    if (!(dev->status & VIRTIO_DRIVER_OK) || !dev->transport)
+        return;
+    if (dev->dev.quiesced)
+        dev->config_late = true;
+    else
+        dev->transport->notify_config(dev->transport);
 }
 
 void virtio_needs_reset(struct virtio_dev *dev, const char *why)
@@ -47,9 +59,7 @@ void virtio_needs_reset(struct virtio_dev *dev, const char *why)
         return;
     dev->status |= VIRTIO_NEEDS_RESET;
     dev->count.chains_broken++;
-    /* 2.1.2: the driver is told only once it has set DRIVER_OK. */
-    if (dev->status & VIRTIO_DRIVER_OK && dev->transport)
-        dev->transport->notify_config(dev->transport);
+    virtio_tell_config(dev);
 }
 
 static void start(struct virtio_dev *dev)
@@ -64,86 +74,6 @@ static void start(struct virtio_dev *dev)
     if (dev->transport)
         dev->transport->running(dev->transport, true);
     virtio_kick_all(dev);
-}
-
-/* Everything a driver can change has its initial value again. */
-static void reset_finish(struct virtio_dev *dev)
-{
-    struct virtio_transport *t = dev->transport;
-
-    for (uint16_t n = 0; n < dev->queues; n++)
-        vq_reset(&dev->queue[n]);
-    dev->running = dev->stopping = dev->pausing = false;
-    dev->status = 0;
-    dev->features = dev->driver_features = 0;
-    dev->count.resets++;
-    if (t)
-        t->reset(t, dev->power_on);
-}
-
-static void stop_too_late(struct vm_timer *timer)
-{
-    struct virtio_dev *dev = container_of(timer, struct virtio_dev, deadline);
-
-    vm_lock_acquire(&dev->dev.lock);
-    if (dev->stopping) {
-        vm_fail(-ETIMEDOUT, "%s: did not stop within %llu s", dev->dev.id,
-                (unsigned long long)(VIRTIO_STOP_NS / 1000000000ULL));
-        vdev_broken(&dev->dev, "did not stop in time");
-    }
-    vm_lock_release(&dev->dev.lock);
-}
-
-/* Timers belong to the loop's thread; the driver's write came in a vCPU's. */
-static void deadline_begin(struct vm_work *work)
-{
-    struct virtio_dev *dev = container_of(work, struct virtio_dev, deadline_work);
-    struct vm_loop *loop = dev->dev.env->loop;
-
-    vm_lock_acquire(&dev->dev.lock);
-    if (dev->stopping)
-        vm_timer_set(loop, &dev->deadline, vm_loop_now_ns(loop) + VIRTIO_STOP_NS, stop_too_late);
-    vm_lock_release(&dev->dev.lock);
-}
-
-int virtio_reset_begin(struct virtio_dev *dev, bool power_on)
-{
-    int rc = 0;
-
-    if (dev->stopping) {
-        dev->power_on |= power_on;
-        return -EINPROGRESS;
-    }
-    dev->power_on = power_on;
-    if (dev->running && dev->transport)
-        dev->transport->running(dev->transport, false);
-    if (dev->running && dev->ops->stop) {
-        dev->stopping = true; /* before the call: its end may come at once */
-        rc = dev->ops->stop(dev);
-    }
-    if (rc == -EINPROGRESS) {
-        vm_loop_post(dev->dev.env->loop, &dev->deadline_work, deadline_begin);
-        return rc;
-    }
-    reset_finish(dev);
-    return 0;
-}
-
-void virtio_stopped(struct virtio_dev *dev)
-{
-    bool tell = dev->stopping && dev->power_on;
-
-    if (dev->pausing) {
-        dev->pausing = false;
-        vdev_done(&dev->dev, 0);
-        return;
-    }
-    if (!dev->stopping)
-        return;
-    vm_timer_cancel(&dev->deadline);
-    reset_finish(dev);
-    if (tell)
-        vdev_done(&dev->dev, 0);
 }
 
 /* The driver has set FEATURES_OK: from here on the features are fixed. */
@@ -178,6 +108,8 @@ int virtio_set_status(struct virtio_dev *dev, uint8_t status)
     dev->status = status;
     if (added & VIRTIO_DRIVER_OK && !(status & VIRTIO_NEEDS_RESET))
         start(dev);
+    else if (added & VIRTIO_DRIVER_OK)
+        virtio_tell_config(dev); /* it went wrong before the driver could be told */
     return 0;
 }
 
@@ -208,7 +140,7 @@ void virtio_config_write(struct virtio_dev *dev, uint32_t offset, const uint8_t 
 
 void virtio_config_changed(struct virtio_dev *dev)
 {
-    dev->config_generation++;
-    if (dev->status & VIRTIO_DRIVER_OK && dev->transport)
-        dev->transport->notify_config(dev->transport);
+    dev->config_generation =
+        (dev->config_generation + 1) & UINT16_MAX; /* registers show 8 or 32 bits */
+    virtio_tell_config(dev);
 }

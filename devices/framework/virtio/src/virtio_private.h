@@ -3,7 +3,7 @@
  * Between the files of the virtio framework.
  *
  *   device.c  creation, life cycle    status.c  status machine, features, config space
- *   queue.c   queues, doorbells       state.c   save and load
+ *   queue.c   queues, doorbells       stop.c    reset and quiesce           state.c   save and load
  *   pci.c pci_regs.c pci_state.c      the PCI transport      mmio.c  the MMIO transport
  */
 #ifndef VIRTIO_PRIVATE_H
@@ -21,17 +21,26 @@ static inline struct virtio_dev *virtio_of(struct vdev *dev)
 
 /* Back to power-on; power_on: also the transport's registers that a driver's reset leaves. 0 or -EINPROGRESS. */
 int virtio_reset_begin(struct virtio_dev *dev, bool power_on);
+/* Requests are finished, none is begun. 0, -EINPROGRESS (vdev_done() follows) or what the device said. */
+int virtio_pause_begin(struct virtio_dev *dev);
 
 /* Queue n may be served. */
 static inline bool virtio_queue_live(const struct virtio_dev *dev, uint16_t n)
 {
     return dev->running && !dev->stopping && !dev->dev.quiesced && !dev->pausing &&
            n < dev->queues && dev->queue[n].started && !dev->queue[n].broken &&
-           !(dev->status & VIRTIO_NEEDS_RESET);
+           !(dev->status & VIRTIO_NEEDS_RESET) &&
+           (!dev->transport || !dev->transport->may_dma || dev->transport->may_dma(dev->transport));
 }
 
 /* Serves every queue soon. */
 void virtio_kick_all(struct virtio_dev *dev);
+/* A configuration interrupt, now or when the machine goes on. */
+void virtio_tell_config(struct virtio_dev *dev);
+/* Interrupts that were held back. */
+void virtio_tell_late(struct virtio_dev *dev);
+/* Queue n stops and has its initial values (MMIO's QueueReady 0). */
+void virtio_queue_stop(struct virtio_dev *dev, uint16_t n);
 
 /* Queues and negotiation, without the device's own state. */
 extern const struct vm_state_field virtio_state_fields[];
@@ -47,8 +56,11 @@ struct virtio_sections {
 };
 int virtio_section_add(struct vm_buffer *buffer, const struct vm_buffer *section);
 int virtio_sections_split(const void *untrusted, size_t size, struct virtio_sections *ret_sections);
-/* Adds core and device sections behind the transport's, and loads them. */
+/* Adds core and device sections behind the transport's. */
 int virtio_save_rest(struct virtio_dev *dev, struct vm_buffer *buffer);
+/* Under the lock, before the transport takes its registers: everything is at power-on. -EBUSY with text. */
+int virtio_load_begin(struct virtio_dev *dev);
+/* Not under the lock, after the transport has taken its registers. On error all is at power-on again. */
 int virtio_load_rest(struct virtio_dev *dev, const struct virtio_sections *sections);
 
 #endif

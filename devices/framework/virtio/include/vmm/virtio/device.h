@@ -15,7 +15,9 @@
  * kick   chains may be there; called after start for every running queue too. 0; -EPROTO: the driver broke the rules:
  *        the framework sets NEEDS_RESET, tells the driver and logs; another -errno: the same, for our own trouble
  * stop   no further chain is taken; requests in flight are finished or dropped. 0, or -EINPROGRESS and virtio_stopped() later:
- *        until then the old status is shown (PCI) or the vCPU parks (MMIO)
+ *        until then the old status is shown (PCI) or the vCPU parks (MMIO). May come while a quiesce is under way: one
+ *        virtio_stopped() then ends both
+ * reset  after stop, or where the device did not run: what config_write() changed has its initial value again
  *
  * A driver that goes wrong never harms more than its own device.
  */
@@ -52,14 +54,16 @@ struct virtio_ops {
     int (*start)(struct virtio_dev *dev); /* optional */
     int (*kick)(struct virtio_dev *dev, uint16_t n);
     int (*stop)(struct virtio_dev *dev); /* optional */
+    void (*reset)(struct virtio_dev *dev); /* optional */
     /* Config space: [offset, offset + len) lies inside config_bytes. Without config_read dev->config is read; without config_write
      * writes are ignored. */
     void (*config_read)(struct virtio_dev *dev, uint32_t offset, uint8_t *data, uint32_t len);
     void (*config_write)(struct virtio_dev *dev, uint32_t offset, const uint8_t *data,
                          uint32_t len);
     /* Device's own part of vdev_ops; the framework adds the queues' and the transport's. All optional but destroy. */
-    int (*quiesce)(
-        struct virtio_dev *dev); /* as stop, but requests must be finished, not dropped */
+    /* As stop, but requests must be finished, not dropped. */
+    int (*quiesce)(struct virtio_dev *dev);
+    /* After a quiesce, also after one that took too long and has not ended. Every queue is kicked after it. */
     int (*resume)(struct virtio_dev *dev);
     void (*save)(struct virtio_dev *dev, void *ret_state);
     int (*load)(struct virtio_dev *dev, const void *untrusted);
@@ -76,6 +80,9 @@ struct virtio_transport {
     /* A reset has ended, asked for by the driver (status 0) or, power_on, by the machine: registers have their initial
      * values again. */
     void (*reset)(struct virtio_transport *transport, bool power_on);
+    /* Optional: false while the device must not touch memory (PCI: bus mastering is off). No queue is served then; the
+     * transport kicks them all when that ends. */
+    bool (*may_dma)(struct virtio_transport *transport);
 };
 
 struct virtio_kick { /* one per queue: how a doorbell reaches the loop */
@@ -98,8 +105,11 @@ struct virtio_dev {
     bool stopping; /* stop() has not ended */
     bool power_on; /* ... and it is the machine's reset, not the driver's */
     bool pausing; /* quiesce() has not ended */
-    struct vm_timer deadline; /* of stopping; the loop's thread */
+    bool late; /* stopping has taken too long */
+    bool deadline_on; /* the timer below means what is under way now */
+    struct vm_timer deadline; /* of stopping and pausing; the loop's thread */
     struct vm_work deadline_work;
+    bool config_late; /* a configuration interrupt waits for resume */
     uint32_t config_generation;
     uint8_t *config; /* config_bytes, what config_read without a call-back gives */
     uint32_t config_bytes;
@@ -138,7 +148,9 @@ static inline bool virtio_has(const struct virtio_dev *dev, uint64_t feature)
 void virtio_notify(struct virtio_dev *dev, uint16_t n);
 /* Config space changed: a new generation and an interrupt. */
 void virtio_config_changed(struct virtio_dev *dev);
-/* The asynchronous stop (or quiesce) has ended. */
+/* The asynchronous stop (or quiesce) has ended. In the loop's thread, or from inside stop() and quiesce(). Harmless when nothing is
+ * waited for. Past the deadline (10 s) the device is marked broken: a quiesce has then failed (resume() is called), a reset is still
+ * waited for. */
 void virtio_stopped(struct virtio_dev *dev);
 /* An error outside kick(): sets NEEDS_RESET (2.1.2), tells the driver, logs text. */
 void virtio_needs_reset(struct virtio_dev *dev, const char *why);
@@ -159,8 +171,8 @@ void virtio_config_write(struct virtio_dev *dev, uint32_t offset, const uint8_t 
                          uint32_t len);
 /* Queue n was enabled by the driver (queue_enable, queue_ready). Wrong set-up: NEEDS_RESET. */
 void virtio_queue_enable(struct virtio_dev *dev, uint16_t n);
-/* RING_RESET (2.6.1). */
-int virtio_queue_reset(struct virtio_dev *dev, uint16_t n);
+/* RING_RESET (2.6.1), where negotiated. */
+void virtio_queue_reset(struct virtio_dev *dev, uint16_t n);
 /* The driver rang queue n, without an eventfd. */
 void virtio_queue_kick(struct virtio_dev *dev, uint16_t n);
 /* The eventfd that means the same, watched in the loop; -errno with text. Borrowed. */
@@ -171,6 +183,7 @@ struct virtio_state {
     uint64_t driver_features;
     uint32_t config_generation;
     uint8_t status;
+    bool config_late;
     uint32_t queues;
     struct vq_state queue[VIRTIO_QUEUES_MAX];
 };
