@@ -28,36 +28,33 @@ static void line_set(struct vdev_irq *irq, bool level)
     vm_lock_acquire(&m->irq_lock);
     if (line->level != level) {
         line->level = level;
-        gsi->up += level ? 1U : -1U;
+        gsi->up = level ? gsi->up + 1 : gsi->up - 1;
         if (gsi->up == (level ? 1U : 0U))
             drive(gsi, level);
     }
     vm_lock_release(&m->irq_lock);
 }
 
-struct vdev_irq *machine_irq_line(struct vmm_machine *m, uint32_t number)
+int vmm_machine_irq_line(struct vmm_machine *m, uint32_t number, struct vdev_irq **ret_irq)
 {
     struct machine_line *line;
 
-    if (number >= m->gsis) {
-        vm_fail(-EINVAL, "interrupt %u: this machine has %u", number, m->gsis);
-        return NULL;
-    }
+    if (number >= m->gsis)
+        return vm_fail(-EINVAL, "interrupt %u: this machine has %u", number, m->gsis);
     line = calloc(1, sizeof(*line));
-    if (!line) {
-        vm_fail(-ENOMEM, "interrupt %u: out of memory", number);
-        return NULL;
-    }
+    if (!line)
+        return vm_fail(-ENOMEM, "interrupt %u: out of memory", number);
     line->irq.set = line_set;
     line->irq.number = number;
     line->gsi = &m->gsi[number];
     line->next = m->lines;
     m->lines = line;
-    return &line->irq;
+    *ret_irq = &line->irq;
+    return 0;
 }
 
 /* Inputs of the controller take the place of the kernel's. */
-void machine_irq_controller(struct vmm_machine *m, struct vdev *dev)
+void vmm_machine_irq_controller(struct vmm_machine *m, struct vdev *dev)
 {
     m->irqchip = dev;
     for (unsigned i = 0; i < m->gsis; i++)
@@ -75,32 +72,46 @@ static int msi_send(struct vdev_msi_sink *sink, const struct vdev_msi *msi)
     return rc < 0 ? rc : 0;
 }
 
+/* True: the routes KVM has must change. */
+static bool note_route(struct vmm_machine *m, uint32_t pin, const struct vdev_msi *msi)
+{
+    struct hv_route *r = &m->pin_route[pin];
+    bool same = m->pin_routed[pin] == (msi != NULL) &&
+                (!msi || (r->msi.addr == msi->addr && r->msi.data == msi->data));
+
+    m->pin_routed[pin] = msi;
+    if (msi)
+        *r = (struct hv_route){ .gsi = pin,
+                                .type = HV_ROUTE_MSI,
+                                .msi = { .addr = msi->addr, .data = msi->data } };
+    return !same;
+}
+
 /* KVM reports the end of a level interrupt of our controller only where a route of a reserved pin says so. */
-void machine_pin_routed(struct vdev_machine *base, struct vdev *dev, uint32_t pin,
-                        const struct vdev_msi *msi)
+void vmm_machine_pin_routed(struct vdev_machine *base, struct vdev *dev, uint32_t pin,
+                            const struct vdev_msi *msi)
 {
     struct vmm_machine *m = container_of(base, struct vmm_machine, base);
     struct hv_route routes[MACHINE_PINS];
     size_t n = 0;
+    int rc = 0;
 
     if (pin >= MACHINE_PINS || !m->vm)
         return;
     vm_lock_acquire(&m->route_lock);
-    m->pin_routed[pin] = msi;
-    if (msi)
-        m->pin_route[pin] = (struct hv_route){ .gsi = pin,
-                                               .type = HV_ROUTE_MSI,
-                                               .msi = { .addr = msi->addr, .data = msi->data } };
-    for (unsigned i = 0; i < MACHINE_PINS; i++)
-        if (m->pin_routed[i])
-            routes[n++] = m->pin_route[i];
-    if (hv_vm_set_routes(m->vm, routes, n))
-        machine_broken(base, dev, vm_error_text());
+    if (note_route(m, pin, msi)) {
+        for (unsigned i = 0; i < MACHINE_PINS; i++)
+            if (m->pin_routed[i])
+                routes[n++] = m->pin_route[i];
+        rc = hv_vm_set_routes(m->vm, routes, n);
+    }
     vm_lock_release(&m->route_lock);
+    if (rc)
+        vmm_machine_broken(base, dev, vm_error_text());
 }
 
-int machine_doorbell_add(struct vdev_machine *base, bool pio, uint64_t addr, unsigned len,
-                         bool match, uint64_t value, int fd)
+int vmm_machine_doorbell_add(struct vdev_machine *base, bool pio, uint64_t addr, unsigned len,
+                             bool match, uint64_t value, int fd)
 {
     struct vmm_machine *m = container_of(base, struct vmm_machine, base);
     struct hv_ioeventfd e = {
@@ -110,8 +121,8 @@ int machine_doorbell_add(struct vdev_machine *base, bool pio, uint64_t addr, uns
     return m->vm ? hv_vm_ioeventfd_add(m->vm, &e) : -ENODEV;
 }
 
-void machine_doorbell_del(struct vdev_machine *base, bool pio, uint64_t addr, unsigned len,
-                          bool match, uint64_t value, int fd)
+void vmm_machine_doorbell_del(struct vdev_machine *base, bool pio, uint64_t addr, unsigned len,
+                              bool match, uint64_t value, int fd)
 {
     struct vmm_machine *m = container_of(base, struct vmm_machine, base);
     struct hv_ioeventfd e = {
@@ -122,7 +133,7 @@ void machine_doorbell_del(struct vdev_machine *base, bool pio, uint64_t addr, un
         hv_vm_ioeventfd_del(m->vm, &e);
 }
 
-int machine_irq_new(struct vmm_machine *m)
+int vmm_machine_irq_new(struct vmm_machine *m)
 {
     m->gsis = varch_irqs(m->arch);
     vm_lock_init(&m->irq_lock, VM_RANK_LINE, "interrupt lines");
@@ -136,7 +147,7 @@ int machine_irq_new(struct vmm_machine *m)
     return 0;
 }
 
-void machine_irq_free(struct vmm_machine *m)
+void vmm_machine_irq_free(struct vmm_machine *m)
 {
     while (m->lines) {
         struct machine_line *next = m->lines->next;
