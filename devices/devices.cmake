@@ -3,3 +3,4 @@
 vmm_device(acpi_ged)
 vmm_device(ioapic)
 vmm_device(serial)
+vmm_device(virtio_rng)

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * Entropy device (VIRTIO 1.2, 5.4): one queue of buffers that the device fills with random bytes. They come from the
+ * environment's generator, or from a file, FIFO or character device (src) that is never waited for: while it has nothing,
+ * the buffers wait. A source that ends or fails stops the device (NEEDS_RESET): bytes that are not random are no answer.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <vmm/base/error.h>
+#include <vmm/base/fd.h>
+#include <vmm/virtio/device.h>
+
+enum {
+    QUEUE_SIZE = 64,
+    PIECE_BYTES = 256,
+    REQUESTS_PER_ROUND = 64, /* then others of the loop have their turn */
+};
+#define RETRY_NS (10 * 1000000ULL) /* until a source without bytes is looked at again */
+
+struct virtio_rng_config {
+    struct vdev_common common;
+    char *src;
+    uint64_t max_bytes;
+};
+
+struct virtio_rng {
+    struct virtio_dev dev;
+    uint64_t max_bytes; /* of one request */
+    int fd; /* the source; -1: the environment's generator */
+    struct vm_timer retry;
+    struct {
+        uint64_t requests, bytes, waits;
+    } count;
+};
+
+extern const struct vdev_class virtio_rng_class;
+
+static struct virtio_rng *of(struct virtio_dev *dev)
+{
+    return container_of(dev, struct virtio_rng, dev);
+}
+
+/* At most len random bytes: their number, or -errno (-EAGAIN: none yet). */
+static ssize_t get(struct virtio_rng *rng, void *buf, size_t len)
+{
+    const struct vm_env *env = rng->dev.dev.env;
+    ssize_t n;
+    int rc;
+
+    if (rng->fd < 0) {
+        rc = env->random(env->ctx, buf, len);
+        return rc ? rc : (ssize_t)len;
+    }
+    n = vm_read(rng->fd, buf, len);
+    return n ? n : -ENODATA;
+}
+
+/* 0, with at least one byte where the buffer has room for one (5.4.6.1), or -errno and none. */
+static int fill(struct virtio_rng *rng, struct vq *q, struct vq_chain *c)
+{
+    uint64_t left = vq_push_left(c) < rng->max_bytes ? vq_push_left(c) : rng->max_bytes;
+    uint8_t piece[PIECE_BYTES];
+
+    while (left) {
+        ssize_t n = get(rng, piece, left < sizeof(piece) ? (size_t)left : sizeof(piece));
+
+        if (n < 0)
+            return c->pushed ? 0 : (int)n;
+        if (vq_push(q, c, piece, (size_t)n))
+            return 0; /* memory that we cannot reach: what came before it counts */
+        left -= (uint64_t)n;
+    }
+    return 0;
+}
+
+static void retry(struct vm_timer *timer)
+{
+    virtio_kick_later(&container_of(timer, struct virtio_rng, retry)->dev, 0);
+}
+
+/* 0, or -errno: the chain was given back. */
+static int answer(struct virtio_rng *rng, struct vq *q, struct vq_chain *c)
+{
+    int rc = fill(rng, q, c);
+
+    if (rc) {
+        vq_undo(q, c);
+        return rc;
+    }
+    rng->count.requests++;
+    rng->count.bytes += c->pushed;
+    return vq_done(q, c);
+}
+
+static int wait_for_source(struct virtio_rng *rng)
+{
+    struct vm_loop *loop = rng->dev.dev.env->loop;
+
+    rng->count.waits++;
+    return vm_timer_set(loop, &rng->retry, vm_loop_now_ns(loop) + RETRY_NS, retry);
+}
+
+static int rng_kick(struct virtio_dev *dev, uint16_t n)
+{
+    struct virtio_rng *rng = of(dev);
+    struct vq *q = &dev->queue[n];
+    struct vq_chain c;
+    int rc, done = 0;
+
+    while ((rc = vq_next(q, &c)) > 0) {
+        rc = answer(rng, q, &c);
+        if (rc || ++done == REQUESTS_PER_ROUND)
+            break;
+    }
+    virtio_notify(dev, n);
+    if (done == REQUESTS_PER_ROUND && !rc)
+        virtio_kick_later(dev, n);
+    return rc == -EAGAIN ? wait_for_source(rng) : rc;
+}
+
+static int rng_set(struct virtio_dev *dev, const struct vm_prop *prop, const void *config)
+{
+    const struct virtio_rng_config *c = config;
+
+    if (strcmp(prop->name, "max_bytes"))
+        return vm_fail(-ENOTSUP, "%s: %s cannot be changed while the machine runs; max_bytes can",
+                       dev->dev.id, prop->name);
+    of(dev)->max_bytes = c->max_bytes;
+    return 0;
+}
+
+static void rng_destroy(struct virtio_dev *dev)
+{
+    struct virtio_rng *rng = of(dev);
+
+    vm_timer_cancel(&rng->retry);
+    vm_close(&rng->fd);
+    virtio_exit(dev);
+    free(rng);
+}
+
+static const struct virtio_ops ops = { .kick = rng_kick, .set = rng_set, .destroy = rng_destroy };
+
+/* Not waited for: a FIFO or /dev/hwrng may have nothing for a long time. */
+static int use_source(const char *id, int fd)
+{
+    struct stat st;
+    int flags;
+
+    if (fstat(fd, &st))
+        return vm_fail_errno("%s: src", id);
+    if (S_ISDIR(st.st_mode))
+        return vm_fail(-EISDIR, "%s: src is a directory; name a file, FIFO or character device",
+                       id);
+    flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK))
+        return vm_fail_errno("%s: src", id);
+    return 0;
+}
+
+static int open_source(const struct vdev_context *context, const char *src, int *ret_fd)
+{
+    const struct vm_env *env = context->env;
+    int fd, rc;
+
+    *ret_fd = -1;
+    if (!src)
+        return 0;
+    if (!env->open)
+        return vm_fail(-EACCES, "%s: src=%s may not be opened here", context->id, src);
+    fd = env->open(env->ctx, src, VM_OPEN_READ);
+    if (fd < 0)
+        return vm_wrap(fd, "%s: src", context->id);
+    rc = use_source(context->id, fd);
+    if (rc)
+        vm_close(&fd);
+    *ret_fd = fd;
+    return rc;
+}
+
+static int rng_create(const struct vdev_context *context, struct vdev **ret_dev)
+{
+    static const uint16_t sizes[] = { QUEUE_SIZE };
+    const struct virtio_setup setup = { .id = VIRTIO_ID_RNG,
+                                        .queue_sizes = sizes,
+                                        .queues = VM_ARRAY_SIZE(sizes) };
+    const struct virtio_rng_config *config = context->config;
+    struct virtio_rng *rng = calloc(1, sizeof(*rng));
+    int fd, rc;
+
+    if (!rng)
+        return vm_fail(-ENOMEM, "%s: out of memory", context->id);
+    rc = open_source(context, config->src, &fd);
+    if (rc)
+        goto free_rng;
+    rc = virtio_init(&rng->dev, &virtio_rng_class, &ops, context, &setup);
+    if (rc)
+        goto close_source;
+    rng->fd = fd;
+    rng->max_bytes = config->max_bytes;
+    *ret_dev = &rng->dev.dev;
+    return 0;
+
+close_source:
+    vm_close(&fd);
+free_rng:
+    free(rng);
+    return rc;
+}
+
+static const struct vm_prop props[] = {
+    VDEV_PROPS(struct virtio_rng_config),
+    { .name = "src",
+      .type = VM_PROP_PATH,
+      .offset = offsetof(struct virtio_rng_config, src),
+      .help = "file, FIFO or character device to take the bytes from; the host's generator if not "
+              "given" },
+    { .name = "max_bytes",
+      .type = VM_PROP_SIZE,
+      .offset = offsetof(struct virtio_rng_config, max_bytes),
+      .preset = "64K",
+      .min = 1,
+      .max = 1 << 20,
+      .help = "most bytes for one request; may be changed at run time" },
+    { 0 },
+};
+static const struct vdev_metric metrics[] = {
+    { "requests", offsetof(struct virtio_rng, count.requests), "requests answered" },
+    { "bytes", offsetof(struct virtio_rng, count.bytes), "random bytes given" },
+    { "waits", offsetof(struct virtio_rng, count.waits), "times the source had nothing" },
+    { 0 },
+};
+static const struct vdev_jail_rule jail[] = { { "getrandom" }, { "read" }, { 0 } };
+
+const struct vdev_class virtio_rng_class = {
+    .name = "virtio-rng",
+    .summary = "entropy for the guest",
+    .props = props,
+    .config_size = sizeof(struct virtio_rng_config),
+    .kind = VDEV_VIRTIO,
+    .placements = VDEV_THREAD | VDEV_PROCESS | VDEV_FOREIGN,
+    .jail = jail,
+    .replay = VDEV_REPLAY_ALL,
+    .metrics = metrics,
+    .create = rng_create,
+};
