@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 # One line per device; the rest is in its folder (docs/adding-a-device.md).
 vmm_device(acpi_ged)
+vmm_device(cmos_rtc)
 vmm_device(ioapic)
 vmm_device(serial)
 vmm_device(virtio_rng)
