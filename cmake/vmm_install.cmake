@@ -6,6 +6,7 @@
 # the CMake package vmm, all made from the properties that vmm_library() left on its target.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
+include(vmm_deb)
 
 # The program: static and position independent in release builds, so that it needs nothing but the kernel.
 function(vmm_program NAME SOURCE LIBRARY)
@@ -163,6 +164,7 @@ function(vmm_install)
     vmm_install_package(${libraries})
     vmm_install_plain_archives()
     vmm_install_documents()
+    vmm_deb()
 endfunction()
 
 function(vmm_finish)
