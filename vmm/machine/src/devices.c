@@ -61,29 +61,55 @@ static int create(const struct vdev_class *class, struct vdev_context *c, const 
     return rc ? vm_wrap(rc, "%s", c->id) : 0;
 }
 
-static struct machine_device *remember(struct vmm_machine *m, struct vdev *dev)
+/* Room for one more device: before it is created, so that nothing has to be undone after. */
+static struct machine_device *room(const char *id)
 {
     struct machine_device *d = calloc(1, sizeof(*d));
 
-    if (!d) {
-        vdev_destroy(dev);
-        vm_fail(-ENOMEM, "%s: out of memory", dev->id);
-        return NULL;
-    }
-    d->dev = dev;
-    snprintf(d->place, sizeof(d->place), "platform");
+    if (!d)
+        vm_fail(-ENOMEM, "%s: out of memory", id);
+    else
+        snprintf(d->place, sizeof(d->place), "platform");
+    return d;
+}
+
+static void remember(struct vmm_machine *m, struct machine_device *d)
+{
     *m->devices_end = d;
     m->devices_end = &d->next;
-    return d;
+}
+
+/* Creates d->dev in the machine; on error d is freed. */
+static int add(struct vmm_machine *m, struct machine_device *d, const struct vdev_class *class,
+               struct vdev_context *c, const void *config)
+{
+    int rc = create(class, c, config, &d->dev);
+
+    if (rc)
+        free(d);
+    else
+        remember(m, d);
+    return rc;
+}
+
+static int wire(struct vmm_machine *m, struct machine_device *d, const struct varch_device *row)
+{
+    for (unsigned i = 0; i < row->irqs; i++) {
+        int rc = vmm_machine_irq_line(m, row->irq[i], &d->irqs[i]);
+
+        if (rc)
+            return rc;
+    }
+    memcpy(d->resource, row->resource, sizeof(d->resource));
+    return 0;
 }
 
 static int add_platform(struct vmm_machine *m, const struct varch_device *row)
 {
     const struct vdev_class *class = find_class(m, row->class);
-    struct vdev_irq *irqs[VARCH_DEVICE_IRQS] = { NULL };
     struct vdev_context c = context(m, row->id);
     const void *config = NULL;
-    struct vdev *dev;
+    struct machine_device *d;
     int rc;
 
     if (!class)
@@ -91,23 +117,22 @@ static int add_platform(struct vmm_machine *m, const struct varch_device *row)
             -ENOTSUP,
             "this build has no device '%s', which the machine needs: add it to VMM_DEVICES",
             row->class);
-    for (unsigned i = 0; i < row->irqs; i++) {
-        irqs[i] = machine_irq_line(m, row->irq[i]);
-        if (!irqs[i])
-            return -EINVAL;
+    d = room(row->id);
+    if (!d)
+        return -ENOMEM;
+    rc = wire(m, d, row);
+    if (rc) {
+        free(d);
+        return rc;
     }
-    c.resources = row->resource;
-    c.irqs = irqs;
+    c.resources = d->resource;
+    c.irqs = d->irqs;
     if (m->config.platform)
         config = m->config.platform(m->config.ctx, class, row->id);
-    rc = create(class, &c, config, &dev);
-    if (rc)
-        return rc;
-    if (!remember(m, dev))
-        return -ENOMEM;
-    if (row->irqchip)
-        machine_irq_controller(m, dev);
-    return 0;
+    rc = add(m, d, class, &c, config);
+    if (!rc && row->irqchip)
+        vmm_machine_irq_controller(m, d->dev);
+    return rc;
 }
 
 static int add_platforms(struct vmm_machine *m)
@@ -143,20 +168,24 @@ static int choose_id(struct vmm_machine *m, const struct vmm_machine_device *wan
     }
 }
 
-static int plug_mmio(struct vmm_machine *m, struct machine_device *d, struct virtio_dev *dev)
+static int plug_mmio(struct vmm_machine *m, struct machine_device *d, struct virtio_dev *dev,
+                     const struct vdev_common *common)
 {
     struct varch_range range;
     struct vdev_irq *irq;
     uint32_t number;
     int rc;
 
+    if (common && (common->addr || common->pci_segment))
+        return vm_fail(-EINVAL, "%s: addr= and pci_segment= are for bus=pci; this one is on mmio",
+                       dev->dev.id);
     if (m->mmio_used >= m->config.arch.mmio_slots)
         return vm_fail(-ENOSPC, "%s: the machine has %u virtio-mmio slots", dev->dev.id,
                        m->config.arch.mmio_slots);
     varch_mmio_slot(m->arch, m->mmio_used, &range, &number);
-    irq = machine_irq_line(m, number);
-    if (!irq)
-        return -EINVAL;
+    rc = vmm_machine_irq_line(m, number, &irq);
+    if (rc)
+        return rc;
     rc = virtio_mmio_new(dev, m->mmio, range.base, irq, &d->mmio);
     if (rc)
         return rc;
@@ -202,7 +231,7 @@ static int plug(struct vmm_machine *m, struct machine_device *d,
         bus = m->config.arch.segments ? VDEV_BUS_PCI : VDEV_BUS_MMIO;
     if (bus == VDEV_BUS_PCI && !m->config.arch.segments)
         return vm_fail(-EINVAL, "%s: bus=pci, but PCI is off (--pci off)", d->dev->id);
-    return bus == VDEV_BUS_PCI ? plug_pci(m, d, dev, common) : plug_mmio(m, d, dev);
+    return bus == VDEV_BUS_PCI ? plug_pci(m, d, dev, common) : plug_mmio(m, d, dev, common);
 }
 
 static int add_device(struct vmm_machine *m, const struct vmm_machine_device *want)
@@ -210,18 +239,24 @@ static int add_device(struct vmm_machine *m, const struct vmm_machine_device *wa
     char id[VDEV_ID_MAX + 1] = "";
     struct vdev_context c = context(m, id);
     struct machine_device *d;
-    struct vdev *dev;
-    int rc = choose_id(m, want, id);
+    int rc;
 
+    /* These need ports and wires, which only the architecture knows. */
+    if (want->class->kind == VDEV_PLATFORM)
+        return vm_fail(-EINVAL,
+                       "%s is a part of the machine, not a device that can be added: other options "
+                       "switch it on and off",
+                       want->class->name);
+    rc = choose_id(m, want, id);
     if (rc)
         return rc;
-    rc = create(want->class, &c, want->config, &dev);
-    if (rc)
-        return rc;
-    d = remember(m, dev);
+    d = room(id);
     if (!d)
         return -ENOMEM;
-    return want->class->kind == VDEV_VIRTIO ? plug(m, d, want) : 0;
+    rc = add(m, d, want->class, &c, want->config);
+    if (!rc && want->class->kind == VDEV_VIRTIO)
+        rc = plug(m, d, want);
+    return rc;
 }
 
 static int add_root(struct vmm_machine *m, unsigned s)
@@ -242,9 +277,10 @@ static int add_root(struct vmm_machine *m, unsigned s)
     c.cam = segment.cam;
     for (unsigned i = 0; i < 4; i++)
         if (segment.intx[i] != UINT32_MAX) {
-            c.intx[i] = machine_irq_line(m, segment.intx[i]);
-            if (!c.intx[i])
-                return -EINVAL;
+            int rc = vmm_machine_irq_line(m, segment.intx[i], &c.intx[i]);
+
+            if (rc)
+                return rc;
         }
     return vpci_root_new(&m->io_env, &c, &m->root[s]);
 }
@@ -263,12 +299,10 @@ static int add_roots(struct vmm_machine *m)
     return rc;
 }
 
-int machine_devices_new(struct vmm_machine *m)
+int vmm_machine_devices_new(struct vmm_machine *m)
 {
-    int rc;
+    int rc = add_platforms(m);
 
-    m->devices_end = &m->devices;
-    rc = add_platforms(m);
     if (!rc)
         rc = add_roots(m);
     for (size_t i = 0; !rc && i < m->config.device_count; i++)
@@ -278,7 +312,7 @@ int machine_devices_new(struct vmm_machine *m)
     return rc;
 }
 
-void machine_devices_free(struct vmm_machine *m)
+void vmm_machine_devices_free(struct vmm_machine *m)
 {
     struct machine_device *controllers = NULL;
 
@@ -308,8 +342,8 @@ void machine_devices_free(struct vmm_machine *m)
     free(controllers);
 }
 
-int machine_firmware(struct vmm_machine *m, const struct vdev_firmware *const **ret_rows,
-                     size_t *ret_count)
+int vmm_machine_firmware(struct vmm_machine *m, const struct vdev_firmware *const **ret_rows,
+                         size_t *ret_count)
 {
     const struct vdev_firmware **rows;
     size_t n = 0;
@@ -362,6 +396,38 @@ int vmm_machine_set(struct vmm_machine *m, const char *id, const char *key_value
     return rc;
 }
 
+static struct machine_device *find_device(struct vmm_machine *m, const struct vdev *dev)
+{
+    struct machine_device *d = m->devices;
+
+    while (d && d->dev != dev)
+        d = d->next;
+    return d;
+}
+
+int vmm_machine_save_device(struct vmm_machine *m, struct vdev *dev, struct vm_buffer *buffer)
+{
+    const struct machine_device *d = find_device(m, dev);
+
+    if (!d)
+        return vm_fail(-ENOENT, "%s is not a device of this machine", dev->id);
+    if (d->pci)
+        return virtio_pci_save(d->pci, buffer);
+    return d->mmio ? virtio_mmio_save(d->mmio, buffer) : vdev_save(dev, buffer);
+}
+
+int vmm_machine_load_device(struct vmm_machine *m, struct vdev *dev, const void *untrusted,
+                            size_t size)
+{
+    const struct machine_device *d = find_device(m, dev);
+
+    if (!d)
+        return vm_fail(-ENOENT, "%s is not a device of this machine", dev->id);
+    if (d->pci)
+        return virtio_pci_load(d->pci, untrusted, size);
+    return d->mmio ? virtio_mmio_load(d->mmio, untrusted, size) : vdev_load(dev, untrusted, size);
+}
+
 void vmm_machine_walk_devices(struct vmm_machine *m, void (*visit)(void *ctx, struct vdev *dev),
                               void *ctx)
 {
@@ -369,10 +435,9 @@ void vmm_machine_walk_devices(struct vmm_machine *m, void (*visit)(void *ctx, st
         visit(ctx, d->dev);
 }
 
-void vmm_machine_place(struct vmm_machine *m, struct vdev *dev, char *ret_text, size_t room)
+void vmm_machine_place(struct vmm_machine *m, struct vdev *dev, char *ret_text, size_t bytes)
 {
-    snprintf(ret_text, room, "nowhere");
-    for (struct machine_device *d = m->devices; d; d = d->next)
-        if (d->dev == dev)
-            snprintf(ret_text, room, "%s", d->place);
+    const struct machine_device *d = find_device(m, dev);
+
+    snprintf(ret_text, bytes, "%s", d ? d->place : "nowhere");
 }

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * Pause, resume, events and the end.
- *
- *   built -> running -> pausing -> paused -> running
- *               any of them -> ended (the first reason wins)
+ * Pause, resume, events and the end. The states stand in machine_private.h.
  *
  * State changes happen under run_lock and are told by run_change; vCPU threads wait there when they stand still or are parked.
- * Who changes something on another thread than the control loop's posts lifecycle_work to it.
+ * Who changes something on another thread than the control loop's posts lifecycle_work to it. A kick is given under run_lock
+ * too, so that none falls between a state and the next one.
  */
 #include "machine_private.h"
 
@@ -14,7 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <vmm/base/error.h>
+static void look(struct vm_work *work);
 
 const char *vmm_end_name(enum vmm_end end)
 {
@@ -24,26 +22,44 @@ const char *vmm_end_name(enum vmm_end end)
     return (unsigned)end < VM_ARRAY_SIZE(names) ? names[end] : "?";
 }
 
-static void pause_finished(struct vmm_machine *m)
+static enum vmm_end end_of(const struct vmm_machine *m)
+{
+    return (enum vmm_end)__atomic_load_n(&m->end, __ATOMIC_RELAXED);
+}
+
+static void look_soon(struct vmm_machine *m)
+{
+    if (m->config.env->loop) /* none where the machine is only planned */
+        vm_loop_post(m->config.env->loop, &m->lifecycle_work, look);
+}
+
+static int fail_ended(const struct vmm_machine *m)
+{
+    return vm_fail(-ESHUTDOWN, "the machine has ended: %s", vmm_end_name(end_of(m)));
+}
+
+/* --- pause and resume --- */
+
+static void pause_finished(struct vmm_machine *m, int code)
 {
     void (*done)(void *ctx, int code) = m->pause_done;
 
     m->pause_done = NULL;
     if (done)
-        done(m->pause_ctx, m->pause_code);
+        done(m->pause_ctx, code);
 }
 
 static void quiesced(struct vmm_machine *m, int code)
 {
-    /* vdev_done() comes on the I/O loop: count there, go on here. */
     pthread_mutex_lock(&m->run_lock);
     m->quiescing--;
-    if (code)
-        m->pause_code = code;
+    if (code && !m->pause_error.code)
+        vm_error_save(code, &m->pause_error);
     pthread_mutex_unlock(&m->run_lock);
-    vm_loop_post(m->config.env->loop, &m->lifecycle_work, m->lifecycle_work.run);
+    look_soon(m);
 }
 
+/* vdev_done() comes in the loop that serves the devices: it counts there, the control loop goes on. */
 static void quiesce_done(struct vdev *dev, int code)
 {
     quiesced(container_of(dev->machine, struct vmm_machine, base), code);
@@ -51,110 +67,78 @@ static void quiesce_done(struct vdev *dev, int code)
 
 static void quiesce_devices(struct vmm_machine *m)
 {
+    pthread_mutex_lock(&m->run_lock);
+    m->state = MACHINE_QUIESCING;
+    m->pause_error.code = 0;
     m->quiescing = 1; /* ours: nothing ends before all were asked */
-    for (struct machine_device *d = m->devices; d; d = d->next) {
-        int rc;
-
-        pthread_mutex_lock(&m->run_lock);
+    for (struct machine_device *d = m->devices; d; d = d->next)
         m->quiescing++;
-        pthread_mutex_unlock(&m->run_lock);
-        rc = vdev_quiesce(d->dev, quiesce_done);
+    pthread_mutex_unlock(&m->run_lock);
+    for (struct machine_device *d = m->devices; d; d = d->next) {
+        int rc = vdev_quiesce(d->dev, quiesce_done);
+
         if (rc != -EINPROGRESS)
             quiesced(m, rc);
     }
     quiesced(m, 0);
 }
 
-static void set_state(struct vmm_machine *m, enum machine_state state)
+static void run_again(struct vmm_machine *m)
 {
+    for (struct machine_device *d = m->devices; d; d = d->next)
+        if (vdev_resume(d->dev))
+            vmm_machine_broken(&m->base, d->dev, vm_error_text());
     pthread_mutex_lock(&m->run_lock);
-    m->state = state;
-    pthread_mutex_unlock(&m->run_lock);
-}
-
-/* On the control loop: whatever changed, is the next step possible? */
-static void look(struct vm_work *work)
-{
-    struct vmm_machine *m = container_of(work, struct vmm_machine, lifecycle_work);
-    bool all_out, idle, ended;
-
-    pthread_mutex_lock(&m->run_lock);
-    ended = m->end != VMM_END_NONE;
-    all_out = m->vcpus_out == m->vcpus;
-    idle = m->quiescing == 0;
-    pthread_mutex_unlock(&m->run_lock);
-
-    if (m->state == MACHINE_PAUSING && !ended && all_out && idle && m->pause_done) {
-        if (m->pause_code == -EINPROGRESS) {
-            m->pause_code = 0;
-            quiesce_devices(m);
-            return;
-        }
-        set_state(m, MACHINE_PAUSED);
-        pause_finished(m);
-    }
-    if (ended && !m->ended_told) {
-        m->ended_told = true;
-        set_state(m, MACHINE_ENDED);
-        machine_vcpus_join(m);
-        if (m->pause_done) {
-            m->pause_code = vm_fail(-ESHUTDOWN, "the machine has ended: %s", vmm_end_name(m->end));
-            pause_finished(m);
-        }
-        m->config.ended(m->config.ctx, m->end);
-    }
-}
-
-static int fail_ended(const struct vmm_machine *m)
-{
-    return vm_fail(-ESHUTDOWN, "the machine has ended: %s", vmm_end_name(m->end));
-}
-
-static void *io_thread(void *arg)
-{
-    struct vmm_machine *m = arg;
-    int rc = vm_loop_run(m->io_loop);
-
-    if (rc) {
-        vm_log(m->config.env, VM_LOG_ERROR, "I/O loop: %s", vm_error_text());
-        machine_end(m, VMM_END_FAILED);
-    }
-    return NULL;
-}
-
-int vmm_machine_start(struct vmm_machine *m)
-{
-    int err;
-
-    if (m->state != MACHINE_BUILT || !m->vm)
-        return vm_fail(-EBUSY, "the machine was started already");
-    m->lifecycle_work.run = look;
-    err = pthread_create(&m->io_thread, NULL, io_thread, m);
-    if (err)
-        return vm_fail(-err, "I/O thread: error %d", err);
-    m->io_started = true;
-    pthread_setname_np(m->io_thread, "io");
     m->state = MACHINE_RUNNING;
-    return machine_vcpus_start(m);
+    if (!m->end) { /* or the kick of whoever ended it would be taken back */
+        __atomic_store_n(&m->want_out, 0, __ATOMIC_SEQ_CST);
+        if (m->config.stepwise)
+            m->vcpus_out = 0;
+        for (unsigned i = 0; i < m->vcpus; i++)
+            m->vcpu[i].out = false;
+    }
+    pthread_cond_broadcast(&m->run_change);
+    pthread_mutex_unlock(&m->run_lock);
+}
+
+static void devices_are_quiet(struct vmm_machine *m)
+{
+    struct vm_error error = m->pause_error;
+
+    if (error.code) {
+        run_again(m);
+        pause_finished(m, vm_error_restore(&error));
+        return;
+    }
+    pthread_mutex_lock(&m->run_lock);
+    m->state = MACHINE_PAUSED;
+    pthread_mutex_unlock(&m->run_lock);
+    pause_finished(m, 0);
+}
+
+static int cannot_pause(const struct vmm_machine *m)
+{
+    switch (m->state) {
+    case MACHINE_PAUSED: return vm_fail(-EALREADY, "the machine is paused already");
+    case MACHINE_BUILT: return vm_fail(-EBUSY, "the machine was not started yet");
+    default: return vm_fail(-EBUSY, "another pause is under way");
+    }
 }
 
 int vmm_machine_pause(struct vmm_machine *m, void (*done)(void *ctx, int code), void *ctx)
 {
-    if (m->state == MACHINE_ENDED || m->end)
+    if (vmm_machine_has_ended(m))
         return fail_ended(m);
-    if (m->state == MACHINE_PAUSED)
-        return vm_fail(-EALREADY, "the machine is paused already");
     if (m->state != MACHINE_RUNNING)
-        return vm_fail(
-            -EBUSY,
-            "the machine cannot pause now: another pause is under way, or it was not started");
+        return cannot_pause(m);
     m->pause_done = done;
     m->pause_ctx = ctx;
     pthread_mutex_lock(&m->run_lock);
-    m->pause_code = -EINPROGRESS; /* vCPUs first, then devices */
     m->state = MACHINE_PAUSING;
+    vmm_machine_vcpus_kick(m);
     pthread_mutex_unlock(&m->run_lock);
-    machine_vcpus_kick(m);
+    /* vCPUs that have not yet gone back since the last pause are out already. */
+    look_soon(m);
     return 0;
 }
 
@@ -165,19 +149,13 @@ void *vmm_machine_pause_ctx(const struct vmm_machine *m)
 
 int vmm_machine_resume(struct vmm_machine *m)
 {
-    if (m->state == MACHINE_ENDED || m->end)
+    if (vmm_machine_has_ended(m))
         return fail_ended(m);
     if (m->state == MACHINE_RUNNING)
         return vm_fail(-EALREADY, "the machine runs already");
     if (m->state != MACHINE_PAUSED)
         return vm_fail(-EBUSY, "the machine is not paused yet");
-    for (struct machine_device *d = m->devices; d; d = d->next)
-        vdev_resume(d->dev);
-    pthread_mutex_lock(&m->run_lock);
-    m->state = MACHINE_RUNNING;
-    __atomic_store_n(&m->want_out, 0, __ATOMIC_RELEASE);
-    pthread_cond_broadcast(&m->run_change);
-    pthread_mutex_unlock(&m->run_lock);
+    run_again(m);
     return 0;
 }
 
@@ -186,30 +164,129 @@ bool vmm_machine_paused(const struct vmm_machine *m)
     return m->state == MACHINE_PAUSED;
 }
 
-void machine_end(struct vmm_machine *m, enum vmm_end end)
+/* --- start and end --- */
+
+static void *io_thread(void *arg)
+{
+    struct vmm_machine *m = arg;
+
+    if (vm_loop_run(m->io_loop)) {
+        vm_log(m->config.env, VM_LOG_ERROR, "I/O loop: %s", vm_error_text());
+        vmm_machine_end(m, VMM_END_FAILED);
+    }
+    return NULL;
+}
+
+static void io_stop(struct vmm_machine *m)
+{
+    if (!m->io_started)
+        return;
+    vm_loop_stop(m->io_loop);
+    pthread_join(m->io_thread, NULL);
+    m->io_started = false;
+}
+
+static void set_state(struct vmm_machine *m, enum machine_state state)
 {
     pthread_mutex_lock(&m->run_lock);
-    if (m->end == VMM_END_NONE)
-        m->end = end;
+    m->state = state;
+    pthread_mutex_unlock(&m->run_lock);
+}
+
+static int start_threads(struct vmm_machine *m)
+{
+    struct vm_error error;
+    int err = pthread_create(&m->io_thread, NULL, io_thread, m), rc;
+
+    if (err)
+        return vm_fail(-err, "I/O thread: error %d: raise the limit of processes (ulimit -u)", err);
+    m->io_started = true;
+    pthread_setname_np(m->io_thread, "io");
+    set_state(m, MACHINE_RUNNING);
+    rc = vmm_machine_vcpus_start(m);
+    if (!rc)
+        return 0;
+    /* Some vCPUs run: it ends here, and the caller hears it from us alone. */
+    vm_error_save(rc, &error);
+    m->ended_told = true;
+    vmm_machine_end(m, VMM_END_FAILED);
+    vmm_machine_vcpus_join(m);
+    io_stop(m);
+    set_state(m, MACHINE_ENDED);
+    return vm_error_restore(&error);
+}
+
+int vmm_machine_start(struct vmm_machine *m)
+{
+    if (vmm_machine_has_ended(m))
+        return fail_ended(m);
+    if (m->state != MACHINE_BUILT)
+        return vm_fail(-EBUSY, "the machine was started already");
+    if (!m->vm)
+        return vm_fail(-ENOTSUP, "the machine is a plan: it was made without a hypervisor");
+    if (!m->config.stepwise)
+        return start_threads(m);
+    set_state(m, MACHINE_RUNNING);
+    return 0;
+}
+
+void vmm_machine_end(struct vmm_machine *m, enum vmm_end end)
+{
+    pthread_mutex_lock(&m->run_lock);
+    if (!m->end)
+        __atomic_store_n(&m->end, (unsigned)end, __ATOMIC_RELAXED);
+    vmm_machine_vcpus_kick(m);
     pthread_cond_broadcast(&m->run_change);
     pthread_mutex_unlock(&m->run_lock);
-    machine_vcpus_kick(m);
-    vm_loop_post(m->config.env->loop, &m->lifecycle_work, m->lifecycle_work.run);
+    look_soon(m);
 }
 
 void vmm_machine_stop(struct vmm_machine *m)
 {
-    machine_end(m, VMM_END_STOP);
+    vmm_machine_end(m, VMM_END_STOP);
 }
 
-bool machine_stand_by(struct vmm_machine *m)
+/* The last thing may be that ended() frees the machine. */
+static void tell_end(struct vmm_machine *m)
+{
+    m->ended_told = true;
+    vmm_machine_vcpus_join(m);
+    set_state(m, MACHINE_ENDED);
+    if (m->pause_done)
+        pause_finished(m, fail_ended(m));
+    m->config.ended(m->config.ctx, end_of(m));
+}
+
+void vmm_machine_free(struct vmm_machine *m)
+{
+    if (!m)
+        return;
+    m->ended_told = true;
+    vmm_machine_end(m, VMM_END_STOP);
+    vmm_machine_vcpus_join(m);
+    io_stop(m);
+    if (m->config.env->loop)
+        vm_work_cancel(m->config.env->loop, &m->lifecycle_work);
+    if (m->pause_done)
+        pause_finished(m, fail_ended(m));
+    vmm_machine_destroy(m);
+}
+
+/* --- vCPUs --- */
+
+void vmm_machine_vcpu_out(struct vmm_machine *m)
+{
+    m->vcpus_out++;
+    if (m->vcpus_out == m->vcpus)
+        look_soon(m);
+}
+
+bool vmm_machine_stand_by(struct vmm_machine *m)
 {
     bool go_on;
 
     pthread_mutex_lock(&m->run_lock);
-    m->vcpus_out++;
-    if (m->vcpus_out == m->vcpus)
-        vm_loop_post(m->config.env->loop, &m->lifecycle_work, m->lifecycle_work.run);
+    vmm_machine_vcpu_out(m);
     while (!m->end && m->state != MACHINE_RUNNING)
         pthread_cond_wait(&m->run_change, &m->run_lock);
     go_on = !m->end;
@@ -220,15 +297,21 @@ bool machine_stand_by(struct vmm_machine *m)
 }
 
 /* Between the write that parked and this call the device may have finished: its own flag decides, not a count of wake-ups. */
-void machine_park(struct vmm_machine *m, struct vdev *dev)
+void vmm_machine_park(struct vmm_vcpu *v, struct vdev *dev)
 {
+    struct vmm_machine *m = v->machine;
+
+    if (m->config.stepwise) {
+        v->parked_on = dev;
+        return;
+    }
     pthread_mutex_lock(&m->run_lock);
     while (!m->end && __atomic_load_n(&dev->parked, __ATOMIC_ACQUIRE))
         pthread_cond_wait(&m->run_change, &m->run_lock);
     pthread_mutex_unlock(&m->run_lock);
 }
 
-void machine_unpark(struct vdev_machine *base, struct vdev *dev)
+void vmm_machine_unpark(struct vdev_machine *base, struct vdev *dev)
 {
     struct vmm_machine *m = container_of(base, struct vmm_machine, base);
 
@@ -238,40 +321,108 @@ void machine_unpark(struct vdev_machine *base, struct vdev *dev)
     pthread_mutex_unlock(&m->run_lock);
 }
 
-void machine_event(struct vdev_machine *base, struct vdev *dev, enum vdev_event event,
-                   uint32_t value)
+/* --- what devices say --- */
+
+static void suspend_refused(struct vmm_machine *m, const struct vdev *dev)
+{
+    pthread_mutex_lock(&m->run_lock); /* of the limit: the guest may ask as often as it likes */
+    vm_log_limited(m->config.env, &m->complaints, VM_LOG_WARN,
+                   "%s: the guest asks for suspend, which is not offered; ignored", dev->id);
+    pthread_mutex_unlock(&m->run_lock);
+}
+
+void vmm_machine_event(struct vdev_machine *base, struct vdev *dev, enum vdev_event event,
+                       uint32_t value)
 {
     struct vmm_machine *m = container_of(base, struct vmm_machine, base);
 
     switch (event) {
-    case VDEV_EVENT_RESET: machine_end(m, VMM_END_RESET); break;
-    case VDEV_EVENT_POWEROFF: machine_end(m, VMM_END_POWEROFF); break;
+    case VDEV_EVENT_RESET: vmm_machine_end(m, VMM_END_RESET); break;
+    case VDEV_EVENT_POWEROFF: vmm_machine_end(m, VMM_END_POWEROFF); break;
     case VDEV_EVENT_PANIC:
-        vm_log(m->config.env, VM_LOG_ERROR, "%s: the guest reports a panic (%#x)", dev->id, value);
-        machine_end(m, VMM_END_PANIC);
+        if (!vmm_machine_has_ended(m))
+            vm_log(m->config.env, VM_LOG_ERROR, "%s: the guest reports a panic (%#x)", dev->id,
+                   value);
+        vmm_machine_end(m, VMM_END_PANIC);
         break;
-    case VDEV_EVENT_SLEEP:
-        vm_log(m->config.env, VM_LOG_WARN, "%s: suspend is not offered; ignored", dev->id);
-        break;
+    case VDEV_EVENT_SLEEP: suspend_refused(m, dev); break;
     case VDEV_EVENT_ESCAPE:
         if (value == 'x')
-            machine_end(m, VMM_END_STOP);
+            vmm_machine_end(m, VMM_END_STOP);
         break;
     case VDEV_EVENT_DEBUG: break; /* bytes of debug ports are the device's own to collect */
     }
 }
 
-void machine_broken(struct vdev_machine *base, struct vdev *dev, const char *why)
+/* Comes in any thread and under locks: the control loop tells it. */
+void vmm_machine_broken(struct vdev_machine *base, struct vdev *dev, const char *why)
 {
     struct vmm_machine *m = container_of(base, struct vmm_machine, base);
 
-    if (m->config.event)
-        m->config.event(m->config.ctx, dev ? dev->id : "machine", why);
+    if (!m->config.event)
+        return;
+    pthread_mutex_lock(&m->run_lock);
+    if (m->news_count < MACHINE_NEWS) {
+        struct machine_news *n = &m->news[m->news_count++];
+
+        snprintf(n->source, sizeof(n->source), "%s", dev ? dev->id : "machine");
+        snprintf(n->what, sizeof(n->what), "%s", why);
+    } else {
+        m->news_lost++;
+    }
+    pthread_mutex_unlock(&m->run_lock);
+    look_soon(m);
+}
+
+static bool take_news(struct vmm_machine *m, struct machine_news *ret_news)
+{
+    bool any;
+
+    pthread_mutex_lock(&m->run_lock);
+    any = m->news_count;
+    if (any) {
+        *ret_news = m->news[0];
+        m->news_count--;
+        for (unsigned i = 0; i < m->news_count; i++)
+            m->news[i] = m->news[i + 1];
+    } else if (m->news_lost) {
+        any = true;
+        snprintf(ret_news->source, sizeof(ret_news->source), "machine");
+        snprintf(ret_news->what, sizeof(ret_news->what), "%u more events came too fast to be kept",
+                 m->news_lost);
+        m->news_lost = 0;
+    }
+    pthread_mutex_unlock(&m->run_lock);
+    return any;
+}
+
+/* On the control loop: whatever changed, is the next step possible? */
+static void look(struct vm_work *work)
+{
+    struct vmm_machine *m = container_of(work, struct vmm_machine, lifecycle_work);
+    struct machine_news news;
+    bool all_out, idle;
+
+    while (take_news(m, &news))
+        m->config.event(m->config.ctx, news.source, news.what);
+    if (vmm_machine_has_ended(m)) {
+        if (!m->ended_told)
+            tell_end(m);
+        return;
+    }
+    pthread_mutex_lock(&m->run_lock);
+    all_out = m->vcpus_out == m->vcpus;
+    idle = m->quiescing == 0;
+    pthread_mutex_unlock(&m->run_lock);
+    if (m->state == MACHINE_PAUSING && all_out)
+        quiesce_devices(m);
+    else if (m->state == MACHINE_QUIESCING && idle)
+        devices_are_quiet(m);
 }
 
 int vmm_machine_power_button(struct vmm_machine *m)
 {
-    if (m->state == MACHINE_ENDED || m->end)
+    if (vmm_machine_has_ended(m))
         return fail_ended(m);
     for (struct machine_device *d = m->devices; d; d = d->next) {
         int rc;
@@ -284,20 +435,4 @@ int vmm_machine_power_button(struct vmm_machine *m)
         return rc;
     }
     return vm_fail(-ENOTSUP, "this machine has no power button: it needs ACPI (--acpi on)");
-}
-
-void vmm_machine_free(struct vmm_machine *m)
-{
-    if (!m)
-        return;
-    m->ended_told = true;
-    if (m->vcpu) {
-        machine_end(m, VMM_END_STOP);
-        machine_vcpus_join(m);
-    }
-    if (m->io_started) {
-        vm_loop_stop(m->io_loop);
-        pthread_join(m->io_thread, NULL);
-    }
-    machine_destroy(m);
 }

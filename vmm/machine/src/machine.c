@@ -8,12 +8,12 @@
 #include <vmm/base/error.h>
 
 static const struct vdev_machine_ops ops = {
-    .event = machine_event,
-    .doorbell_add = machine_doorbell_add,
-    .doorbell_del = machine_doorbell_del,
-    .unpark = machine_unpark,
-    .pin_routed = machine_pin_routed,
-    .broken = machine_broken,
+    .event = vmm_machine_event,
+    .doorbell_add = vmm_machine_doorbell_add,
+    .doorbell_del = vmm_machine_doorbell_del,
+    .unpark = vmm_machine_unpark,
+    .pin_routed = vmm_machine_pin_routed,
+    .broken = vmm_machine_broken,
 };
 
 /* Loops and locks: what needs no hypervisor. */
@@ -26,8 +26,10 @@ static int set_up(struct vmm_machine *m, const struct vmm_machine_config *config
     m->devices_end = &m->devices;
     pthread_mutex_init(&m->run_lock, NULL);
     pthread_cond_init(&m->run_change, NULL);
-    rc = vm_loop_new(config->env, 0, &m->io_loop);
     m->io_env = *config->env;
+    if (config->stepwise)
+        return 0;
+    rc = vm_loop_new(config->env, 0, &m->io_loop);
     m->io_env.loop = m->io_loop;
     return rc;
 }
@@ -61,7 +63,7 @@ static int make_cpus(struct vmm_machine *m)
     if (!last)
         rc = varch_irqchip_new(m->arch);
     if (!rc)
-        rc = machine_vcpus_new(m);
+        rc = vmm_machine_vcpus_new(m);
     if (!rc && last)
         rc = varch_irqchip_new(m->arch);
     return rc;
@@ -72,7 +74,7 @@ static int load(struct vmm_machine *m)
     struct varch_payload payload = { .kernel = m->config.kernel,
                                      .initrd = m->config.initrd,
                                      .cmdline = m->config.cmdline };
-    int rc = machine_firmware(m, &payload.devices, &payload.device_count);
+    int rc = vmm_machine_firmware(m, &payload.devices, &payload.device_count);
 
     if (rc)
         return rc;
@@ -94,38 +96,38 @@ int vmm_machine_new(const struct vmm_machine_config *config, struct vmm_machine 
     if (!rc)
         rc = make_vm(m);
     if (!rc)
-        rc = machine_irq_new(m);
+        rc = vmm_machine_irq_new(m);
     if (!rc)
-        rc = machine_memory_new(m);
+        rc = vmm_machine_memory_new(m);
     if (!rc)
         rc = make_buses(m);
     if (!rc)
         rc = make_cpus(m);
     if (!rc)
-        rc = machine_devices_new(m);
-    if (!rc && m->vm)
+        rc = vmm_machine_devices_new(m);
+    if (!rc && m->vm && !config->blank)
         rc = load(m);
     if (rc) {
-        machine_destroy(m);
+        vmm_machine_destroy(m);
         return rc;
     }
     *ret_machine = m;
     return 0;
 }
 
-void machine_destroy(struct vmm_machine *m)
+void vmm_machine_destroy(struct vmm_machine *m)
 {
     struct vm_error error;
 
     vm_error_save(0, &error);
-    machine_devices_free(m);
-    machine_vcpus_free(m);
+    vmm_machine_devices_free(m);
+    vmm_machine_vcpus_free(m);
     if (m->mmio)
         vdev_bus_free(m->mmio);
     if (m->pio)
         vdev_bus_free(m->pio);
-    machine_irq_free(m);
-    machine_memory_free(m);
+    vmm_machine_irq_free(m);
+    vmm_machine_memory_free(m);
     varch_free(m->arch);
     hv_vm_free(m->vm);
     vm_loop_free(m->io_loop);
@@ -152,6 +154,16 @@ unsigned vmm_machine_ram(struct vmm_machine *m, struct varch_range *ret_rows, un
     return varch_ram(m->arch, ret_rows, max);
 }
 
+struct hv_vm *vmm_machine_vm(struct vmm_machine *m)
+{
+    return m->vm;
+}
+
+struct hv_vcpu *vmm_machine_vcpu(struct vmm_machine *m, unsigned cpu)
+{
+    return cpu < m->vcpus ? m->vcpu[cpu].hv : NULL;
+}
+
 struct gm_space *vmm_machine_memory(struct vmm_machine *m)
 {
     return m->memory;
@@ -160,7 +172,7 @@ struct gm_space *vmm_machine_memory(struct vmm_machine *m)
 int vmm_machine_acpi(struct vmm_machine *m, struct vacpi_image *ret_image)
 {
     struct varch_payload payload = { 0 };
-    int rc = machine_firmware(m, &payload.devices, &payload.device_count);
+    int rc = vmm_machine_firmware(m, &payload.devices, &payload.device_count);
 
     if (rc)
         return rc;
@@ -179,8 +191,8 @@ void vmm_machine_get_info(struct vmm_machine *m, struct vmm_machine_info *ret_in
     info.paused = m->state == MACHINE_PAUSED;
     info.end = m->end;
     pthread_mutex_unlock(&m->run_lock);
-    for (unsigned i = 0; i < m->vcpus;
-         i++) { /* counters of running threads: each is exact, the sum nearly so */
+    /* Counters of running threads: each is exact, the sum nearly so. */
+    for (unsigned i = 0; i < m->vcpus; i++) {
         struct vmm_vcpu *v = &m->vcpu[i];
 
         info.exits += __atomic_load_n(&v->count.exits, __ATOMIC_RELAXED);

@@ -5,28 +5,35 @@
  *   machine.c   creation and end      vcpu.c      threads, exits, kick and park
  *   memory.c    RAM and slots         irq.c       lines, messages, routes, doorbells
  *   devices.c   creating devices      lifecycle.c pause, resume, events, end
+ *
+ * Locks: run_lock (plain, innermost of all: nothing but the hypervisor's calls happens under it), irq_lock and route_lock (ranked).
  */
 #ifndef VMM_MACHINE_PRIVATE_H
 #define VMM_MACHINE_PRIVATE_H
 
 #include <pthread.h>
 
+#include <vmm/base/error.h>
 #include <vmm/machine/machine.h>
 #include <vmm/pci/pci.h>
 #include <vmm/virtio/transport.h>
 #include <vmm/vm-memory/view.h>
 
-enum { MACHINE_GSIS = 4096, MACHINE_PINS = 24, MACHINE_SLOTS = 64 };
+enum { MACHINE_PINS = 24, MACHINE_SLOTS = 64, MACHINE_NEWS = 8 };
 
 struct vmm_vcpu {
     struct vmm_machine *machine;
     struct hv_vcpu *hv;
     struct vdev_bus_reader mmio, pio;
     pthread_t thread;
-    bool started; /* thread exists */
+    bool started; /* thread exists and may be kicked; under run_lock */
     struct { /* written by the vCPU's thread only */
         uint64_t exits, pio, mmio;
     } count;
+    /* Stepwise machines only. */
+    struct vdev *parked_on; /* its last access waits for this device */
+    struct hv_exit rest; /* and then this is left of a string access */
+    bool out; /* it stands still and was counted */
 };
 
 /* A share of an interrupt line: lines of level type may have several drivers, and are up while one of them is. */
@@ -43,21 +50,35 @@ struct machine_gsi {
     struct vdev_irq *to; /* input of a controller that is a device; NULL: the kernel's */
 };
 
-/* A device with its transport. */
+/* A device with its transport, and what it borrows for its life. */
 struct machine_device {
     struct vdev *dev;
     struct virtio_pci *pci;
     struct virtio_mmio *mmio;
+    struct vdev_irq *irqs[VARCH_DEVICE_IRQS];
+    struct vdev_resource resource[VDEV_RESOURCES_MAX];
     char place[32];
     struct machine_device *next;
 };
 
+/* Written by the control loop's thread, under run_lock.
+ *
+ *   built -> running -> pausing -> quiescing -> paused -> running
+ *                         (vCPUs)   (devices)             quiescing -> running where a device refuses
+ *   any of them -> ended */
 enum machine_state {
     MACHINE_BUILT,
     MACHINE_RUNNING,
     MACHINE_PAUSING,
+    MACHINE_QUIESCING,
     MACHINE_PAUSED,
     MACHINE_ENDED
+};
+
+/* What config.event is to hear. */
+struct machine_news {
+    char source[VDEV_ID_MAX + 1];
+    char what[VM_ERROR_TEXT];
 };
 
 struct vmm_machine {
@@ -88,7 +109,7 @@ struct vmm_machine {
     unsigned mmio_used;
 
     struct vm_env io_env; /* what devices get: env with the I/O loop */
-    struct vm_loop *io_loop;
+    struct vm_loop *io_loop; /* NULL in stepwise machines: devices are served by env->loop */
     pthread_t io_thread;
     bool io_started;
 
@@ -99,64 +120,74 @@ struct vmm_machine {
     pthread_mutex_t run_lock; /* guards what follows; conditions below */
     pthread_cond_t run_change;
     enum machine_state state;
-    bool ending;
     unsigned vcpus_out; /* how many stand still for pause or end */
-    uint64_t unpark_count; /* changes with each unpark */
-    enum vmm_end end;
-
-    struct vm_work lifecycle_work; /* on the control loop: looks at what changed */
-    bool ended_told;
+    unsigned end; /* enum vmm_end; written under the lock, read by anyone */
     unsigned quiescing; /* devices that have not finished */
-    int pause_code;
+    struct vm_error pause_error; /* of the first device that refused */
+    struct machine_news news[MACHINE_NEWS];
+    unsigned news_count, news_lost;
+    struct vm_ratelimit complaints;
+
+    /* The control loop's. */
+    struct vm_work lifecycle_work; /* looks at what changed */
+    bool ended_told;
     void (*pause_done)(void *ctx, int code);
     void *pause_ctx;
 };
 
 /* memory.c */
-int machine_memory_new(struct vmm_machine *m);
-void machine_memory_free(struct vmm_machine *m);
+int vmm_machine_memory_new(struct vmm_machine *m);
+void vmm_machine_memory_free(struct vmm_machine *m);
 
 /* irq.c */
-int machine_irq_new(struct vmm_machine *m);
-void machine_irq_free(struct vmm_machine *m);
-/* A new driver of interrupt number; NULL with text when out of range or out of memory. */
-struct vdev_irq *machine_irq_line(struct vmm_machine *m, uint32_t number);
-void machine_irq_controller(struct vmm_machine *m, struct vdev *dev);
-void machine_pin_routed(struct vdev_machine *base, struct vdev *dev, uint32_t pin,
-                        const struct vdev_msi *msi);
-int machine_doorbell_add(struct vdev_machine *base, bool pio, uint64_t addr, unsigned len,
-                         bool match, uint64_t value, int fd);
-void machine_doorbell_del(struct vdev_machine *base, bool pio, uint64_t addr, unsigned len,
-                          bool match, uint64_t value, int fd);
+int vmm_machine_irq_new(struct vmm_machine *m);
+void vmm_machine_irq_free(struct vmm_machine *m);
+/* A new driver of interrupt number, the machine's; -EINVAL (out of range) or -ENOMEM with text. */
+int vmm_machine_irq_line(struct vmm_machine *m, uint32_t number, struct vdev_irq **ret_irq);
+void vmm_machine_irq_controller(struct vmm_machine *m, struct vdev *dev);
+void vmm_machine_pin_routed(struct vdev_machine *base, struct vdev *dev, uint32_t pin,
+                            const struct vdev_msi *msi);
+int vmm_machine_doorbell_add(struct vdev_machine *base, bool pio, uint64_t addr, unsigned len,
+                             bool match, uint64_t value, int fd);
+void vmm_machine_doorbell_del(struct vdev_machine *base, bool pio, uint64_t addr, unsigned len,
+                              bool match, uint64_t value, int fd);
 
 /* devices.c */
-int machine_devices_new(struct vmm_machine *m);
-void machine_devices_free(struct vmm_machine *m);
+int vmm_machine_devices_new(struct vmm_machine *m);
+void vmm_machine_devices_free(struct vmm_machine *m);
 /* What all devices say for the tables; *ret_rows is the caller's. */
-int machine_firmware(struct vmm_machine *m, const struct vdev_firmware *const **ret_rows,
-                     size_t *ret_count);
+int vmm_machine_firmware(struct vmm_machine *m, const struct vdev_firmware *const **ret_rows,
+                         size_t *ret_count);
 
 /* vcpu.c */
-int machine_vcpus_new(struct vmm_machine *m);
-void machine_vcpus_free(struct vmm_machine *m);
-int machine_vcpus_start(struct vmm_machine *m);
-/* Makes every vCPU leave the guest and look at the state. Any thread. */
-void machine_vcpus_kick(struct vmm_machine *m);
-void machine_vcpus_join(struct vmm_machine *m);
+int vmm_machine_vcpus_new(struct vmm_machine *m);
+void vmm_machine_vcpus_free(struct vmm_machine *m);
+/* On error some may run: end the machine and join. */
+int vmm_machine_vcpus_start(struct vmm_machine *m);
+/* Makes every vCPU leave the guest and look at the state. Any thread, under run_lock. */
+void vmm_machine_vcpus_kick(struct vmm_machine *m);
+/* The machine has ended. Without run_lock. */
+void vmm_machine_vcpus_join(struct vmm_machine *m);
 
 /* machine.c: frees what there is; no thread runs any more. */
-void machine_destroy(struct vmm_machine *m);
+void vmm_machine_destroy(struct vmm_machine *m);
 
 /* lifecycle.c */
-void machine_event(struct vdev_machine *base, struct vdev *dev, enum vdev_event event,
-                   uint32_t value);
-void machine_unpark(struct vdev_machine *base, struct vdev *dev);
-void machine_broken(struct vdev_machine *base, struct vdev *dev, const char *why);
+void vmm_machine_event(struct vdev_machine *base, struct vdev *dev, enum vdev_event event,
+                       uint32_t value);
+void vmm_machine_unpark(struct vdev_machine *base, struct vdev *dev);
+void vmm_machine_broken(struct vdev_machine *base, struct vdev *dev, const char *why);
 /* The first reason wins. Any thread. */
-void machine_end(struct vmm_machine *m, enum vmm_end end);
+void vmm_machine_end(struct vmm_machine *m, enum vmm_end end);
+static inline bool vmm_machine_has_ended(const struct vmm_machine *m)
+{
+    return __atomic_load_n(&m->end, __ATOMIC_RELAXED) != VMM_END_NONE;
+}
+/* A vCPU is out of the guest and stays out. Under run_lock. */
+void vmm_machine_vcpu_out(struct vmm_machine *m);
 /* A vCPU's thread, after a kick: stands still as long as the state wants it. False: the thread shall end. */
-bool machine_stand_by(struct vmm_machine *m);
-/* A vCPU's thread parks until dev says so (or the machine ends). */
-void machine_park(struct vmm_machine *m, struct vdev *dev);
+bool vmm_machine_stand_by(struct vmm_machine *m);
+/* A vCPU's thread parks until dev says so (or the machine ends). Stepwise machines only note it. */
+void vmm_machine_park(struct vmm_vcpu *v, struct vdev *dev);
 
 #endif

@@ -57,7 +57,7 @@ static int add_ram(struct vmm_machine *m, const struct varch_range *range)
     return rc;
 }
 
-int machine_memory_new(struct vmm_machine *m)
+int vmm_machine_memory_new(struct vmm_machine *m)
 {
     struct varch_range ram[8];
     unsigned n = varch_ram(m->arch, ram, VM_ARRAY_SIZE(ram));
@@ -79,7 +79,7 @@ int machine_memory_new(struct vmm_machine *m)
     return rc ? vm_wrap(rc, "guest memory") : 0;
 }
 
-void machine_memory_free(struct vmm_machine *m)
+void vmm_machine_memory_free(struct vmm_machine *m)
 {
     if (!m->memory)
         return;

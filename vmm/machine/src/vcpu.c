@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * vCPU threads: run, hand exits to buses, stand still when asked.
+ * vCPUs: run, hand exits to buses, stand still when asked. Each has a thread, or (stepwise machines) somebody who calls
+ * vmm_machine_step().
  *
- * A kick is: want_out is set, then immediate_exit, then the signal. The thread takes immediate_exit back before it looks at the state, so
- * that no kick is lost between the look and KVM_RUN.
+ * A kick is: want_out is set, then immediate_exit, then the signal. The thread takes immediate_exit back before it looks at want_out
+ * (all of them sequentially consistent), so that no kick is lost between the look and KVM_RUN.
  */
 #include "machine_private.h"
 
@@ -22,10 +23,10 @@ static int kick_signal(void)
     return SIGRTMIN;
 }
 
-static void bus_result(struct vmm_machine *m, int rc, struct vdev *dev)
+/* Written by one thread, read by any. */
+static void count(uint64_t *counter)
 {
-    if (__builtin_expect(rc == -EINPROGRESS, 0))
-        machine_park(m, dev);
+    __atomic_store_n(counter, *counter + 1, __ATOMIC_RELAXED);
 }
 
 static void exit_pio(struct vmm_vcpu *v, struct hv_exit *e)
@@ -33,12 +34,19 @@ static void exit_pio(struct vmm_vcpu *v, struct hv_exit *e)
     uint8_t *data = e->pio.data;
     struct vdev *dev = NULL;
 
-    v->count.pio++;
     for (uint32_t i = 0; i < e->pio.count; i++, data += e->pio.size) {
         int rc = e->pio.is_write ? vdev_bus_write(&v->pio, e->pio.port, data, e->pio.size, &dev)
                                  : vdev_bus_read(&v->pio, e->pio.port, data, e->pio.size, &dev);
 
-        bus_result(v->machine, rc, dev);
+        if (__builtin_expect(rc != -EINPROGRESS, 1))
+            continue;
+        vmm_machine_park(v, dev);
+        if (v->parked_on) { /* the rest of the string when the device is done */
+            v->rest = *e;
+            v->rest.pio.data = data + e->pio.size;
+            v->rest.pio.count = e->pio.count - i - 1;
+            return;
+        }
     }
 }
 
@@ -47,10 +55,12 @@ static void exit_mmio(struct vmm_vcpu *v, struct hv_exit *e)
     struct vdev *dev = NULL;
     int rc;
 
-    v->count.mmio++;
     rc = e->mmio.is_write ? vdev_bus_write(&v->mmio, e->mmio.addr, e->mmio.data, e->mmio.len, &dev)
                           : vdev_bus_read(&v->mmio, e->mmio.addr, e->mmio.data, e->mmio.len, &dev);
-    bus_result(v->machine, rc, dev);
+    if (__builtin_expect(rc == -EINPROGRESS, 0)) {
+        v->rest.pio.count = 0;
+        vmm_machine_park(v, dev);
+    }
 }
 
 /* The guest, or KVM with it, has come to a point from which it cannot go on: say everything once. */
@@ -59,10 +69,11 @@ static void crash(struct vmm_vcpu *v, const char *why)
     char text[DUMP_BYTES], *rest = text, *line;
 
     vm_log(v->machine->config.env, VM_LOG_ERROR, "the guest crashed: %s", why);
+    text[0] = 0;
     varch_dump(v->machine->arch, v->hv, text, sizeof(text));
     while ((line = strsep(&rest, "\n")))
         vm_log(v->machine->config.env, VM_LOG_ERROR, "%s", line);
-    machine_end(v->machine, VMM_END_CRASH);
+    vmm_machine_end(v->machine, VMM_END_CRASH);
 }
 
 static void exit_rare(struct vmm_vcpu *v, struct hv_exit *e)
@@ -72,14 +83,14 @@ static void exit_rare(struct vmm_vcpu *v, struct hv_exit *e)
 
     switch (e->reason) {
     case HV_EXIT_EOI:
-        if (m->irqchip)
+        if (m->irqchip && m->irqchip->ops->eoi)
             m->irqchip->ops->eoi(m->irqchip, e->eoi.vector);
         break;
     case HV_EXIT_SHUTDOWN: crash(v, "triple fault"); break;
     case HV_EXIT_SYSTEM_EVENT:
-        machine_end(m, e->system_event.type == KVM_SYSTEM_EVENT_RESET      ? VMM_END_RESET
-                       : e->system_event.type == KVM_SYSTEM_EVENT_SHUTDOWN ? VMM_END_POWEROFF
-                                                                           : VMM_END_CRASH);
+        vmm_machine_end(m, e->system_event.type == KVM_SYSTEM_EVENT_RESET      ? VMM_END_RESET
+                           : e->system_event.type == KVM_SYSTEM_EVENT_SHUTDOWN ? VMM_END_POWEROFF
+                                                                               : VMM_END_CRASH);
         break;
     case HV_EXIT_INTERNAL_ERROR:
         snprintf(
@@ -102,32 +113,119 @@ static void exit_rare(struct vmm_vcpu *v, struct hv_exit *e)
     }
 }
 
+static void enter_failed(struct vmm_vcpu *v, int rc)
+{
+    char why[96];
+
+    snprintf(why, sizeof(why), "KVM_RUN: %s", strerror(-rc));
+    crash(v, why);
+}
+
+static inline void handle(struct vmm_vcpu *v, struct hv_exit *e)
+{
+    if (e->reason == HV_EXIT_PIO) {
+        count(&v->count.pio);
+        exit_pio(v, e);
+    } else if (e->reason == HV_EXIT_MMIO) {
+        count(&v->count.mmio);
+        exit_mmio(v, e);
+    } else if (e->reason == HV_EXIT_INTR) {
+        hv_vcpu_set_immediate_exit(v->hv, false);
+    } else {
+        exit_rare(v, e);
+    }
+}
+
+/* KVM leaves an exit half done until the vCPU is entered again: finish it, and what it may bring on (an access across
+ * two pages comes as two exits), without letting the guest run. */
+static void settle(struct vmm_vcpu *v)
+{
+    struct hv_exit e;
+
+    do {
+        hv_vcpu_set_immediate_exit(v->hv, true);
+        if (hv_vcpu_run(v->hv, &e))
+            break; /* the next run says why */
+        handle(v, &e);
+    } while (e.reason != HV_EXIT_INTR && !v->parked_on && !vmm_machine_has_ended(v->machine));
+    hv_vcpu_set_immediate_exit(v->hv, false);
+}
+
+static bool wanted_out(const struct vmm_machine *m)
+{
+    return __builtin_expect(__atomic_load_n(&m->want_out, __ATOMIC_SEQ_CST), 0);
+}
+
 static void run(struct vmm_vcpu *v)
 {
     struct vmm_machine *m = v->machine;
     struct hv_exit e;
+    int rc;
 
     for (;;) {
-        if (__builtin_expect(__atomic_load_n(&m->want_out, __ATOMIC_ACQUIRE), 0)) {
-            hv_vcpu_set_immediate_exit(v->hv, false);
-            if (!machine_stand_by(m))
+        if (wanted_out(m)) {
+            if (!vmm_machine_has_ended(m))
+                settle(v);
+            if (!vmm_machine_stand_by(m))
                 return;
         }
-        if (__builtin_expect(hv_vcpu_run(v->hv, &e), 0)) {
-            crash(v, "KVM_RUN failed");
+        rc = hv_vcpu_run(v->hv, &e);
+        if (__builtin_expect(rc, 0)) {
+            enter_failed(v, rc);
             continue;
         }
-        v->count.exits++;
-        if (e.reason == HV_EXIT_PIO)
-            exit_pio(v, &e);
-        else if (e.reason == HV_EXIT_MMIO)
-            exit_mmio(v, &e);
-        else if (e.reason == HV_EXIT_INTR)
-            hv_vcpu_set_immediate_exit(v->hv, false);
-        else
-            exit_rare(v, &e);
+        count(&v->count.exits);
+        handle(v, &e);
     }
 }
+
+/* --- stepwise machines --- */
+
+/* 0: it is out already. */
+static int step_out(struct vmm_vcpu *v)
+{
+    if (v->out)
+        return 0;
+    settle(v);
+    if (v->parked_on)
+        return 1;
+    pthread_mutex_lock(&v->machine->run_lock);
+    v->out = true;
+    vmm_machine_vcpu_out(v->machine);
+    pthread_mutex_unlock(&v->machine->run_lock);
+    return 1;
+}
+
+int vmm_machine_step(struct vmm_machine *m, unsigned cpu)
+{
+    struct vmm_vcpu *v = cpu < m->vcpus ? &m->vcpu[cpu] : NULL;
+    struct hv_exit e;
+    int rc;
+
+    if (!v || !m->config.stepwise)
+        return vm_fail(-EINVAL, "vCPU %u cannot be stepped: it has a thread, or is not there", cpu);
+    if (vmm_machine_has_ended(m) || m->state == MACHINE_BUILT)
+        return 0;
+    if (v->parked_on) {
+        if (__atomic_load_n(&v->parked_on->parked, __ATOMIC_ACQUIRE))
+            return 0;
+        v->parked_on = NULL;
+        exit_pio(v, &v->rest);
+        return 1;
+    }
+    if (wanted_out(m))
+        return step_out(v);
+    rc = hv_vcpu_run(v->hv, &e);
+    if (rc) {
+        enter_failed(v, rc);
+        return 1;
+    }
+    count(&v->count.exits);
+    handle(v, &e);
+    return 1;
+}
+
+/* --- threads --- */
 
 static void *vcpu_thread(void *arg)
 {
@@ -142,11 +240,13 @@ static void on_kick(int signal)
     (void)signal; /* its arrival ends KVM_RUN */
 }
 
-int machine_vcpus_new(struct vmm_machine *m)
+int vmm_machine_vcpus_new(struct vmm_machine *m)
 {
     unsigned n = m->config.arch.cpus;
     int rc = 0;
 
+    if (!n)
+        return vm_fail(-EINVAL, "0 vCPUs: a machine needs at least one");
     if (n > hv_vcpus_max(m->config.hv))
         return vm_fail(-EINVAL, "%u vCPUs: this host's KVM allows at most %u", n,
                        hv_vcpus_max(m->config.hv));
@@ -167,7 +267,7 @@ int machine_vcpus_new(struct vmm_machine *m)
     return rc;
 }
 
-void machine_vcpus_free(struct vmm_machine *m)
+void vmm_machine_vcpus_free(struct vmm_machine *m)
 {
     for (unsigned i = 0; i < m->vcpus; i++) {
         vdev_bus_reader_exit(&m->vcpu[i].mmio);
@@ -179,30 +279,39 @@ void machine_vcpus_free(struct vmm_machine *m)
     m->vcpu = NULL;
 }
 
-int machine_vcpus_start(struct vmm_machine *m)
+static int start_thread(struct vmm_vcpu *v, unsigned number)
 {
-    struct sigaction action = { .sa_handler = on_kick };
+    char name[16];
+    int err;
 
-    if (sigaction(kick_signal(), &action, NULL))
-        return vm_fail_errno("vCPU signal");
-    for (unsigned i = 0; i < m->vcpus; i++) {
-        struct vmm_vcpu *v = &m->vcpu[i];
-        char name[16];
-        int err = pthread_create(&v->thread, NULL, vcpu_thread, v);
-
-        if (err)
-            return vm_fail(-err, "thread of vCPU %u: %s", i, strerror(err));
-        v->started = true;
-        snprintf(name, sizeof(name), "vcpu%u", i);
-        pthread_setname_np(v->thread, name);
-    }
+    /* Under the lock: others that started before may end the machine and kick this one. */
+    pthread_mutex_lock(&v->machine->run_lock);
+    err = pthread_create(&v->thread, NULL, vcpu_thread, v);
+    v->started = !err;
+    pthread_mutex_unlock(&v->machine->run_lock);
+    if (err)
+        return vm_fail(-err, "thread of vCPU %u: %s: raise the limit of processes (ulimit -u)",
+                       number, strerror(err));
+    snprintf(name, sizeof(name), "vcpu%u", number);
+    pthread_setname_np(v->thread, name);
     return 0;
 }
 
-void machine_vcpus_kick(struct vmm_machine *m)
+int vmm_machine_vcpus_start(struct vmm_machine *m)
 {
-    /* Partner of the load in run(): the state that the vCPU shall see was stored before. */
-    __atomic_store_n(&m->want_out, 1, __ATOMIC_RELEASE);
+    struct sigaction action = { .sa_handler = on_kick };
+    int rc = 0;
+
+    if (sigaction(kick_signal(), &action, NULL))
+        return vm_fail_errno("vCPU signal");
+    for (unsigned i = 0; !rc && i < m->vcpus; i++)
+        rc = start_thread(&m->vcpu[i], i);
+    return rc;
+}
+
+void vmm_machine_vcpus_kick(struct vmm_machine *m)
+{
+    __atomic_store_n(&m->want_out, 1, __ATOMIC_SEQ_CST);
     for (unsigned i = 0; i < m->vcpus; i++) {
         if (!m->vcpu[i].started)
             continue;
@@ -211,11 +320,20 @@ void machine_vcpus_kick(struct vmm_machine *m)
     }
 }
 
-void machine_vcpus_join(struct vmm_machine *m)
+void vmm_machine_vcpus_join(struct vmm_machine *m)
 {
-    for (unsigned i = 0; i < m->vcpus; i++)
-        if (m->vcpu[i].started) {
-            pthread_join(m->vcpu[i].thread, NULL);
-            m->vcpu[i].started = false;
-        }
+    for (unsigned i = 0; i < m->vcpus; i++) {
+        struct vmm_vcpu *v = &m->vcpu[i];
+        bool started;
+
+        /* From here on nobody kicks it: its handle ends with the join. One last kick, for who ended the machine may be on its way to
+         * give it. */
+        pthread_mutex_lock(&m->run_lock);
+        vmm_machine_vcpus_kick(m);
+        started = v->started;
+        v->started = false;
+        pthread_mutex_unlock(&m->run_lock);
+        if (started)
+            pthread_join(v->thread, NULL);
+    }
 }

@@ -12,6 +12,9 @@
  *
  * Threads: one per vCPU and one I/O loop for the devices; all calls here belong to the thread that runs config.env->loop (the control
  * loop), where the call-backs come too. Nothing here waits for a guest.
+ *
+ * Stepwise (config.stepwise): no threads. Devices are served by config.env->loop, each call of vmm_machine_step() is one exit of one
+ * vCPU; with a loop in virtual time and the fake hypervisor a run is a function of its inputs (docs/simulation.md).
  */
 #ifndef VMM_MACHINE_MACHINE_H
 #define VMM_MACHINE_MACHINE_H
@@ -48,6 +51,8 @@ struct vmm_machine_config {
     const struct vdev_class *const *classes;
     struct varch_config arch;
     bool prefault, no_thp;
+    bool stepwise; /* no threads: see above */
+    bool blank; /* no kernel is loaded and no register set: the state comes from a snapshot */
     struct varch_image kernel, initrd;
     const char *cmdline;
     const struct vmm_machine_device *devices;
@@ -56,7 +61,8 @@ struct vmm_machine_config {
     const void *(*platform)(void *ctx, const struct vdev_class *class, const char *id);
     /* Once, when the machine has ended. */
     void (*ended)(void *ctx, enum vmm_end end);
-    /* Something worth telling: device broken, memory pressure ... Any number of times. May be NULL. */
+    /* Something worth telling: device broken, memory pressure ... Any number of times (when very many come at once, the last
+     * call counts those that were dropped). May be NULL. */
     void (*event)(void *ctx, const char *source, const char *what);
     void *ctx;
 };
@@ -67,17 +73,23 @@ int vmm_machine_new(const struct vmm_machine_config *config, struct vmm_machine 
 /* Ends the vCPUs, then destroys everything. NULL is allowed. */
 void vmm_machine_free(struct vmm_machine *machine);
 
-/* Starts the vCPUs. -EBUSY (started already) or -errno of pthread_create. */
+/* Starts the vCPUs. -EBUSY (started already), -ENOTSUP (made without a hypervisor), -ESHUTDOWN, or -errno of pthread_create: then it
+ * can only be freed. */
 int vmm_machine_start(struct vmm_machine *machine);
 
-/* Pause: vCPUs out, devices quiesced. done comes once with the result; done may come before the call returns. -EALREADY, -EBUSY (a pause or
- * resume is under way), -ESHUTDOWN (ended). */
+/* Pause: vCPUs out, their last exits finished, devices quiesced. done comes once, later, with the result: 0; what a device that
+ * cannot stop said (then the machine runs on); -ESHUTDOWN where it ended or was freed meanwhile; with text. -EALREADY, -EBUSY (a pause
+ * is under way, or not started), -ESHUTDOWN (ended): done does not come. */
 int vmm_machine_pause(struct vmm_machine *machine, void (*done)(void *ctx, int code), void *ctx);
 /* The ctx of the pause that is under way, or NULL. */
 void *vmm_machine_pause_ctx(const struct vmm_machine *machine);
 /* -EALREADY (runs), -EBUSY, -ESHUTDOWN. */
 int vmm_machine_resume(struct vmm_machine *machine);
 bool vmm_machine_paused(const struct vmm_machine *machine);
+
+/* Stepwise machines: vCPU cpu goes on to its next exit, and that is handled. 1; 0: it stands still (parked, paused, not started,
+ * ended); -EINVAL. Not from inside a call-back of the loop. */
+int vmm_machine_step(struct vmm_machine *machine, unsigned cpu);
 
 /* As if the user pressed the button. -ENOTSUP: this machine has none; -ESHUTDOWN. */
 int vmm_machine_power_button(struct vmm_machine *machine);
@@ -86,6 +98,18 @@ void vmm_machine_stop(struct vmm_machine *machine);
 
 /* Changes a property of a running device. -ENOENT (no such device; the text lists them), -ENOTSUP (not at run time), -EINVAL. */
 int vmm_machine_set(struct vmm_machine *machine, const char *id, const char *key_value);
+
+/* The section of one device and its transport: machine paused. load: into a machine that was just made, before it is started (or
+ * while it is paused); it distrusts the bytes. -ENOENT; as vdev_save() and vdev_load(). */
+struct vm_buffer;
+int vmm_machine_save_device(struct vmm_machine *machine, struct vdev *dev,
+                            struct vm_buffer *buffer);
+int vmm_machine_load_device(struct vmm_machine *machine, struct vdev *dev, const void *untrusted,
+                            size_t size);
+
+/* For snapshots, tests and simulation; borrowed. NULL: none (a plan; no such vCPU). */
+struct hv_vm *vmm_machine_vm(struct vmm_machine *machine);
+struct hv_vcpu *vmm_machine_vcpu(struct vmm_machine *machine, unsigned cpu);
 
 /* For plan, info and tests. */
 struct vdev *vmm_machine_find(struct vmm_machine *machine, const char *id);

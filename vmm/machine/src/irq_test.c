@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* Tests of lines, messages, routes and doorbells. */
+#include "machine_test.h"
+
+static void make(enum varch_irqchip irqchip, unsigned serials)
+{
+    mt_open(true);
+    t.config.arch.irqchip = irqchip;
+    t.config.arch.serials = serials;
+    cr_assert_eq(mt_make(), 0, "%s", vm_error_text());
+}
+
+/* What reached the kernel's controller for one GSI, as a string of levels. */
+static const char *levels(uint32_t gsi)
+{
+    static char text[32];
+    struct hv_fake_irq irq;
+    unsigned n = 0;
+
+    while (hv_fake_irq_take(vmm_machine_vm(t.machine), &irq))
+        if (irq.type == HV_FAKE_BY_LINE && irq.irq == gsi && n < sizeof(text) - 1)
+            text[n++] = irq.level ? '1' : '0';
+    text[n] = 0;
+    return text;
+}
+
+Test(irq, a_shared_line_is_up_while_one_driver_holds_it)
+{
+    make(VARCH_IRQCHIP_KERNEL, 3); /* serial0 and serial2 share 4 */
+
+    vdev_irq_set(t.lab[0]->irq, true);
+    vdev_irq_set(t.lab[2]->irq, true);
+    vdev_irq_set(t.lab[0]->irq, false);
+    cr_assert_str_eq(levels(4), "1");
+    vdev_irq_set(t.lab[2]->irq, false);
+
+    cr_assert_str_eq(levels(4), "0");
+    mt_close();
+}
+
+Test(irq, a_driver_that_repeats_itself_counts_once)
+{
+    make(VARCH_IRQCHIP_KERNEL, 1);
+
+    vdev_irq_set(t.lab[0]->irq, true);
+    vdev_irq_set(t.lab[0]->irq, true);
+    vdev_irq_set(t.lab[0]->irq, false);
+
+    cr_assert_str_eq(levels(4), "10");
+    mt_close();
+}
+
+Test(irq, lines_end_in_our_controller_where_it_is_ours)
+{
+    make(VARCH_IRQCHIP_SPLIT, 1);
+
+    vdev_irq_set(t.lab[0]->irq, true);
+
+    cr_assert_str_eq(levels(4), "");
+    mt_close();
+}
+
+Test(irq, a_line_beyond_the_last_is_refused)
+{
+    struct vdev_irq *irq;
+
+    make(VARCH_IRQCHIP_SPLIT, 1);
+
+    cr_assert_eq(vmm_machine_irq_line(t.machine, 24, &irq), -EINVAL);
+    mt_close();
+}
+
+Test(irq, a_message_reaches_the_hypervisor)
+{
+    const struct vdev_msi msi = { .addr = 0xfee01000, .data = 0x41 };
+    struct hv_fake_irq irq;
+
+    make(VARCH_IRQCHIP_SPLIT, 1);
+
+    cr_assert_eq(vdev_msi_send(&t.machine->msi, &msi), 0);
+
+    cr_assert(hv_fake_irq_take(vmm_machine_vm(t.machine), &irq));
+    cr_assert_eq(irq.msi.addr, 0xfee01000);
+    cr_assert_eq(irq.msi.data, 0x41);
+    mt_close();
+}
+
+Test(irq, a_message_that_nobody_takes_is_the_senders_to_count)
+{
+    const struct vdev_msi msi = { .addr = 0xfee01000, .data = 0x41 };
+
+    make(VARCH_IRQCHIP_SPLIT, 1);
+    hv_fake_fail(t.hv, HV_FAKE_SIGNAL_MSI, 0, -EINVAL);
+
+    cr_assert_eq(vdev_msi_send(&t.machine->msi, &msi), -EINVAL);
+    mt_close();
+}
+
+Test(irq, a_plan_has_neither_messages_nor_doorbells)
+{
+    const struct vdev_msi msi = { 0 };
+
+    mt_open(true);
+    t.config.hv = NULL;
+    cr_assert_eq(mt_make(), 0);
+
+    cr_assert_eq(vdev_msi_send(&t.machine->msi, &msi), -ENODEV);
+    cr_assert_eq(vmm_machine_doorbell_add(&t.machine->base, false, 0x1000, 4, false, 0, 0),
+                 -ENODEV);
+    vmm_machine_doorbell_del(&t.machine->base, false, 0x1000, 4, false, 0, 0);
+    vdev_irq_set(t.lab[0]->irq, true);
+    vmm_machine_pin_routed(&t.machine->base, NULL, 4, &msi);
+    mt_close();
+}
+
+Test(irq, routes_of_pins_are_told_only_when_they_change)
+{
+    struct vdev_msi msi = { .addr = 0xfee00000, .data = 0x8030 };
+    struct hv_route route;
+
+    make(VARCH_IRQCHIP_SPLIT, 1);
+    vmm_machine_pin_routed(&t.machine->base, NULL, 7, &msi);
+    vmm_machine_pin_routed(&t.machine->base, NULL, 4, &msi);
+    vmm_machine_pin_routed(&t.machine->base, NULL, 4, &msi);
+    cr_assert_eq(hv_fake_calls(t.hv, HV_FAKE_SET_ROUTES), 2);
+    cr_assert_eq(hv_fake_routes(vmm_machine_vm(t.machine)), 2);
+    cr_assert(hv_fake_route_at(vmm_machine_vm(t.machine), 0, &route));
+    cr_assert_eq(route.gsi, 4);
+    cr_assert_eq(route.msi.data, 0x8030);
+    msi.data = 0x8031;
+    vmm_machine_pin_routed(&t.machine->base, NULL, 4, &msi);
+    vmm_machine_pin_routed(&t.machine->base, NULL, 7, NULL);
+
+    cr_assert_eq(hv_fake_calls(t.hv, HV_FAKE_SET_ROUTES), 4);
+    cr_assert_eq(hv_fake_routes(vmm_machine_vm(t.machine)), 1);
+    cr_assert(hv_fake_route_at(vmm_machine_vm(t.machine), 0, &route));
+    cr_assert_eq(route.msi.data, 0x8031);
+    vmm_machine_pin_routed(&t.machine->base, NULL, 24, &msi); /* no such pin */
+    cr_assert_eq(hv_fake_calls(t.hv, HV_FAKE_SET_ROUTES), 4);
+    mt_close();
+}
+
+Test(irq, routes_that_the_hypervisor_refuses_are_an_event)
+{
+    const struct vdev_msi msi = { .addr = 0xfee00000, .data = 0x8030 };
+
+    make(VARCH_IRQCHIP_SPLIT, 1);
+    hv_fake_fail(t.hv, HV_FAKE_SET_ROUTES, 0, -EINVAL);
+    vmm_machine_pin_routed(&t.machine->base, NULL, 7, &msi);
+    mt_idle();
+
+    cr_assert_eq(t.events, 1);
+    cr_assert_str_eq(t.event_source, "machine");
+    mt_close();
+}
+
+Test(irq, a_doorbell_catches_the_guests_write)
+{
+    int fd = vm_eventfd();
+
+    mt_open(true);
+    t.cpu[0].script[0] = (struct mt_exit){ MT_WRITE, 0xd0000000, 4, .value = 3 };
+    t.cpu[0].script[1] = (struct mt_exit){ MT_WRITE, 0xd0000000, 4, .value = 4 };
+    cr_assert_eq(mt_make(), 0);
+    cr_assert_eq(vmm_machine_start(t.machine), 0);
+    cr_assert_eq(vmm_machine_doorbell_add(&t.machine->base, false, 0xd0000000, 4, true, 3, fd), 0);
+    vmm_machine_step(t.machine, 0);
+    cr_assert_eq(vm_eventfd_take(fd), 1);
+    cr_assert_eq(t.machine->vcpu[0].count.mmio, 1); /* the other value came to the bus */
+    vmm_machine_doorbell_del(&t.machine->base, false, 0xd0000000, 4, true, 3, fd);
+
+    cr_assert_eq(hv_fake_ioeventfds(vmm_machine_vm(t.machine)), 0);
+    close(fd);
+    mt_close();
+}

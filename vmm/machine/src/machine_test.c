@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* Tests of creation: in order, refused with a clear text, undone without a trace. */
+#include "machine_test.h"
+
+static struct lab_config lab_config;
+
+static void add(const struct vdev_class *class, const void *config)
+{
+    static struct vmm_machine_device devices[8];
+
+    t.config.devices = devices;
+    devices[t.config.device_count++] = (struct vmm_machine_device){ class, config };
+}
+
+static void refused(int code, const char *text)
+{
+    cr_assert_eq(mt_make(), code, "%s", vm_error_text());
+    cr_assert(strstr(vm_error_text(), text), "%s", vm_error_text());
+    mt_close();
+}
+
+Test(machine_new, each_call_of_the_hypervisor_may_fail_and_nothing_is_left_behind)
+{
+    unsigned failures = 0, fds;
+
+    mt_open(false);
+    t.config.arch.cpus = 2;
+    add(&tube_class, NULL);
+    cr_assert_eq(mt_make(), 0);
+    vmm_machine_free(t.machine);
+    t.machine = NULL;
+    fds = mt_fds();
+
+    for (unsigned call = 0; call < HV_FAKE_CALLS; call++) {
+        for (unsigned skip = 0;; skip++) {
+            uint64_t before = hv_fake_calls(t.hv, call);
+            int rc;
+
+            hv_fake_fail(t.hv, call, skip, -EIO);
+            vm_error_clear();
+            rc = mt_make();
+            hv_fake_fail(t.hv, call, 0, 0);
+            if (rc)
+                cr_assert(rc == -EIO && strstr(vm_error_text(), "told to fail"), "call %u: %s",
+                          call, vm_error_text());
+            else
+                vmm_machine_free(t.machine);
+            t.machine = NULL;
+            failures += rc != 0;
+            cr_assert_eq(mt_fds(), fds, "call %u, skip %u", call, skip);
+            if (hv_fake_calls(t.hv, call) - before <= skip)
+                break;
+        }
+    }
+
+    cr_assert_gt(failures, 10);
+    mt_close();
+}
+
+Test(machine_new, slots_come_before_the_interrupt_controller_and_vcpus_after_it)
+{
+    mt_open(false);
+    hv_fake_fail(t.hv, HV_FAKE_IRQCHIP_NEW, 0, -EIO);
+
+    cr_assert_eq(mt_make(), -EIO);
+
+    cr_assert_eq(hv_fake_calls(t.hv, HV_FAKE_SET_SLOT), 1);
+    cr_assert_eq(hv_fake_calls(t.hv, HV_FAKE_VCPU_NEW), 0);
+    mt_close();
+}
+
+Test(machine_new, memory_around_the_hole_is_two_slots)
+{
+    struct hv_slot slot;
+
+    mt_open(false);
+    t.config.arch.ram_bytes = 4ULL << 30;
+    cr_assert_eq(mt_make(), 0, "%s", vm_error_text());
+
+    cr_assert_eq(hv_fake_slots(vmm_machine_vm(t.machine)), 2);
+    cr_assert(hv_fake_slot_at(vmm_machine_vm(t.machine), 1, &slot));
+    cr_assert_eq(slot.gpa, 4ULL << 30);
+    cr_assert_eq(slot.size, 1ULL << 30);
+    mt_close();
+}
+
+Test(machine_new, more_vcpus_than_the_host_allows_are_refused_with_the_limit)
+{
+    mt_open(false);
+    t.config.arch.cpus = 1025;
+
+    refused(-EINVAL, "at most 1024");
+}
+
+Test(machine_new, no_vcpu_is_refused)
+{
+    mt_open(false);
+    t.config.arch.cpus = 0;
+
+    refused(-EINVAL, "at least one");
+}
+
+Test(machine_new, a_class_that_the_platform_needs_and_the_build_lacks_is_named)
+{
+    static const struct vdev_class *const few[] = { &ioapic_class, &lab_class, NULL };
+
+    mt_open(false);
+    t.config.classes = few;
+
+    refused(-ENOTSUP, "'acpi-ged'");
+}
+
+Test(machine_new, a_platform_device_that_cannot_be_created_is_named)
+{
+    mt_open(false);
+    t.create_rc = -EMFILE;
+
+    refused(-EMFILE, "serial0: the lab is closed");
+}
+
+Test(machine_new, an_id_given_twice_is_refused)
+{
+    static struct lab_config same = { .common = { .id = (char *)"x" } };
+
+    mt_open(false);
+    add(&tube_class, &same);
+    add(&tube_class, &same);
+
+    refused(-EEXIST, "id=x is given twice");
+}
+
+Test(machine_new, an_id_of_the_platform_cannot_be_taken)
+{
+    static struct lab_config taken = { .common = { .id = (char *)"serial0" } };
+
+    mt_open(false);
+    add(&tube_class, &taken);
+
+    refused(-EEXIST, "serial0");
+}
+
+Test(machine_new, an_id_that_is_none_is_refused)
+{
+    static struct lab_config bad = { .common = { .id = (char *)"a/b" } };
+
+    mt_open(false);
+    add(&tube_class, &bad);
+
+    refused(-EINVAL, "a/b");
+}
+
+Test(machine_new, a_platform_class_cannot_be_added_as_a_device)
+{
+    mt_open(false);
+    add(&lab_class, NULL);
+
+    refused(-EINVAL, "part of the machine");
+}
+
+Test(machine_new, devices_without_an_id_are_numbered)
+{
+    mt_open(false);
+    add(&tube_class, NULL);
+    add(&tube_class, &lab_config);
+
+    cr_assert_eq(mt_make(), 0, "%s", vm_error_text());
+
+    cr_assert(vmm_machine_find(t.machine, "tube0"));
+    cr_assert(vmm_machine_find(t.machine, "tube1"));
+    mt_close();
+}
+
+Test(machine_new, virtio_goes_to_pci_where_there_is_one_and_else_to_mmio)
+{
+    char pci[32], mmio[32];
+
+    mt_open(false);
+    add(&tube_class, NULL);
+    cr_assert_eq(mt_make(), 0);
+    vmm_machine_place(t.machine, vmm_machine_find(t.machine, "tube0"), pci, sizeof(pci));
+    vmm_machine_free(t.machine);
+    t.config.arch.segments = 0;
+    cr_assert_eq(mt_make(), 0, "%s", vm_error_text());
+    vmm_machine_place(t.machine, vmm_machine_find(t.machine, "tube0"), mmio, sizeof(mmio));
+
+    cr_assert_str_eq(pci, "0000:00:01.0");
+    cr_assert_str_eq(mmio, "mmio 0xfeb00000");
+    mt_close();
+}
+
+Test(machine_new, more_devices_than_mmio_slots_are_refused)
+{
+    mt_open(false);
+    t.config.arch.segments = 0;
+    for (unsigned i = 0; i < 3; i++)
+        add(&tube_class, NULL);
+
+    refused(-ENOSPC, "2 virtio-mmio slots");
+}
+
+Test(machine_new, a_pci_device_without_pci_is_refused)
+{
+    lab_config.common.bus = VDEV_BUS_PCI;
+    mt_open(false);
+    t.config.arch.segments = 0;
+    add(&tube_class, &lab_config);
+
+    refused(-EINVAL, "PCI is off");
+}
+
+Test(machine_new, a_segment_that_is_not_there_is_refused)
+{
+    lab_config.common.pci_segment = 3;
+    mt_open(false);
+    add(&tube_class, &lab_config);
+
+    refused(-EINVAL, "pci_segment=3");
+}
+
+Test(machine_new, an_address_on_mmio_is_refused)
+{
+    lab_config.common = (struct vdev_common){ .bus = VDEV_BUS_MMIO, .addr = (char *)"3" };
+    mt_open(false);
+    add(&tube_class, &lab_config);
+
+    refused(-EINVAL, "bus=pci");
+}
+
+Test(machine_new, an_address_given_twice_is_refused)
+{
+    lab_config.common.addr = (char *)"3";
+    mt_open(false);
+    add(&tube_class, &lab_config);
+    add(&tube_class, &lab_config);
+
+    refused(-EEXIST, "tube0");
+}
+
+Test(machine_new, no_kernel_is_refused_but_for_a_blank_machine)
+{
+    int fd;
+
+    mt_open(false);
+    fd = t.config.kernel.fd;
+    t.config.kernel.fd = -1;
+    cr_assert_lt(mt_make(), 0);
+    t.config.blank = true;
+
+    cr_assert_eq(mt_make(), 0, "%s", vm_error_text());
+
+    t.config.kernel.fd = fd;
+    mt_close();
+}
+
+Test(machine_new, the_kernel_is_in_memory_and_the_first_vcpu_at_its_entry)
+{
+    struct kvm_regs regs;
+
+    mt_open(false);
+    cr_assert_eq(mt_make(), 0);
+
+    cr_assert_eq(hv_vcpu_get(vmm_machine_vcpu(t.machine, 0), HV_STATE_REGS, &regs, sizeof(regs)),
+                 0);
+
+    cr_assert_eq(regs.rip, 0x100000);
+    mt_close();
+}
+
+static void note_bus(void *ctx, uint64_t base, uint64_t size, const char *name)
+{
+    unsigned *hits = ctx;
+
+    (void)size;
+    *hits += base == 0x3f8 && !strcmp(name, "serial0");
+}
+
+static void note_device(void *ctx, struct vdev *dev)
+{
+    (void)dev;
+    ++*(unsigned *)ctx;
+}
+
+Test(machine_new, a_plan_needs_no_hypervisor_and_cannot_be_started)
+{
+    struct varch_range ram[4];
+    struct vacpi_image image;
+    unsigned hits = 0, devices = 0;
+
+    mt_open(false);
+    t.config.hv = NULL;
+    cr_assert_eq(mt_make(), 0, "%s", vm_error_text());
+
+    cr_assert_eq(vmm_machine_start(t.machine), -ENOTSUP);
+    vmm_machine_walk_bus(t.machine, true, note_bus, &hits);
+    vmm_machine_walk_devices(t.machine, note_device, &devices);
+    cr_assert_eq(hits, 1);
+    cr_assert_eq(devices, 3);
+    cr_assert_eq(vmm_machine_ram(t.machine, ram, 4), 1);
+    cr_assert_eq(ram[0].size, 16 << 20);
+    cr_assert_eq(vmm_machine_acpi(t.machine, &image), 0, "%s", vm_error_text());
+    cr_assert_gt(image.bytes.len, 100);
+    vacpi_image_free(&image);
+    mt_close();
+}
+
+static const void *platform(void *ctx, const struct vdev_class *class, const char *id)
+{
+    static const struct lab_config eleven = { .value = 11 };
+
+    (void)ctx;
+    return class == &lab_class && !strcmp(id, "serial0") ? &eleven : NULL;
+}
+
+Test(machine_new, platform_devices_get_the_callers_configuration_or_defaults)
+{
+    mt_open(false);
+    t.config.arch.serials = 2;
+    t.config.platform = platform;
+
+    cr_assert_eq(mt_make(), 0);
+
+    cr_assert_eq(t.lab[0]->s.value, 11);
+    cr_assert_eq(t.lab[1]->s.value, 7);
+    mt_close();
+}
+
+Test(machine_set, a_property_of_a_running_device_changes)
+{
+    mt_open(true);
+    cr_assert_eq(mt_make(), 0);
+
+    cr_assert_eq(vmm_machine_set(t.machine, "serial0", "value=42"), 0);
+
+    cr_assert_eq(t.lab[0]->s.value, 42);
+    mt_close();
+}
+
+Test(machine_set, what_is_wrong_is_named)
+{
+    mt_open(true);
+    cr_assert_eq(mt_make(), 0);
+
+    cr_assert_eq(vmm_machine_set(t.machine, "nobody", "value=1"), -ENOENT);
+    cr_assert(strstr(vm_error_text(), "nobody"));
+    cr_assert_eq(vmm_machine_set(t.machine, "serial0", "value"), -EINVAL);
+    cr_assert(strstr(vm_error_text(), "KEY=VALUE"));
+    cr_assert_eq(vmm_machine_set(t.machine, "serial0", "valu=1"), -EINVAL);
+    cr_assert(strstr(vm_error_text(), "value"));
+    cr_assert_lt(vmm_machine_set(t.machine, "serial0", "value=100"), 0);
+    cr_assert_eq(vmm_machine_set(t.machine, "ioapic", "value=1"), -EINVAL);
+    cr_assert(strstr(vm_error_text(), "no properties"));
+    cr_assert_eq(t.lab[0]->s.value, 7);
+    mt_close();
+}
+
+Test(machine_set, a_device_that_cannot_change_says_so)
+{
+    mt_open(true);
+    add(&tube_class, NULL);
+    cr_assert_eq(mt_make(), 0);
+
+    cr_assert_eq(vmm_machine_set(t.machine, "tube0", "value=1"), -ENOTSUP);
+    mt_close();
+}
+
+Test(machine_state, sections_of_devices_on_every_bus_survive_a_new_machine)
+{
+    static struct lab_config mmio = { .common = { .bus = VDEV_BUS_MMIO } };
+    static const char *const ids[] = { "serial0", "tube0", "tube1", "ioapic" };
+    struct vm_buffer first[4] = { 0 }, second[4] = { 0 };
+
+    mt_open(true);
+    add(&tube_class, NULL);
+    add(&tube_class, &mmio);
+    cr_assert_eq(mt_make(), 0);
+    t.lab[0]->s.value = 77;
+    for (unsigned i = 0; i < 4; i++)
+        cr_assert_eq(
+            vmm_machine_save_device(t.machine, vmm_machine_find(t.machine, ids[i]), &first[i]), 0);
+    vmm_machine_free(t.machine);
+    cr_assert_eq(mt_make(), 0);
+
+    for (unsigned i = 0; i < 4; i++) {
+        struct vdev *dev = vmm_machine_find(t.machine, ids[i]);
+
+        cr_assert_eq(vmm_machine_load_device(t.machine, dev, first[i].data, first[i].len), 0, "%s",
+                     vm_error_text());
+        cr_assert_eq(vmm_machine_save_device(t.machine, dev, &second[i]), 0);
+        cr_assert_eq(first[i].len, second[i].len);
+        cr_assert_arr_eq(first[i].data, second[i].data, first[i].len);
+        vm_buffer_free(&first[i]);
+        vm_buffer_free(&second[i]);
+    }
+    cr_assert_eq(t.lab[1]->s.value, 77);
+    mt_close();
+}

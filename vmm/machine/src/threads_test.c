@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* Tests with vCPU threads that run. */
+#include "machine_test.h"
+
+static void start(unsigned cpus)
+{
+    mt_open(false);
+    t.config.arch.cpus = cpus;
+    cr_assert_eq(mt_make(), 0, "%s", vm_error_text());
+    cr_assert_eq(vmm_machine_start(t.machine), 0, "%s", vm_error_text());
+}
+
+static unsigned turns(unsigned cpu)
+{
+    return __atomic_load_n(&t.cpu[cpu].turns, __ATOMIC_RELAXED);
+}
+
+static void pause_now(void)
+{
+    t.paused = false;
+    cr_assert_eq(vmm_machine_pause(t.machine, mt_paused, &t), 0, "%s", vm_error_text());
+    MT_UNTIL(t.paused);
+}
+
+Test(threads, every_vcpu_runs)
+{
+    start(4);
+
+    for (unsigned i = 0; i < 4; i++)
+        MT_UNTIL(turns(i) > 10);
+    mt_close();
+}
+
+Test(threads, paused_vcpus_stand_still_and_go_on_after)
+{
+    unsigned seen[4];
+
+    start(4);
+    for (unsigned round = 0; round < 50; round++) {
+        pause_now();
+        cr_assert_eq(t.pause_code, 0);
+        for (unsigned i = 0; i < 4; i++)
+            seen[i] = turns(i);
+        for (unsigned i = 0; i < 4; i++)
+            cr_assert_eq(turns(i), seen[i]);
+        cr_assert_eq(vmm_machine_resume(t.machine), 0);
+        if (round % 2) /* else: paused again before they have woken */
+            for (unsigned i = 0; i < 4; i++)
+                MT_UNTIL(turns(i) != seen[i]);
+    }
+    mt_close();
+}
+
+Test(threads, a_pause_finishes_the_exit_that_was_half_done)
+{
+    mt_open(false);
+    t.cpu[0].script[0] = (struct mt_exit){ MT_IN, 0x3f8, .len = 1 };
+    cr_assert_eq(mt_make(), 0);
+    cr_assert_eq(vmm_machine_start(t.machine), 0);
+
+    pause_now();
+
+    cr_assert_eq(__atomic_load_n(&t.cpu[0].answered, __ATOMIC_RELAXED), t.lab[0]->reads);
+    mt_close();
+}
+
+Test(threads, a_crash_of_one_vcpu_ends_them_all)
+{
+    mt_open(false);
+    t.config.arch.cpus = 4;
+    t.cpu[2].script[0] = (struct mt_exit){ MT_PLAIN, .value = HV_EXIT_SHUTDOWN };
+    cr_assert_eq(mt_make(), 0);
+    cr_assert_eq(vmm_machine_start(t.machine), 0);
+
+    MT_UNTIL(t.ended);
+
+    cr_assert_eq(t.end, VMM_END_CRASH);
+    for (unsigned i = 0; i < 4; i++)
+        cr_assert(!t.machine->vcpu[i].started);
+    mt_close();
+}
+
+Test(threads, all_vcpus_may_end_the_machine_at_once)
+{
+    for (unsigned round = 0; round < 50; round++) {
+        memset(&t, 0, sizeof(t));
+        mt_open(false);
+        t.config.arch.cpus = 4;
+        for (unsigned i = 0; i < 4; i++)
+            t.cpu[i].script[0] = (struct mt_exit){ MT_SYSTEM, .value = KVM_SYSTEM_EVENT_RESET };
+        cr_assert_eq(mt_make(), 0);
+        cr_assert_eq(vmm_machine_start(t.machine), 0);
+        vmm_machine_stop(t.machine);
+        MT_UNTIL(t.ended);
+        cr_assert_eq(t.ended, 1);
+        mt_close();
+    }
+}
+
+Test(threads, stop_ends_a_running_machine)
+{
+    start(2);
+    MT_UNTIL(turns(0) && turns(1));
+
+    vmm_machine_stop(t.machine);
+    MT_UNTIL(t.ended);
+
+    cr_assert_eq(t.end, VMM_END_STOP);
+    mt_close();
+}
+
+Test(threads, stop_ends_a_paused_machine)
+{
+    start(2);
+    pause_now();
+
+    vmm_machine_stop(t.machine);
+    MT_UNTIL(t.ended);
+
+    cr_assert_eq(t.end, VMM_END_STOP);
+    mt_close();
+}
+
+Test(threads, a_running_machine_can_be_freed)
+{
+    start(4);
+    MT_UNTIL(turns(3));
+
+    mt_close();
+
+    cr_assert_eq(t.ended, 0);
+}
+
+Test(threads, a_parked_vcpu_goes_on_when_the_device_is_done)
+{
+    mt_open(false);
+    t.cpu[0].script[0] = (struct mt_exit){ MT_OUT, 0x3f8 + LAB_PARK, 1, .value = 1 };
+    cr_assert_eq(mt_make(), 0);
+    cr_assert_eq(vmm_machine_start(t.machine), 0);
+    MT_UNTIL(__atomic_load_n(&t.lab[0]->dev.parked, __ATOMIC_ACQUIRE));
+    cr_assert_eq(turns(0), 1);
+
+    vdev_unpark(&t.lab[0]->dev);
+
+    MT_UNTIL(turns(0) > 1);
+    mt_close();
+}
+
+Test(threads, a_pause_waits_for_a_parked_vcpu)
+{
+    mt_open(false);
+    t.cpu[0].script[0] = (struct mt_exit){ MT_OUT, 0x3f8 + LAB_PARK, 1, .value = 1 };
+    cr_assert_eq(mt_make(), 0);
+    cr_assert_eq(vmm_machine_start(t.machine), 0);
+    MT_UNTIL(__atomic_load_n(&t.lab[0]->dev.parked, __ATOMIC_ACQUIRE));
+    cr_assert_eq(vmm_machine_pause(t.machine, mt_paused, &t), 0);
+    for (unsigned i = 0; i < 10; i++)
+        vm_loop_step(t.env.loop, 0);
+    cr_assert(!t.paused);
+
+    vdev_unpark(&t.lab[0]->dev);
+
+    MT_UNTIL(t.paused);
+    mt_close();
+}
+
+Test(threads, a_parked_vcpu_does_not_keep_the_machine)
+{
+    mt_open(false);
+    t.cpu[0].script[0] = (struct mt_exit){ MT_OUT, 0x3f8 + LAB_PARK, 1, .value = 1 };
+    cr_assert_eq(mt_make(), 0);
+    cr_assert_eq(vmm_machine_start(t.machine), 0);
+    MT_UNTIL(__atomic_load_n(&t.lab[0]->dev.parked, __ATOMIC_ACQUIRE));
+
+    vmm_machine_stop(t.machine);
+    MT_UNTIL(t.ended);
+    mt_close();
+}
+
+Test(threads, a_thread_that_cannot_be_made_is_an_error_and_the_machine_can_be_freed)
+{
+    pthread_attr_t attr;
+
+    mt_open(false);
+    cr_assert_eq(mt_make(), 0);
+    pthread_attr_init(&attr);
+    cr_assert_eq(pthread_attr_setstacksize(&attr, (size_t)1 << 46), 0);
+    cr_assert_eq(pthread_setattr_default_np(&attr), 0);
+
+    cr_assert_lt(vmm_machine_start(t.machine), 0);
+    cr_assert(strstr(vm_error_text(), "I/O thread"), "%s", vm_error_text());
+    mt_close();
+}
+
+Test(threads, info_can_be_asked_while_vcpus_run)
+{
+    struct vmm_machine_info info;
+
+    start(2);
+    MT_UNTIL(turns(0) > 5 && turns(1) > 5);
+    vmm_machine_get_info(t.machine, &info);
+
+    cr_assert_eq(info.cpus, 2);
+    cr_assert_eq(info.memory_bytes, 16 << 20);
+    cr_assert(info.running && !info.paused);
+    cr_assert_geq(info.exits, 8);
+    mt_close();
+}

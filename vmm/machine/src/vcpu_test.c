@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* Tests of what the machine does with each exit, one step at a time. */
+#include "machine_test.h"
+
+static bool at_end(enum vmm_end end)
+{
+    mt_idle();
+    return t.ended == 1 && t.end == end && vmm_machine_step(t.machine, 0) == 0;
+}
+
+Test(vcpu, a_port_write_reaches_the_device)
+{
+    MT_PLAY({ MT_OUT, 0x3f8, 1, .value = 0x77 });
+
+    cr_assert_eq(t.lab[0]->written[0], 0x77);
+    mt_close();
+}
+
+Test(vcpu, a_port_read_gives_the_devices_answer)
+{
+    MT_PLAY({ MT_IN, 0x3f8, .len = 1 });
+
+    cr_assert_eq(t.cpu[0].script[0].value, 0x10);
+    mt_close();
+}
+
+Test(vcpu, a_string_goes_to_the_device_value_by_value)
+{
+    MT_PLAY({ MT_OUTS, 0x3f8, 5, 0, "hello" });
+
+    cr_assert_eq(t.lab[0]->writes, 5);
+    cr_assert_arr_eq(t.lab[0]->written, "hello", 5);
+    mt_close();
+}
+
+Test(vcpu, a_memory_access_goes_through_the_memory_bus)
+{
+    MT_PLAY({ MT_WRITE, 0xfec00000, 4, .value = 1 }, { MT_READ, 0xfec00010, .len = 4 });
+
+    /* IOAPICVER: 24 entries, version 0x20 or 0x11 (82093AA, 3.2.2). */
+    cr_assert_eq(t.cpu[0].script[1].value >> 16, 23);
+    mt_close();
+}
+
+Test(vcpu, what_nobody_answers_reads_as_ones_and_is_counted)
+{
+    struct vmm_machine_info info;
+
+    MT_PLAY({ MT_IN, 0x999, .len = 2 }, { MT_READ, 0xd0000000, .len = 4 });
+    vmm_machine_get_info(t.machine, &info);
+
+    cr_assert_eq(t.cpu[0].script[0].value, 0xffff);
+    cr_assert_eq(t.cpu[0].script[1].value, 0xffffffff);
+    cr_assert_eq(info.unclaimed, 2);
+    cr_assert_eq(info.exits_pio, 1);
+    cr_assert_eq(info.exits_mmio, 1);
+    cr_assert_geq(info.exits, 2);
+    mt_close();
+}
+
+Test(vcpu, a_triple_fault_ends_the_machine_with_the_registers_in_the_log)
+{
+    MT_PLAY({ MT_PLAIN, .value = HV_EXIT_SHUTDOWN });
+
+    cr_assert(at_end(VMM_END_CRASH));
+    cr_assert(mt_logged("triple fault"));
+    cr_assert(mt_logged("rip 0000000000100000"));
+    mt_close();
+}
+
+Test(vcpu, an_internal_error_is_told_with_its_numbers)
+{
+    MT_PLAY({ MT_INTERNAL, .value = 3 });
+
+    cr_assert(at_end(VMM_END_CRASH));
+    cr_assert(mt_logged("KVM internal error 3, first data 0x1234"));
+    mt_close();
+}
+
+Test(vcpu, a_refused_entry_is_told)
+{
+    MT_PLAY({ MT_PLAIN, .value = HV_EXIT_FAIL_ENTRY });
+
+    cr_assert(at_end(VMM_END_CRASH));
+    cr_assert(mt_logged("refuses this vCPU's state"));
+    mt_close();
+}
+
+Test(vcpu, an_exit_that_nobody_knows_is_told)
+{
+    MT_PLAY({ MT_PLAIN, .value = HV_EXIT_HLT });
+
+    cr_assert(at_end(VMM_END_CRASH));
+    cr_assert(mt_logged("unexpected exit 'hlt'"));
+    mt_close();
+}
+
+Test(vcpu, a_run_that_fails_is_told_with_the_reason)
+{
+    MT_PLAY({ MT_FAIL, .value = (uint64_t)-EFAULT });
+
+    cr_assert(at_end(VMM_END_CRASH));
+    cr_assert(mt_logged("KVM_RUN: Bad address"));
+    mt_close();
+}
+
+Test(vcpu, system_events_end_the_machine_as_they_say)
+{
+    static const struct {
+        uint32_t type;
+        enum vmm_end end;
+    } ends[] = { { KVM_SYSTEM_EVENT_SHUTDOWN, VMM_END_POWEROFF },
+                 { KVM_SYSTEM_EVENT_RESET, VMM_END_RESET },
+                 { KVM_SYSTEM_EVENT_CRASH, VMM_END_CRASH } };
+
+    for (unsigned i = 0; i < VM_ARRAY_SIZE(ends); i++) {
+        memset(&t, 0, sizeof(t));
+        MT_PLAY({ MT_SYSTEM, .value = ends[i].type });
+        cr_assert(at_end(ends[i].end), "%u", i);
+        mt_close();
+    }
+}
+
+Test(vcpu, an_end_of_interrupt_reaches_our_controller)
+{
+    struct hv_fake_irq irq;
+    unsigned messages = 0;
+
+    /* Pin 4: level, vector 0x30; the line stays up, so each end of interrupt sends it again (82093AA, 3.2.4). */
+    MT_PLAY({ MT_WRITE, 0xfec00000, 4, .value = 0x18 },
+            { MT_WRITE, 0xfec00010, 4, .value = 0x8030 },
+            { MT_OUT, 0x3f8 + LAB_LINE, 1, .value = 1 }, { MT_EOI, .value = 0x30 });
+
+    while (hv_fake_irq_take(vmm_machine_vm(t.machine), &irq))
+        messages += irq.type == HV_FAKE_BY_MSI && (irq.msi.data & 0xff) == 0x30;
+    cr_assert_eq(messages, 2);
+    mt_close();
+}
+
+Test(vcpu, an_end_of_interrupt_without_our_controller_is_nothing)
+{
+    mt_open(true);
+    t.config.arch.irqchip = VARCH_IRQCHIP_KERNEL;
+    t.cpu[0].script[0] = (struct mt_exit){ MT_EOI, .value = 0x30 };
+    cr_assert_eq(mt_make(), 0, "%s", vm_error_text());
+    cr_assert_eq(vmm_machine_start(t.machine), 0);
+
+    cr_assert_eq(vmm_machine_step(t.machine, 0), 1);
+
+    cr_assert_eq(t.ended, 0);
+    mt_close();
+}
+
+Test(vcpu, a_parked_vcpu_stands_still_until_the_device_is_done)
+{
+    MT_PLAY({ MT_OUT, 0x3f8 + LAB_PARK, 1, .value = 1 }, { MT_OUT, 0x3f8, 1, .value = 2 });
+    cr_assert_eq(t.lab[0]->writes, 1);
+    cr_assert_eq(vmm_machine_step(t.machine, 0), 0);
+
+    vdev_unpark(&t.lab[0]->dev);
+
+    cr_assert_eq(vmm_machine_step(t.machine, 0), 1);
+    cr_assert_eq(vmm_machine_step(t.machine, 0), 1);
+    cr_assert_eq(t.lab[0]->writes, 2);
+    mt_close();
+}
+
+Test(vcpu, the_rest_of_a_string_waits_while_the_vcpu_is_parked)
+{
+    MT_PLAY({ MT_OUTS, 0x3f8 + LAB_PARK, 3, 0, "abc" });
+    cr_assert_eq(t.lab[0]->writes, 1);
+
+    for (unsigned i = 0; i < 3; i++) {
+        vdev_unpark(&t.lab[0]->dev);
+        vmm_machine_step(t.machine, 0);
+    }
+
+    cr_assert_eq(t.lab[0]->writes, 3);
+    cr_assert_arr_eq(t.lab[0]->written, "abc", 3);
+    mt_close();
+}
+
+Test(vcpu, only_vcpus_of_stepwise_machines_can_be_stepped)
+{
+    mt_open(false);
+    cr_assert_eq(mt_make(), 0);
+
+    cr_assert_eq(vmm_machine_step(t.machine, 0), -EINVAL);
+    mt_close();
+}
+
+Test(vcpu, a_vcpu_that_is_not_there_cannot_be_stepped)
+{
+    mt_open(true);
+    cr_assert_eq(mt_make(), 0);
+
+    cr_assert_eq(vmm_machine_step(t.machine, 1), -EINVAL);
+    cr_assert_eq(vmm_machine_step(t.machine, 0), 0); /* not started */
+    cr_assert_null(vmm_machine_vcpu(t.machine, 1));
+    mt_close();
+}
