@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * What every device of the table must keep, whatever it does (docs/architecture.md): shared by the contract tests and the fuzz
+ * target that is the same for all classes. A class needs no line here: what create() wants is made from its property table.
+ */
+#ifndef TESTS_CONTRACT_H
+#define TESTS_CONTRACT_H
+
+#include <vmm/devices/classes.h>
+
+#include "virtio_harness.h"
+
+enum { CONTRACT_RAM = 1 << 20, CONTRACT_OPTIONS = 512 };
+
+/* Options for vh_create(): a value for each required property, and a back end that keeps to itself. */
+void contract_options(const struct vdev_class *class, char ret_options[CONTRACT_OPTIONS]);
+/* A machine with one device of the class. c->ram_bytes is set. 0, or what vh_create() said. */
+int contract_open(struct vh *h, const struct vdev_class *class, struct vh_config c);
+/* Another device of the class in its place, over the same memory. */
+int contract_replace(struct vh *h, const struct vdev_class *class);
+void contract_close(struct vh *h);
+
+/* Starts, and gives each queue some sound chains of all shapes with contents from the harness's generator. */
+int contract_use(struct vh *h);
+
+/* Ways in which a driver breaks a ring; each leaves one chain that is wrong. false: the ring format has no such way. */
+enum contract_break {
+    CONTRACT_LOOP,
+    CONTRACT_INDEX,
+    CONTRACT_ADDRESS,
+    CONTRACT_DIRECTION,
+    CONTRACT_EMPTY_TABLE,
+    CONTRACT_BREAKS
+};
+bool contract_break_ring(struct vh *h, uint16_t n, enum contract_break how);
+
+#endif
