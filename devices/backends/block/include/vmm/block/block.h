@@ -5,7 +5,7 @@
  * device, moved at once.
  *
  *     vblock_open(env, &config, &disk);
- *     req = (struct vblock_req){ .op = VBLOCK_READ, .bytes = 4096, .iov = &v, .iovs = 1, .done = f };
+ *     req = (struct vblock_req){ .op = VBLOCK_READ, .bytes = 512, .iov = &v, .iovs = 1, ... };
  *     rc = vblock_submit(disk, &req);    0, -errno: it has ended; -EINPROGRESS: f(&req, rc) later
  *     vblock_close(disk);
  *

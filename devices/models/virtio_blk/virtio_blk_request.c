@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * Requests (VIRTIO 1.2, 5.2.6): header, payload and status byte lie in the chain in any layout of
+ * descriptors (2.7.4): the header is its first 16 readable bytes, the status its last writable one,
+ * and the payload what lies between. The payload stays in the guest's memory: the back end reads
+ * and writes it there.
+ *
+ * Whatever a sound chain asks for gets a status byte. One without room for it breaks the rules.
+ */
+#include "virtio_blk_private.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <vmm/base/check.h>
+#include <vmm/base/le.h>
+
+enum { RANGE_UNMAP = 1 << 0 }; /* flags of a range */
+
+/* The device's part of a pool's request. What one request does not need is never touched. */
+struct request {
+    struct vblock_req io; /* first: see of_io() */
+    struct virtio_blk *blk;
+    struct vq_req *req;
+    uint64_t room; /* writable bytes before the status */
+    uint64_t valid; /* ... of them valid if all goes well */
+    gpa_t status_at;
+    uint16_t queue;
+    uint16_t ranges, next_range;
+    struct virtio_blk_range range[VIRTIO_BLK_DISCARD_SEGMENTS];
+    struct iovec iov[VQ_CHAIN_MAX];
+};
+
+static struct request *of_io(struct vblock_req *io)
+{
+    return container_of(io, struct request, io);
+}
+
+size_t virtio_blk_request_bytes(void)
+{
+    return sizeof(struct request);
+}
+
+/* ---- the end ---- */
+
+static uint8_t status_of(int rc)
+{
+    if (!rc)
+        return VIRTIO_BLK_S_OK;
+    return rc == -EOPNOTSUPP ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR;
+}
+
+/* A guest may repeat it for ever. What it did wrong itself is not worth a line. */
+static __attribute__((cold)) void complain(struct request *r, int rc)
+{
+    static const char *const words[VBLOCK_OPS] = { "read", "write", "flush", "discard",
+                                                   "write zeroes" };
+    struct virtio_blk *blk = r->blk;
+
+    blk->count.errors++;
+    if (rc == -EOPNOTSUPP || rc == -EROFS || rc == -ERANGE || rc == -EINVAL)
+        return;
+    vm_log_limited(blk->dev.dev.env, &blk->complaints, VM_LOG_WARN,
+                   "%s: %s of %llu bytes at %llu: %s; the guest gets an I/O error", blk->dev.dev.id,
+                   words[r->io.op], (unsigned long long)r->io.bytes,
+                   (unsigned long long)r->io.offset, strerrordesc_np(-rc));
+}
+
+/* 2.7.8.2: the length says how much is valid from the first writable byte on. */
+static int end_request(struct request *r, int rc)
+{
+    struct virtio_blk *blk = r->blk;
+    struct vq_req *req = r->req;
+    uint8_t status = status_of(rc);
+    uint64_t valid = rc ? 0 : r->valid;
+
+    if (rc)
+        complain(r, rc);
+    if (valid == r->room)
+        valid++;
+    /* Memory that this device cannot reach: there is no way to tell. */
+    if (gm_write(req->q->view, r->status_at, &status, sizeof(status)))
+        valid = 0;
+    req->chain.pushed = valid;
+    return vq_req_done(blk->pool[r->queue], req);
+}
+
+static int next_ranges(struct request *r);
+
+/* The back end has ended what it took on. In the loop's thread, without the lock. */
+static void ended(struct vblock_req *io, int rc)
+{
+    struct request *r = of_io(io);
+    struct virtio_blk *blk = r->blk;
+    uint16_t n = r->queue;
+
+    vm_lock_acquire(&blk->dev.dev.lock);
+    if (!rc && r->next_range < r->ranges)
+        rc = next_ranges(r);
+    if (rc != -EINPROGRESS) {
+        blk->in_flight--;
+        /* A queue that was broken meanwhile takes nothing back; its driver knows already. */
+        if (!end_request(r, rc))
+            virtio_notify(&blk->dev, n);
+        if (!blk->in_flight)
+            virtio_stopped(&blk->dev);
+    }
+    vm_lock_release(&blk->dev.dev.lock);
+}
+
+/* ---- what is asked for ---- */
+
+static int set_place(struct request *r, uint64_t sector)
+{
+    return vm_mul(sector, (uint64_t)VBLOCK_SECTOR, &r->io.offset) ? 0 : -ERANGE;
+}
+
+static int read_sectors(struct request *r, uint64_t sector)
+{
+    struct virtio_blk *blk = r->blk;
+
+    r->io.op = VBLOCK_READ;
+    r->io.bytes = r->valid = r->room;
+    r->io.iovs =
+        vq_iov(r->req->q, &r->req->chain, GM_WRITE, r->room, r->iov, VM_ARRAY_SIZE(r->iov));
+    if (r->io.iovs < 0)
+        return r->io.iovs;
+    blk->count.reads++;
+    blk->count.read_bytes += r->io.bytes;
+    return set_place(r, sector);
+}
+
+static int write_sectors(struct request *r, uint64_t sector)
+{
+    struct virtio_blk *blk = r->blk;
+
+    r->io.op = VBLOCK_WRITE;
+    r->io.bytes = vq_pull_left(&r->req->chain);
+    r->io.stable = !virtio_blk_writeback(blk);
+    r->io.iovs =
+        vq_iov(r->req->q, &r->req->chain, GM_READ, r->io.bytes, r->iov, VM_ARRAY_SIZE(r->iov));
+    if (r->io.iovs < 0)
+        return r->io.iovs;
+    blk->count.writes++;
+    blk->count.write_bytes += r->io.bytes;
+    return set_place(r, sector);
+}
+
+/* 5.2.6: 20 bytes, filled up with zeroes, without a terminator. */
+static int get_id(struct request *r)
+{
+    size_t n = r->room < VIRTIO_BLK_ID_BYTES ? (size_t)r->room : VIRTIO_BLK_ID_BYTES;
+
+    r->blk->count.others++;
+    r->valid = n;
+    return vq_push(r->req->q, &r->req->chain, r->blk->serial, n);
+}
+
+/* All of them, before the first one has an effect. */
+static int check_ranges(const struct request *r)
+{
+    bool zeroes = r->io.op == VBLOCK_WRITE_ZEROES;
+    uint32_t known = zeroes ? RANGE_UNMAP : 0;
+    uint32_t most = zeroes ? VIRTIO_BLK_ZEROES_SECTORS : VIRTIO_BLK_DISCARD_SECTORS;
+    uint64_t capacity = r->blk->disk->info.bytes / VBLOCK_SECTOR;
+
+    for (unsigned i = 0; i < r->ranges; i++)
+        if (le32_get(r->range[i].flags) & ~known)
+            return -EOPNOTSUPP; /* 5.2.6.2 */
+    for (unsigned i = 0; i < r->ranges; i++)
+        if (le32_get(r->range[i].sectors) > most ||
+            !vm_range_in(le64_get(r->range[i].sector), le32_get(r->range[i].sectors), capacity))
+            return -ERANGE;
+    return 0;
+}
+
+/* One after the other. */
+static int next_ranges(struct request *r)
+{
+    int rc = 0;
+
+    while (!rc && r->next_range < r->ranges) {
+        const struct virtio_blk_range *range = &r->range[r->next_range++];
+
+        r->io.offset = le64_get(range->sector) * VBLOCK_SECTOR;
+        r->io.bytes = (uint64_t)le32_get(range->sectors) * VBLOCK_SECTOR;
+        r->io.may_unmap = le32_get(range->flags) & RANGE_UNMAP;
+        rc = vblock_submit(r->blk->disk, &r->io);
+    }
+    return rc;
+}
+
+static int change_ranges(struct request *r, enum vblock_op op)
+{
+    bool zeroes = op == VBLOCK_WRITE_ZEROES;
+    struct vq_chain *chain = &r->req->chain;
+    uint64_t bytes = vq_pull_left(chain);
+    size_t most = zeroes ? VIRTIO_BLK_ZEROES_SEGMENTS : VIRTIO_BLK_DISCARD_SEGMENTS;
+    int rc;
+
+    r->blk->count.others++;
+    if (!virtio_has(&r->blk->dev, zeroes ? VIRTIO_BLK_F_WRITE_ZEROES : VIRTIO_BLK_F_DISCARD))
+        return -EOPNOTSUPP;
+    r->io.op = op;
+    r->io.stable = !virtio_blk_writeback(r->blk);
+    if (!bytes || bytes % sizeof(r->range[0]) || bytes / sizeof(r->range[0]) > most)
+        return -EINVAL;
+    r->ranges = (uint16_t)(bytes / sizeof(r->range[0]));
+    rc = vq_pull(r->req->q, chain, r->range, bytes);
+    if (!rc)
+        rc = check_ranges(r);
+    return rc ? rc : next_ranges(r);
+}
+
+static int flush(struct request *r)
+{
+    r->blk->count.flushes++;
+    r->io.op = VBLOCK_FLUSH;
+    return vblock_submit(r->blk->disk, &r->io);
+}
+
+/* 0, -EINPROGRESS, or the -errno that decides the status. */
+static int begin(struct request *r)
+{
+    struct virtio_blk_header header;
+    uint64_t sector;
+    int rc = vq_pull(r->req->q, &r->req->chain, &header, sizeof(header));
+
+    if (rc)
+        return rc == -ENODATA ? -EINVAL : rc;
+    sector = le64_get(header.sector);
+    switch (le32_get(header.type)) {
+    case VIRTIO_BLK_T_IN: rc = read_sectors(r, sector); break;
+    case VIRTIO_BLK_T_OUT: rc = write_sectors(r, sector); break;
+    case VIRTIO_BLK_T_FLUSH: return flush(r);
+    case VIRTIO_BLK_T_GET_ID: return get_id(r);
+    case VIRTIO_BLK_T_DISCARD: return change_ranges(r, VBLOCK_DISCARD);
+    case VIRTIO_BLK_T_WRITE_ZEROES: return change_ranges(r, VBLOCK_WRITE_ZEROES);
+    default: return -EOPNOTSUPP;
+    }
+    return rc ? rc : vblock_submit(r->blk->disk, &r->io);
+}
+
+/* ---- the queue ---- */
+
+/* Descriptors may be empty: the last byte lies in the last one that is not. */
+static gpa_t last_byte(const struct vq_chain *chain)
+{
+    unsigned i = (unsigned)chain->readable + chain->writable - 1;
+
+    while (!chain->buf[i].len)
+        i--;
+    return chain->buf[i].addr + (chain->buf[i].len - 1);
+}
+
+static void fill(struct request *r, struct virtio_blk *blk, uint16_t n, struct vq_req *req)
+{
+    r->io.op = VBLOCK_READ;
+    r->io.stable = r->io.may_unmap = false;
+    r->io.offset = r->io.bytes = 0;
+    r->io.iov = r->iov;
+    r->io.iovs = 0;
+    r->io.done = ended;
+    r->blk = blk;
+    r->req = req;
+    r->queue = n;
+    r->ranges = r->next_range = 0;
+    r->room = req->chain.writable_bytes - 1;
+    r->valid = 0;
+    r->status_at = last_byte(&req->chain);
+}
+
+/* 1: ended; 0: the back end ends it later; -EPROTO. */
+static int take(struct virtio_blk *blk, uint16_t n, struct vq_req *req, uint64_t *bytes)
+{
+    struct request *r = (void *)req->own;
+    int rc;
+
+    if (!req->chain.writable_bytes) {
+        struct vq *q = req->q;
+
+        vq_req_drop(blk->pool[n], req);
+        return vq_break(q, "block request without a status byte", 0);
+    }
+    fill(r, blk, n, req);
+    rc = begin(r);
+    *bytes += r->io.bytes;
+    if (rc == -EINPROGRESS) {
+        blk->in_flight++;
+        return 0;
+    }
+    rc = end_request(r, rc);
+    return rc ? rc : 1;
+}
+
+int virtio_blk_kick(struct virtio_dev *dev, uint16_t n)
+{
+    struct virtio_blk *blk = virtio_blk_of(dev);
+    struct vq_req *req;
+    uint64_t bytes = 0;
+    unsigned taken = 0, done = 0;
+    int rc;
+
+    while ((rc = vq_next_req(&dev->queue[n], blk->pool[n], &req)) > 0) {
+        rc = take(blk, n, req, &bytes);
+        if (rc < 0)
+            break;
+        done += (unsigned)rc;
+        if (++taken == VIRTIO_BLK_ROUND_REQUESTS || bytes >= VIRTIO_BLK_ROUND_BYTES) {
+            virtio_kick_later(dev, n);
+            rc = 0;
+            break;
+        }
+    }
+    if (done)
+        virtio_notify(dev, n);
+    return rc;
+}
