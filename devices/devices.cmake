@@ -2,6 +2,8 @@
 # One line per device; the rest is in its folder (docs/adding-a-device.md).
 vmm_device(acpi_ged)
 vmm_device(cmos_rtc)
+vmm_device(debug_port)
+vmm_device(i8042)
 vmm_device(ioapic)
 vmm_device(serial)
 vmm_device(virtio_rng)
