@@ -23,24 +23,25 @@ static void copy_in(struct vchar *chr, uint64_t head, const uint8_t *data, size_
 {
     size_t at = head & (chr->size - 1), first = chr->size - at;
 
-    if (len == 1) { /* a serial port: each instruction counts */
-        chr->ring[at] = *data;
-        return;
-    }
     if (first > len)
         first = len;
     memcpy(chr->ring + at, data, first);
     memcpy(chr->ring, data + first, len - first);
 }
 
-/* The marks where a write wakes the loop though it knows of output: a quarter, so that a long burst does not wait for the timer;
- * three quarters, so that the oldest bytes make room where nobody is connected. */
-static bool crosses_mark(const struct vchar *chr, uint64_t used, uint64_t n)
+/* The marks where a write wakes the loop though it knows of output: each quarter. At the first one a long burst need not wait
+ * for the timer; where nobody is connected the oldest bytes must make room at the third one. */
+static inline bool crosses_mark(const struct vchar *chr, uint64_t used, uint64_t n)
 {
-    uint64_t quarter = chr->size / 4;
+    return (used ^ (used + n)) & chr->marks;
+}
 
-    return (used <= quarter && used + n > quarter) ||
-           (used <= 3 * quarter && used + n > 3 * quarter);
+/* Pairs with rest() in output.c; see char_private.h. */
+static inline void publish(struct vchar *chr, uint64_t head, uint64_t used, uint64_t n)
+{
+    __atomic_store_n(&chr->head, head + n, __ATOMIC_SEQ_CST);
+    if (!__atomic_load_n(&chr->armed, __ATOMIC_SEQ_CST) || crosses_mark(chr, used, n))
+        vchar_out_kick(chr);
 }
 
 /* The loop looks at starved whenever it runs the work; so whoever sets it has to post once. */
@@ -52,27 +53,36 @@ static void came_short(struct vchar *chr, size_t left, bool take_all)
         vchar_out_kick(chr);
 }
 
-size_t vchar_write(struct vchar *chr, const uint8_t *data, size_t len, bool take_all)
+static __attribute__((noinline)) size_t write_many(struct vchar *chr, const uint8_t *data,
+                                                   size_t len, bool take_all, uint64_t used)
 {
-    uint64_t head = chr->head, used, n;
+    uint64_t head = chr->head, n = chr->size - used;
 
     if (!chr->ring)
         return len;
-    /* Pairs with the release in output.c's took(): the bytes there have been read. */
-    used = head - __atomic_load_n(&chr->tail, __ATOMIC_ACQUIRE);
-    n = chr->size - used;
     if (n > len)
         n = len;
     if (n) {
         copy_in(chr, head, data, n);
-        /* Pairs with rest() in output.c; see char_private.h. */
-        __atomic_store_n(&chr->head, head + n, __ATOMIC_SEQ_CST);
-        if (!__atomic_load_n(&chr->armed, __ATOMIC_SEQ_CST) || crosses_mark(chr, used, n))
-            vchar_out_kick(chr);
+        publish(chr, head, used, n);
     }
     if (n < len)
         came_short(chr, len - n, take_all);
     return n;
+}
+
+size_t vchar_write(struct vchar *chr, const uint8_t *data, size_t len, bool take_all)
+{
+    uint64_t head = chr->head;
+    /* Pairs with the release in output.c's took(): the bytes there have been read. */
+    uint64_t used = head - __atomic_load_n(&chr->tail, __ATOMIC_ACQUIRE);
+
+    /* A serial port's bytes come one by one: the rest stands apart. Without a ring the size is 0. */
+    if (len != 1 || used >= chr->size)
+        return write_many(chr, data, len, take_all, used);
+    chr->ring[head & (chr->size - 1)] = *data;
+    publish(chr, head, used, 1);
+    return 1;
 }
 
 uint64_t vchar_dropped(const struct vchar *chr)
@@ -122,6 +132,7 @@ static int open_mode(struct vchar *chr, const struct vchar_config *config)
     if (!chr->env->loop)
         return vm_fail(-EINVAL, "mode=%s needs an event loop", vchar_modes[chr->mode]);
     chr->size = late ? KEPT_RING_BYTES : RING_BYTES;
+    chr->marks = ~(chr->size / 4 - 1);
     chr->ring = malloc(chr->size); /* not cleared: only pages that are used cost memory */
     if (!chr->ring)
         return vm_fail(-ENOMEM, "out of memory");

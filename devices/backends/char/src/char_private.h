@@ -68,7 +68,8 @@ struct vchar {
     struct vm_work out_work;
     struct vm_ratelimit limit;
     uint8_t *ring; /* NULL: off, null */
-    uint64_t size;
+    uint64_t size,
+        marks; /* marks: the bits of a fill level that change where it passes a quarter */
 
     /* Input: the loop's thread only, but for in_want. */
     int in_fd;

@@ -127,7 +127,7 @@ static void trim(struct vchar *chr)
 {
     uint64_t used = waiting_bytes(chr), most = chr->size / 4 * 3;
 
-    if (used <= most)
+    if (used < most)
         return;
     vchar_out_drop(chr, used - KEEP_BYTES);
     took(chr, used - KEEP_BYTES);
@@ -232,7 +232,7 @@ static void on_work(struct vm_work *work)
 
     if (chr->out_waits)
         tell_drained(chr);
-    else if (waiting_bytes(chr) > chr->size / 4 || __atomic_load_n(&chr->starved, __ATOMIC_SEQ_CST))
+    else if (waiting_bytes(chr) >= chr->size / 4 || __atomic_load_n(&chr->starved, __ATOMIC_SEQ_CST))
         vchar_out_flush(chr);
     else
         flush_in(chr, FLUSH_NS);
