@@ -81,10 +81,9 @@ unsigned vboot_x86_e820_make(const struct vboot_x86_map *map,
     return n;
 }
 
-static int write_cmdline(struct gm_view *memory, const struct vboot_x86_kernel *k,
-                         const char *cmdline)
+static int check_cmdline(const struct vboot_x86_kernel *k, size_t len)
 {
-    size_t len = strlen(cmdline), max = k->cmdline_max;
+    size_t max = k->cmdline_max;
 
     if (max >= VBOOT_X86_CMDLINE_ROOM)
         max = VBOOT_X86_CMDLINE_ROOM - 1;
@@ -92,7 +91,7 @@ static int write_cmdline(struct gm_view *memory, const struct vboot_x86_kernel *
         return vm_fail(-EINVAL,
                        "the kernel command line has %zu bytes: this kernel takes at most %zu", len,
                        max);
-    return gm_write(memory, VBOOT_X86_AT_CMDLINE, cmdline, len + 1);
+    return 0;
 }
 
 static void put(uint8_t *page, unsigned offset, unsigned len, uint64_t v)
@@ -212,14 +211,16 @@ int vboot_x86_boot_params(const struct vboot_x86_map *map, struct gm_view *memor
                           struct vboot_x86_start *ret_start)
 {
     struct vboot_x86_start s = { .rip = kernel->entry, .cr0 = CR0_PE | CR0_ET };
-    int rc = write_cmdline(memory, kernel, cmdline);
+    size_t len = strlen(cmdline);
+    int rc = check_cmdline(kernel, len);
 
     if (rc)
         return rc;
-    if (kernel->protocol == VBOOT_X86_ENTRY_PVH) {
+    rc = gm_write(memory, VBOOT_X86_AT_CMDLINE, cmdline, len + 1);
+    if (!rc && kernel->protocol == VBOOT_X86_ENTRY_PVH) {
         s.rbx = VBOOT_X86_AT_PVH;
         rc = write_pvh(map, memory, kernel, rsdp);
-    } else {
+    } else if (!rc) {
         s.rsi = VBOOT_X86_AT_ZERO_PAGE;
         rc = write_zero_page(map, memory, kernel, rsdp);
     }

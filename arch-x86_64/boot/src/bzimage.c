@@ -25,7 +25,8 @@ enum {
     CMDLINE_SIZE = 0x238,
     PREF_ADDRESS = 0x258,
     INIT_SIZE = 0x260,
-    HEADER_END = 0x268, /* what protocol 2.10 has at least */
+    HEADER_END = 0x264, /* what protocol 2.10 has at least: init_size is its last field */
+    HEADER_MAX = 0x290, /* behind it struct boot_params goes on with other things */
 
     LOADED_HIGH = 1 << 0,
     XLF_KERNEL_64 = 1 << 0,
@@ -42,6 +43,11 @@ static uint32_t field(const struct header *h, unsigned offset, unsigned len)
     return (uint32_t)vm_load_le(h->b + offset, len);
 }
 
+static uint32_t header_end(const struct header *h)
+{
+    return MAGIC + (uint32_t)h->b[JUMP_LEN];
+}
+
 static int read_header(const struct vboot_file *file, struct header *h)
 {
     size_t len = file->size < sizeof(h->b) ? (size_t)file->size : sizeof(h->b);
@@ -51,11 +57,13 @@ static int read_header(const struct vboot_file *file, struct header *h)
     rc = file->read(file, h->b, len, 0);
     if (rc)
         return rc;
-    if (len < HEADER_END || field(h, BOOT_FLAG, 2) != 0xaa55 || memcmp(h->b + MAGIC, "HdrS", 4))
+    if (field(h, BOOT_FLAG, 2) != 0xaa55 || memcmp(h->b + MAGIC, "HdrS", 4))
         return vm_fail(
             -ENOEXEC,
             "%s is no x86_64 kernel: neither a bzImage (vmlinuz) nor an ELF file (vmlinux)",
             file->name);
+    if (len < HEADER_END)
+        return vm_fail(-EINVAL, "%s is cut off inside the setup header", file->name);
     if (field(h, VERSION, 2) < 0x20a)
         return vm_fail(-EINVAL,
                        "%s: boot protocol %u.%02u is too old: 2.10 (Linux 2.6.31) is the oldest",
@@ -63,28 +71,35 @@ static int read_header(const struct vboot_file *file, struct header *h)
     if (!(field(h, LOADFLAGS, 1) & LOADED_HIGH))
         return vm_fail(-EINVAL, "%s is a zImage, which loads below 1 MiB: give a bzImage",
                        file->name);
+    if (header_end(h) < HEADER_END)
+        return vm_fail(-EINVAL, "%s: the setup header ends at byte 0x%x: protocol 2.10 has 0x%x",
+                       file->name, header_end(h), HEADER_END);
     return 0;
 }
 
-/* A relocatable kernel goes where it prefers, else to 1 MiB, where it must. */
+/* A relocatable kernel goes where it prefers. Another one is loaded at 1 MiB, where it must, and moves itself to the address
+ * it prefers ("init_size"). */
 static int place(const struct vboot_x86_map *map, const struct vboot_file *file,
                  const struct header *h, uint64_t payload, struct vboot_x86_kernel *k)
 {
     uint64_t align = field(h, KERNEL_ALIGNMENT, 4), need = field(h, INIT_SIZE, 4);
+    uint64_t preferred = vm_load_le(h->b + PREF_ADDRESS, 8), end;
+    bool relocatable = field(h, RELOCATABLE, 1);
 
-    k->start = VBOOT_X86_KERNEL_MIN;
-    if (field(h, RELOCATABLE, 1))
-        k->start = vm_load_le(h->b + PREF_ADDRESS, 8);
-    if (!vm_is_pow2(align) || k->start % align)
+    k->start = relocatable ? preferred : VBOOT_X86_KERNEL_MIN;
+    if (relocatable && (!vm_is_pow2(align) || k->start % align))
         return vm_fail(-EINVAL,
                        "%s: load address 0x%llx does not fit the alignment 0x%llx in the header",
                        file->name, (unsigned long long)k->start, (unsigned long long)align);
-    if (need < payload)
-        need = payload;
-    if (!vm_add(k->start, need, &k->end) || k->end > VBOOT_X86_MAPPED)
+    if (!vm_add(preferred, need, &end) || !vm_add(k->start, payload, &k->end))
+        end = UINT64_MAX;
+    if (k->end < end)
+        k->end = end;
+    if (k->end > VBOOT_X86_MAPPED)
         return vm_fail(
             -EINVAL,
-            "%s: load address 0x%llx is beyond the first GiB, which the boot page tables map",
+            "%s: load address 0x%llx and size reach beyond the first GiB, which the boot page "
+            "tables map",
             file->name, (unsigned long long)k->start);
     return vboot_x86_check_room(map, file, "the kernel with its work space", k->start, k->end);
 }
@@ -124,9 +139,7 @@ int vboot_x86_bzimage_load(const struct vboot_x86_map *map, struct gm_view *memo
     }
     k.initrd_max = field(&h, INITRD_ADDR_MAX, 4);
     k.cmdline_max = field(&h, CMDLINE_SIZE, 4);
-    k.header_bytes = MAGIC + (uint32_t)h.b[JUMP_LEN] - HEADER;
-    if (k.header_bytes > sizeof(k.header))
-        k.header_bytes = sizeof(k.header);
+    k.header_bytes = (header_end(&h) < HEADER_MAX ? header_end(&h) : HEADER_MAX) - HEADER;
     memcpy(k.header, h.b + HEADER, k.header_bytes);
     *ret_kernel = k;
     return 0;

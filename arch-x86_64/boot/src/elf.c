@@ -61,6 +61,8 @@ static int check_segment(const struct elf *f, unsigned i, struct vboot_x86_kerne
     if (p->p_filesz > p->p_memsz)
         return vm_fail(-EINVAL, "%s: segment %u has more bytes in the file than in memory",
                        f->file->name, i);
+    if (!p->p_memsz)
+        return 0;
     if (!vm_add(p->p_paddr, p->p_memsz, &end))
         return vm_fail(-EINVAL, "%s: segment %u at 0x%llx wraps around the address space",
                        f->file->name, i, (unsigned long long)p->p_paddr);
@@ -136,6 +138,15 @@ static int pvh_entry(const struct elf *f, uint32_t *ret_entry)
     return 0;
 }
 
+static bool in_a_segment(const struct elf *f, uint64_t address)
+{
+    for (unsigned i = 0; i < f->e.e_phnum; i++)
+        if (f->p[i].p_type == PT_LOAD && address >= f->p[i].p_paddr &&
+            address - f->p[i].p_paddr < f->p[i].p_memsz)
+            return true;
+    return false;
+}
+
 static int check_entry(const struct elf *f, struct vboot_x86_kernel *k)
 {
     uint32_t pvh;
@@ -145,7 +156,7 @@ static int check_entry(const struct elf *f, struct vboot_x86_kernel *k)
         return rc;
     k->protocol = pvh ? VBOOT_X86_ENTRY_PVH : VBOOT_X86_ENTRY_64;
     k->entry = pvh ? pvh : f->e.e_entry;
-    if (k->entry < k->start || k->entry >= k->end)
+    if (!in_a_segment(f, k->entry))
         return vm_fail(-EINVAL,
                        "%s: the entry point 0x%llx lies outside the kernel, 0x%llx to 0x%llx",
                        f->file->name, (unsigned long long)k->entry, (unsigned long long)k->start,

@@ -18,6 +18,12 @@ int vboot_x86_check_room(const struct vboot_x86_map *map, const struct vboot_fil
         return vm_fail(-ENOSPC,
                        "%s: %s at 0x%llx lies below 1 MiB, where boot data and the legacy hole are",
                        file->name, what, (unsigned long long)start);
+    if (end > VBOOT_X86_LOW_END)
+        return vm_fail(-ENOSPC,
+                       "%s: %s needs 0x%llx to 0x%llx, which hits the hole for devices at 0x%llx: "
+                       "no machine has memory there",
+                       file->name, what, (unsigned long long)start, (unsigned long long)end,
+                       VBOOT_X86_LOW_END);
     if (end < start || end > map->ram_low.size)
         return vm_fail(
             -ENOSPC,
@@ -74,6 +80,24 @@ int vboot_x86_kernel_load(const struct vboot_x86_map *map, struct gm_view *memor
     return vboot_x86_bzimage_load(map, memory, file, ret_kernel);
 }
 
+/* Who is in the way decides what helps. */
+static int initrd_too_large(const struct vboot_x86_map *map, const struct vboot_file *file,
+                            const struct vboot_x86_kernel *kernel)
+{
+    unsigned long long size = file->size, start = kernel->end, limit = kernel->initrd_max,
+                       end = map->ram_low.size;
+
+    if (limit < end && limit < UINT64_MAX)
+        return vm_fail(-ENOSPC,
+                       "%s: %llu bytes of initrd do not fit between the kernel's end 0x%llx and "
+                       "0x%llx, the last address this kernel takes: give a smaller initrd",
+                       file->name, size, start, limit);
+    return vm_fail(-ENOSPC,
+                   "%s: %llu bytes of initrd do not fit between the kernel's end 0x%llx and the "
+                   "end of memory 0x%llx: give the guest more memory or a smaller initrd",
+                   file->name, size, start, end);
+}
+
 int vboot_x86_initrd_load(const struct vboot_x86_map *map, struct gm_view *memory,
                           const struct vboot_file *file, struct vboot_x86_kernel *kernel)
 {
@@ -84,12 +108,7 @@ int vboot_x86_initrd_load(const struct vboot_x86_map *map, struct gm_view *memor
         top = kernel->initrd_max + 1;
     at = file->size <= top ? (top - file->size) & ~(uint64_t)(INITRD_ALIGN - 1) : 0;
     if (at < kernel->end)
-        return vm_fail(-ENOSPC,
-                       "%s: %llu bytes do not fit between the kernel's end 0x%llx and 0x%llx: give "
-                       "the guest more memory "
-                       "or a smaller initrd",
-                       file->name, (unsigned long long)file->size, (unsigned long long)kernel->end,
-                       (unsigned long long)top);
+        return initrd_too_large(map, file, kernel);
     rc = vboot_x86_load_piece(map, memory, file, "initrd", 0, file->size, at);
     if (!rc)
         kernel->initrd = (struct vboot_x86_range){ at, file->size };

@@ -10,7 +10,12 @@
 #include <vmm/acpi/device.h>
 #include <vmm/base/error.h>
 
-enum { CPUS_MAX = 4096, PCI_PINS = 4, PCI_DEVICES = 32 };
+enum {
+    CPUS_MAX = 4096,
+    PCI_PINS = 4,
+    PCI_DEVICES = 32,
+    CMOS_CENTURY = 0x32, /* in the CMOS RAM: what the cmos-rtc device model answers */
+};
 
 /* A device's own words: ids and resources. Names are made from a letter per kind and a number, so that equal machines have equal
  * tables. */
@@ -165,7 +170,9 @@ static void add_fadt(struct vacpi_tables *tables, const struct vboot_x86_tables 
 
     if (c->i8042)
         fadt.iapc_boot |= VACPI_BOOT_8042;
-    if (!c->rtc)
+    if (c->rtc)
+        fadt.cmos_century = CMOS_CENTURY;
+    else
         fadt.iapc_boot |= VACPI_BOOT_NO_CMOS_RTC;
     if (c->event_device) {
         fadt.reset = pm_register(VBOOT_X86_PM_RESET);
