@@ -90,7 +90,7 @@ Test(mistakes, an_initramfs_larger_than_memory)
     cli_kernel("k", TINY_POWEROFF);
     cli_sparse("i", 300 << 20);
     CLI(&r, "run", "-i", "i", "k");
-    expect(RESOURCE, "i: 314572800 bytes do not fit", "more memory");
+    expect(RESOURCE, "i: 314572800 bytes of initrd do not fit", "more memory");
 }
 
 Test(mistakes, a_command_line_that_is_too_long)
@@ -198,7 +198,7 @@ Test(mistakes, disks_that_cannot_be)
         cr_skip_test("no access to /dev/kvm");
     cli_kernel("k", TINY_POWEROFF);
     CLI(&r, "run", "-d", "none.img", "k");
-    expect(USAGE, "none.img", "No such file");
+    expect(USAGE, "none.img", "no such file");
     CLI(&r, "run", "-d", ".", "k");
     expect(USAGE, ".", "directory");
     cr_assert(!mkfifo("fifo", 0600));

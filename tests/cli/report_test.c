@@ -47,6 +47,18 @@ Test(report, device_help_lists_classes_and_their_keys)
     cr_expect(strstr(r.out, "readonly"), "%s", r.out);
 }
 
+Test(report, the_entropy_device_can_be_switched_off)
+{
+    CLI(&r, "plan", "kernel");
+    cr_expect(strstr(r.out, "virtio-rng0"), "%s", r.out);
+    CLI(&r, "plan", "--rng", "off", "kernel");
+    cr_expect(!strstr(r.out, "virtio-rng0"), "%s", r.out);
+    CLI(&r, "plan", "--rng", "src=/dev/urandom,id=dice", "kernel");
+    cr_expect(strstr(r.out, "dice"), "%s%s", r.out, r.err);
+    CLI(&r, "run", "--rng", "help");
+    cr_expect(r.code == 0 && strstr(r.out, "max_bytes"), "%s", r.out);
+}
+
 Test(report, plan_needs_no_files_and_touches_none)
 {
     CLI(&r, "plan", "--serial", "file=log", "--disk", "path=disk.img", "kernel");

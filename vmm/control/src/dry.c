@@ -3,6 +3,7 @@
 #include "dry.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -38,8 +39,12 @@ static void settle(const struct run_model *model, struct run_config *config)
             struct vchar_config chr;
         } *c = run_part_of(model, config, ids[i]);
 
-        if (c && c->chr.mode != VCHAR_OFF)
-            c->chr.mode = VCHAR_NULL;
+        if (!c || c->chr.mode == VCHAR_OFF)
+            continue;
+        c->chr.mode = VCHAR_NULL;
+        free(c->chr.file);
+        free(c->chr.socket);
+        c->chr.file = c->chr.socket = NULL;
     }
 }
 

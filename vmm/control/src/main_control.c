@@ -233,12 +233,12 @@ static const struct command commands[] = {
 
 /* The table as the config library wants it, its names with the program's before them; some commands have run's options besides
  * their own. */
-enum { OPTIONS_MAX = 64 };
+enum { OPTIONS_MAX = 64, COMMAND_NAME_MAX = 32 };
 struct program {
     struct vmm_program row;
     struct vmm_option options[VM_ARRAY_SIZE(commands)][OPTIONS_MAX];
     struct vmm_command command[VM_ARRAY_SIZE(commands) + 1];
-    char name[VM_ARRAY_SIZE(commands)][32];
+    char name[VM_ARRAY_SIZE(commands)][COMMAND_NAME_MAX];
 };
 
 /* Options of devices that this build does not have are left out. */
@@ -265,18 +265,24 @@ static const struct vmm_option *join_options(const struct vmm_config_model *mode
     return to;
 }
 
+/* Command i, with room for its name and options. */
+static void make_command(struct vmm_command *to, char name[COMMAND_NAME_MAX],
+                         struct vmm_option options[OPTIONS_MAX], const struct session *s, size_t i)
+{
+    snprintf(name, COMMAND_NAME_MAX, "vmm %s", commands[i].row.name);
+    *to = commands[i].row;
+    to->name = name;
+    to->model = &s->model.model;
+    if (commands[i].run_options)
+        to->options =
+            join_options(&s->model.model, options, commands[i].row.options, vmm_options_run);
+}
+
 static void make_program(struct program *p, const struct session *s)
 {
     memset(p, 0, sizeof(*p));
-    for (size_t i = 0; i < VM_ARRAY_SIZE(commands); i++) {
-        snprintf(p->name[i], sizeof(p->name[i]), "vmm %s", commands[i].row.name);
-        p->command[i] = commands[i].row;
-        p->command[i].name = p->name[i];
-        p->command[i].model = &s->model.model;
-        if (commands[i].run_options)
-            p->command[i].options = join_options(&s->model.model, p->options[i],
-                                                 commands[i].row.options, vmm_options_run);
-    }
+    for (size_t i = 0; i < VM_ARRAY_SIZE(commands); i++)
+        make_command(&p->command[i], p->name[i], p->options[i], s, i);
     p->row = (struct vmm_program){ .name = "vmm",
                                    .version = VMM_VERSION,
                                    .summary = "virtual machine monitor for Linux/KVM",
@@ -328,14 +334,17 @@ static int unknown_command(const char *name)
     return vmm_command_fail(-EINVAL);
 }
 
+/* Not the whole program: its tables cost more than a small guest. */
 static int run_command(struct session *s, size_t i, int argc, char *argv[])
 {
+    struct vmm_option options[OPTIONS_MAX] = { 0 };
     struct vm_buffer out = { 0 };
-    struct program p;
+    char name[COMMAND_NAME_MAX];
+    struct vmm_command command;
     int rc;
 
-    make_program(&p, s);
-    rc = vmm_config_parse_args(&p.command[i], s->config, s, argc, argv, &out);
+    make_command(&command, name, options, s, i);
+    rc = vmm_config_parse_args(&command, s->config, s, argc, argv, &out);
     if (rc > 0)
         return print_buffer(&out, 0);
     vm_buffer_free(&out);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include <vmm/base/error.h>
+#include <vmm/config/args.h>
 #include <vmm/config/json.h>
 
 enum { MIB = 1 << 20 };
@@ -25,6 +26,29 @@ static int option_print(void *ctx, const struct vmm_option *option, const char *
     (void)value;
     s->print_config = true;
     return 0;
+}
+
+/* --rng on, off, or where it gets its bytes from. */
+static int option_rng(void *ctx, const struct vmm_option *option, const char *value)
+{
+    static const struct vmm_option keys = {
+        .name = "rng", .path = "rng", .first = "src", .argument = "FILE", .help = "entropy device"
+    };
+    struct session *s = ctx;
+    struct vm_buffer text = { 0 };
+    int rc;
+
+    (void)option;
+    s->config->rng_on = strcmp(value, "off") != 0;
+    if (!s->config->rng_on || !strcmp(value, "on"))
+        return 0;
+    rc = vmm_config_apply(&s->model.model, &keys, s->config, "--rng", value, &text);
+    if (rc > 0) {
+        vmm_command_print((const char *)text.data, text.len);
+        rc = VMM_CONFIG_HELP;
+    }
+    vm_buffer_free(&text);
+    return rc;
 }
 
 const struct vmm_option vmm_options_run[] = {
@@ -119,10 +143,9 @@ const struct vmm_option vmm_options_run[] = {
       .argument = "MODE|file=FILE",
       .help = "virtio console, likewise" },
     { .name = "rng",
-      .path = "rng",
-      .first = "src",
-      .argument = "FILE|src=FILE",
-      .help = "source of the entropy device" },
+      .call = option_rng,
+      .argument = "on|off|src=FILE",
+      .help = "entropy device, and where it gets its bytes (keys: --rng help)" },
     { .name = "no-rng", .path = "rng_device", .fixed = "off", .help = "no entropy device" },
     { .name = "device",
       .path = "devices",

@@ -44,6 +44,7 @@ struct server {
     int fd;
     struct sockaddr_un addr;
     struct client *client[CLIENTS_MAX];
+    struct vm_ratelimit refusals;
 };
 
 static void client_drop(struct client *c)
@@ -178,8 +179,8 @@ static void server_ready(struct vm_watch *watch, uint32_t events)
         i++;
     c = i < CLIENTS_MAX ? calloc(1, sizeof(*c)) : NULL;
     if (!c) {
-        vm_log(s->env, VM_LOG_WARN, "control socket: more than %u clients; one was refused",
-               CLIENTS_MAX);
+        vm_log_limited(s->env, &s->refusals, VM_LOG_WARN,
+                       "control socket: more than %u clients; one was refused", CLIENTS_MAX);
         close(fd);
         return;
     }

@@ -58,7 +58,10 @@ static int create(const struct vdev_class *class, struct vdev_context *c, const 
         vm_prop_free(class->props, own);
         free(own);
     }
-    return rc ? vm_wrap(rc, "%s", c->id) : 0;
+    /* The framework names the device already where it says something. */
+    if (rc && strncmp(vm_error_text(), c->id, strlen(c->id)))
+        vm_wrap(rc, "%s", c->id);
+    return rc;
 }
 
 /* Room for one more device: before it is created, so that nothing has to be undone after. */
