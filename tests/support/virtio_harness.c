@@ -474,7 +474,7 @@ static int wait_done(struct vh *h, int rc)
         if (!h->done && vm_loop_step(h->loop, end - vm_loop_now_ns(h->loop)) < 0)
             return -EIO;
     }
-    return h->done ? h->code : -ETIMEDOUT;
+    return h->done ? h->code : -ETIME;
 }
 
 int vh_quiesce(struct vh *h)

@@ -159,7 +159,7 @@ int vh_idle(struct vh *h);
 int vh_pass(struct vh *h, uint64_t ns);
 /* done call-back for vdev_reset() and vdev_quiesce(): sets h->done and h->code (of the one harness of this thread). */
 void vh_done(struct vdev *dev, int code);
-/* What the machine does, with the wait for its end. After a reset addresses are assigned again, as firmware would. */
+/* What the machine does, with the wait for its end: its result, or -ETIME after a minute of virtual time without one. After a reset addresses are assigned again, as firmware would. */
 int vh_quiesce(struct vh *h);
 int vh_machine_reset(struct vh *h);
 

@@ -148,13 +148,11 @@ static int write_status(struct virtio_mmio *m, uint8_t v)
 {
     int rc;
 
-    if (!v) { /* before the call: the end of the reset may come from another thread as soon as the lock is free */
+    if (!v) { /* reset() ends it. Before the call: the end of the reset may come from another thread as soon as the lock is free */
         m->parked = true;
         vdev_park(&m->dev->dev);
     }
     rc = virtio_set_status(m->dev, v);
-    if (rc != -EINPROGRESS)
-        unpark(m);
     return rc == -EINPROGRESS ? rc : 0;
 }
 
@@ -288,6 +286,7 @@ void virtio_mmio_free(struct virtio_mmio *m)
         return;
     vm_lock_acquire(&m->dev->dev.lock);
     running(&m->transport, false);
+    vdev_irq_set(m->irq, false);
     unpark(m);
     virtio_attach(m->dev, NULL);
     vm_lock_release(&m->dev->dev.lock);

@@ -20,6 +20,19 @@ static unsigned all_kicks(void)
     return lab->kicks[0] + lab->kicks[1] + lab->kicks[2];
 }
 
+static void reset_queue(uint16_t n)
+{
+    if (h.pci) {
+        vh_write(&h, h.common + 0x16, 2, n);
+        vh_write(&h, h.common + 0x3a, 2, 1);
+        cr_assert_eq(vh_read(&h, h.common + 0x3a, 2), 0, "it has ended");
+    } else {
+        vh_write(&h, VH_MMIO + 0x30, 4, n);
+        vh_write(&h, VH_MMIO + 0xc0, 4, 1);
+        cr_assert_eq(vh_read(&h, VH_MMIO + 0xc0, 4), 0);
+    }
+}
+
 Test(virtio_queues, all_queues_show_and_no_more)
 {
     FOR_ALL
@@ -97,6 +110,8 @@ Test(virtio_queues, an_enabled_queue_keeps_its_addresses)
 
         vh_queue_set(&h, 0, 4, 0, 0, 0);
 
+        cr_assert_eq(lab->dev.queue[0].desc, h.drv[0].desc);
+        cr_assert_eq(lab->dev.queue[0].size, h.drv[0].size);
         cr_assert_eq(lab_ask(&h, 0), 4);
     }
 }
@@ -169,6 +184,35 @@ Test(virtio_queues, only_enabled_queues_get_doorbells)
         cr_assert_eq(h.doorbells, 1);
         cr_assert_eq(lab_ask(&h, 1), 4);
         cr_assert_eq(all_kicks(), lab->kicks[1]);
+    }
+}
+
+Test(virtio_queues, a_queue_enabled_while_the_device_runs_is_served_at_once)
+{
+    FOR_ALL
+    {
+        struct fake_buf b = { 0x8000, 16, true };
+        gpa_t desc, driver, device;
+
+        vh_negotiate(&h, 0);
+        cr_assert_eq(vh_queue(&h, 1, 0), 0);
+        cr_assert_eq(vh_queue(&h, 2, 0), 0);
+        desc = h.drv[2].desc;
+        driver = h.drv[2].driver;
+        device = h.drv[2].device;
+        vh_set_status(&h, 15);
+        cr_assert_eq(vh_idle(&h), 0);
+        reset_queue(2);
+        fake_driver_offer(&h.drv[2], &b, 1);
+        vh_queue_set(&h, 2, LAB_SIZE, desc, driver, device);
+
+        vh_queue_enable(&h, 2);
+
+        cr_assert_eq(h.doorbells, 2);
+        cr_assert_eq(vh_idle(&h), 0);
+        cr_assert(fake_driver_pending(&h.drv[2]));
+        cr_assert_eq(vh_queue(&h, 0, 0), 0);
+        cr_assert_eq(h.doorbells, 3);
     }
 }
 
@@ -271,19 +315,6 @@ Test(virtio_queues, a_device_that_ignores_a_broken_ring_is_found_out)
 
     cr_assert(vh_status(&h) & VIRTIO_NEEDS_RESET);
     vh_close(&h);
-}
-
-static void reset_queue(uint16_t n)
-{
-    if (h.pci) {
-        vh_write(&h, h.common + 0x16, 2, n);
-        vh_write(&h, h.common + 0x3a, 2, 1);
-        cr_assert_eq(vh_read(&h, h.common + 0x3a, 2), 0, "it has ended");
-    } else {
-        vh_write(&h, VH_MMIO + 0x30, 4, n);
-        vh_write(&h, VH_MMIO + 0xc0, 4, 1);
-        cr_assert_eq(vh_read(&h, VH_MMIO + 0xc0, 4), 0);
-    }
 }
 
 Test(virtio_queues, one_queue_can_be_reset_alone_and_enabled_again)

@@ -138,6 +138,56 @@ Test(virtio_state, a_device_that_was_not_quiesced_for_the_load_runs_at_once)
     }
 }
 
+Test(virtio_state, what_was_used_and_not_told_is_told_after_the_load)
+{
+    FOR_ALL
+    {
+        struct fake_buf b = { 0x8000, 16, true };
+
+        cr_assert_eq(vh_start(&h, 0), 0);
+        lab->quiet = true;
+        fake_driver_offer(&h.drv[1], &b, 1);
+        cr_assert_eq(vh_serve(&h, 1), 0);
+        cr_assert_eq(h.queue_interrupts, 0);
+        save(&first);
+
+        replace();
+        lab->quiet = true;
+        cr_assert_eq(vh_load(&h, first.data, first.len), 0);
+        cr_assert_eq(vh_idle(&h), 0);
+
+        cr_assert_geq(h.drv[1].notified, 1);
+        forget();
+    }
+}
+
+Test(virtio_state, an_interrupt_that_was_not_acknowledged_survives)
+{
+    static const enum vh_transport by_line[] = { VH_PCI_INTX, VH_MMIO_BUS };
+
+    for (size_t i = 0; i < 2; i++) {
+        struct vh_config c = { .transport = by_line[i], .own_interrupts = true };
+
+        lab = lab_open(&h, &c);
+        cr_assert_eq(vh_start(&h, 0), 0);
+        cr_assert_eq(lab_ask(&h, 0), 4);
+        cr_assert(vh_line(&h));
+        cr_assert_eq(vh_quiesce(&h), 0);
+        save(&first);
+
+        replace();
+        cr_assert_not(vh_line(&h));
+        cr_assert_eq(vdev_quiesce(h.dev, NULL), 0);
+        cr_assert_eq(vh_load(&h, first.data, first.len), 0);
+
+        cr_assert(vh_line(&h));
+        cr_assert_eq(vh_take_interrupt(&h), 1);
+        cr_assert_not(vh_line(&h));
+        vh_close(&h);
+        forget();
+    }
+}
+
 Test(virtio_state, a_held_back_configuration_interrupt_survives)
 {
     FOR_ALL

@@ -95,7 +95,7 @@ static void deadline_begin(struct vm_work *work)
     struct vm_loop *loop = dev->dev.env->loop;
 
     vm_lock_acquire(&dev->dev.lock);
-    if ((dev->stopping || dev->pausing) && !dev->late)
+    if (dev->stopping || dev->pausing)
         dev->deadline_on = !vm_timer_set(loop, &dev->deadline,
                                          vm_loop_now_ns(loop) + VIRTIO_STOP_NS, deadline_passed);
     vm_lock_release(&dev->dev.lock);

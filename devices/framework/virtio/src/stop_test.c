@@ -37,6 +37,7 @@ Test(virtio_stop, a_reset_gives_back_everything_a_driver_changed)
         cr_assert_eq(vh_reset(&h, 0), 0);
 
         cr_assert_eq(lab->stops, 1);
+        cr_assert_eq(lab->resets, 1);
         cr_assert_eq(lab->dev.driver_features, 0);
         cr_assert_eq(lab->dev.features, 0);
         cr_assert_not(lab->dev.running);
@@ -58,6 +59,7 @@ Test(virtio_stop, a_device_that_does_not_run_is_not_stopped)
         cr_assert_eq(vh_reset(&h, 0), 0);
 
         cr_assert_eq(lab->stops, 0);
+        cr_assert_eq(lab->resets, 1);
     }
 }
 
@@ -145,7 +147,8 @@ Test(virtio_stop, while_it_stops_kicks_and_registers_do_nothing)
 
         vh_kick(&h, 0);
         virtio_kick_later(&lab->dev, 0);
-        vh_set_status(&h, 0xf);
+        vh_set_status(&h, VIRTIO_FAILED);
+        cr_assert_eq(vh_status(&h), 0xf);
         vh_set_status(&h, 0);
         vh_queue_set(&h, 0, 0, 0, 0, 0);
         vh_queue_enable(&h, 0);
@@ -284,6 +287,7 @@ Test(virtio_stop, the_machines_reset_joins_the_drivers)
         stopped();
 
         cr_assert(h.done);
+        cr_assert(!h.pci || !vh_pci_read(&h, 4, 2), "power-on, not only the driver's reset");
         cr_assert_not(parked());
         lab->stop_late = false;
     }
@@ -319,6 +323,58 @@ Test(virtio_stop, the_machine_that_asks_again_for_a_late_reset_is_told_again)
 
         stopped();
         lab->stop_late = false;
+    }
+}
+
+Test(virtio_stop, the_machine_that_joins_a_late_reset_of_the_drivers_is_told)
+{
+    FOR_BOTH
+    {
+        cr_assert_eq(vh_start(&h, 0), 0);
+        lab->stop_late = true;
+        vh_set_status(&h, 0);
+        cr_assert_eq(vh_pass(&h, 11 * SECOND), 0);
+        cr_assert_eq(h.broken, 1);
+
+        cr_assert_eq(vh_machine_reset(&h), -ETIMEDOUT);
+
+        stopped();
+        lab->stop_late = false;
+    }
+}
+
+Test(virtio_stop, a_queue_is_not_enabled_while_the_device_stops)
+{
+    FOR_BOTH
+    {
+        vh_negotiate(&h, 0);
+        cr_assert_eq(vh_queue(&h, 0, 0), 0);
+        vh_set_status(&h, 15);
+        lab->stop_late = true;
+        vh_set_status(&h, 0);
+        vh_queue_set(&h, 1, 8, 0x20000, 0x21000, 0x22000);
+
+        vh_queue_enable(&h, 1);
+
+        cr_assert_not(vh_queue_enabled(&h, 1));
+        stopped();
+        lab->stop_late = false;
+    }
+}
+
+Test(virtio_stop, a_reset_forgets_an_interrupt_that_was_held_back)
+{
+    FOR_BOTH
+    {
+        cr_assert_eq(vh_start(&h, 0), 0);
+        cr_assert_eq(vh_quiesce(&h), 0);
+        vm_lock_acquire(&lab->dev.dev.lock);
+        virtio_config_changed(&lab->dev);
+        vm_lock_release(&lab->dev.dev.lock);
+
+        cr_assert_eq(vdev_reset(h.dev, NULL), 0);
+
+        cr_assert_not(lab->dev.config_late);
     }
 }
 
@@ -417,9 +473,14 @@ Test(virtio_stop, a_quiesce_past_the_deadline_fails_and_the_device_works_on)
     {
         cr_assert_eq(vh_start(&h, 0), 0);
         lab->quiesce_late = true;
+        h.done = false;
 
-        cr_assert_eq(vh_quiesce(&h), -ETIMEDOUT);
+        cr_assert_eq(vdev_quiesce(h.dev, vh_done), -EINPROGRESS);
+        cr_assert_eq(lab_ask(&h, 1), -EAGAIN);
+        cr_assert_eq(vh_pass(&h, 10 * SECOND), 0);
 
+        cr_assert_eq(h.code, -ETIMEDOUT);
+        cr_assert(fake_driver_pending(&h.drv[1]), "what was offered meanwhile is served");
         cr_assert_not(h.dev->quiesced);
         cr_assert(h.dev->broken);
         cr_assert_eq(lab->resumes, 1);

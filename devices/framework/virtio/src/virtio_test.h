@@ -29,7 +29,7 @@ struct lab {
     bool quiet; /* no interrupts */
 
     /* What happened. */
-    unsigned starts, stops, quiesces, resumes, sets, writes, kicks[LAB_QUEUES];
+    unsigned starts, resets, stops, quiesces, resumes, sets, writes, kicks[LAB_QUEUES];
     uint8_t written[LAB_CONFIG];
     uint32_t saved; /* its state */
 };
@@ -124,6 +124,11 @@ static inline int lab_stop(struct virtio_dev *dev)
     return 0;
 }
 
+static inline void lab_reset(struct virtio_dev *dev)
+{
+    lab_of(dev)->resets++;
+}
+
 static inline int lab_quiesce(struct virtio_dev *dev)
 {
     struct lab *lab = lab_of(dev);
@@ -187,6 +192,7 @@ static const struct virtio_ops lab_ops = {
     .start = lab_start,
     .kick = lab_kick,
     .stop = lab_stop,
+    .reset = lab_reset,
     .config_write = lab_config_write,
     .quiesce = lab_quiesce,
     .resume = lab_resume,
