@@ -54,7 +54,7 @@ prepare() {
     debugfs -w -R "write $HERE/guest-check.sh check.sh" "$WORK/disk.img" >/dev/null 2>&1
     cat >"$WORK/row" <<ROW
 CPUS=$CPUS MEMORY=$MEMORY CONSOLE=$CONSOLE ROOT=$DISK END=$END
-RESET_STATUS=$RESET_STATUS PATIENCE=$((60 + 10 * CPUS))
+RESET_STATUS=$RESET_STATUS PATIENCE=$((240 + 30 * CPUS))
 ROW
 }
 
@@ -62,7 +62,7 @@ run() {
     local smp=1
     ((CPUS == 1)) || smp=2
     vmm_in_host "$VMM" "$WORK"
-    "$HERE/host.sh" --smp "$smp" --timeout $((120 + 15 * CPUS)) "$HERE/in-host.sh" "${VMM_FILES[@]}" "$WORK/row:row" \
+    "$HERE/host.sh" --smp "$smp" --timeout $((320 + 40 * CPUS)) "$HERE/in-host.sh" "${VMM_FILES[@]}" "$WORK/row:row" \
         "$KERNELS/$KERNEL/$IMAGE:kernel" "$WORK/guest.cpio:guest.cpio" "$WORK/disk.img:disk.img" \
         -- "${VMM_QEMU[@]}" | tee "$WORK/log" | sed -u '/^@report-begin/,/^@report-end/d'
 }
@@ -93,7 +93,7 @@ check_pci() {
     # That this machine has no module list is no concern of the guest's; and reading from a file lspci takes the upper
     # half of a 64-bit BAR above 4 GiB for a BAR of its own.
     lspci -F "$WORK/report/lspci.dump" -vvnn 2>&1 | grep -v libkmod |
-        awk '!(wide && /Region [1-5]: Memory at <unassigned> \(32-bit/); { wide = /Region .*64-bit/ }' >"$WORK/report/lspci"
+        awk '!(wide && /Region [1-5]: Memory at <unassigned> \((32-bit|low-1M)/); { wide = /Region .*64-bit/ }' >"$WORK/report/lspci"
     ! grep -nE '!!!|<unassigned>|<broken|<invalid|<access denied>|Unknown header|rev ff|lspci:' "$WORK/report/lspci" ||
         die "lspci -vv is not clean"
 }
