@@ -178,7 +178,7 @@ void virtio_queue_kick(struct virtio_dev *dev, uint16_t n);
 /* The eventfd that means the same, watched in the loop; -errno with text. Borrowed. */
 int virtio_kick_fd(struct virtio_dev *dev, uint16_t n, int *ret_fd);
 
-/* Transport's share of a snapshot is added by the transport: see pci.h and mmio.h. */
+/* What a snapshot keeps of queues and negotiation; the transport adds its share (transport.h). */
 struct virtio_state {
     uint64_t driver_features;
     uint32_t config_generation;
