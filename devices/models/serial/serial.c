@@ -54,7 +54,6 @@ enum {
     FCR_CLEAR_TX = 1 << 2,
     FCR_KEPT = 0xc9, /* enable, DMA mode, trigger level */
 
-    LCR_BREAK = 1 << 6,
     LCR_DLAB = 1 << 7,
 
     MCR_DTR = 1 << 0,
@@ -66,7 +65,6 @@ enum {
 
     LSR_DATA = 1 << 0,
     LSR_OVERRUN = 1 << 1,
-    LSR_BREAK = 1 << 4,
     LSR_ERRORS = 0x1e,
     LSR_THRE = 1 << 5,
     LSR_EMPTY = 1 << 6,
@@ -101,6 +99,7 @@ struct serial {
     struct vdev_bus *pio;
     struct vdev_irq *irq;
     bool line; /* what irq was last set to */
+    bool burst; /* THR was written, and LSR not read since */
     struct vchar *chr;
     struct serial_state s;
     struct {
@@ -158,7 +157,7 @@ static int update_irq(struct serial *u)
 /* The registers were exchanged: the line says so anew, and there may be room for input. */
 static int restart(struct serial *u)
 {
-    u->line = false;
+    u->line = u->burst = false;
     vdev_irq_set(u->irq, false);
     if (u->chr)
         vchar_ready(u->chr);
@@ -179,8 +178,15 @@ static void receive(struct serial *u, uint8_t byte)
     u->count.rx++;
 }
 
+/* A write to THR ends the THRE interrupt, which comes again when the byte is gone (Interrupt Identification Register, table IV): an
+ * edge for guests that look at LSR and never at IIR. The next bytes of a burst add nothing to an interrupt that is pending. */
 static void transmit(struct serial *u, uint8_t byte)
 {
+    if (!u->burst && u->line) {
+        u->s.thre = false;
+        update_irq(u);
+    }
+    u->burst = true;
     u->s.thre = true; /* the holding register is empty again at once */
     if (u->s.mcr & MCR_LOOP) {
         receive(u, byte);
@@ -246,6 +252,7 @@ static uint8_t take_lsr(struct serial *u)
 {
     uint8_t lsr = (uint8_t)(u->s.lsr | LSR_THRE | LSR_EMPTY);
 
+    u->burst = false;
     u->s.lsr &= (uint8_t)~LSR_ERRORS; /* Line Status Register: a read clears them */
     return lsr;
 }
@@ -296,15 +303,6 @@ static void write_ier(struct serial *u, uint8_t v)
     u->s.ier = v & IER_MASK;
 }
 
-static void write_lcr(struct serial *u, uint8_t v)
-{
-    if (u->s.mcr & MCR_LOOP && v & LCR_BREAK && !(u->s.lcr & LCR_BREAK)) {
-        receive(u, 0);
-        u->s.lsr |= LSR_BREAK;
-    }
-    u->s.lcr = v;
-}
-
 static void write_mcr(struct serial *u, uint8_t v)
 {
     bool back_on_line = u->s.mcr & ~v & MCR_LOOP;
@@ -333,7 +331,9 @@ static void write_register(struct serial *u, uint64_t offset, uint8_t v)
             write_ier(u, v);
         break;
     case REG_IIR: write_fcr(u, v); break;
-    case REG_LCR: write_lcr(u, v); break;
+    case REG_LCR:
+        u->s.lcr = v;
+        break; /* bit 6, break: acts on the line alone, loop-back does not see it */
     case REG_MCR: write_mcr(u, v); break;
     case REG_SCR: u->s.scr = v; break;
     default: break; /* LSR and MSR are read only here: a write to LSR is for factory testing */
@@ -414,8 +414,8 @@ static bool possible(const struct serial_state *s)
 
     return s->rx_count <= (fifos ? FIFO_BYTES : 1U) && !(s->ier & ~IER_MASK) &&
            !(s->mcr & ~MCR_MASK) && !(s->fcr & ~(fifos ? FCR_KEPT : 0)) &&
-           !(s->lsr & ~(LSR_DATA | LSR_OVERRUN | LSR_BREAK)) &&
-           !(s->lsr & LSR_DATA) == !s->rx_count && (s->msr & 0xf0) == modem_inputs(s->mcr);
+           !(s->lsr & ~(LSR_DATA | LSR_OVERRUN)) && !(s->lsr & LSR_DATA) == !s->rx_count &&
+           (s->msr & 0xf0) == modem_inputs(s->mcr);
 }
 
 static int serial_load(struct vdev *dev, const void *untrusted)
