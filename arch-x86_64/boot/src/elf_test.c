@@ -136,6 +136,40 @@ Test(x86_elf, notes_that_end_early_are_not_pvh)
     }
 }
 
+Test(x86_elf, pvh_note_without_room_for_an_address_is_none)
+{
+    for (uint32_t desc = 0; desc < 4; desc++) {
+        elf_note(&elf, 0, "Xen", PVH_ENTRY, ELF_BASE);
+        vm_store_le(elf.notes + 4, 4, desc);
+        WORKS(load());
+        cr_assert_eq(b.kernel.protocol, VBOOT_X86_ENTRY_64, "%u bytes", desc);
+    }
+}
+
+/* The last note's padding may be missing: the search must not go on behind the end. */
+Test(x86_elf, last_note_may_lack_its_padding)
+{
+    static struct {
+        struct elf_image elf;
+        uint8_t behind[4096];
+    } file;
+    size_t at = elf_note(&elf, 0, "Linux", 257, 7);
+
+    vm_store_le(elf.notes + 4, 4, 1);
+    elf.p[2].p_offset = sizeof(elf);
+    elf.p[2].p_filesz = at - 3;
+    elf.p[0] = (Elf64_Phdr){ .p_type = PT_NULL };
+    elf.e.e_entry = ELF_BASE + 0x10000;
+    file.elf = elf;
+    memcpy(file.behind, elf.notes, at);
+    elf_note(&elf, 0, "Xen", PVH_ENTRY, ELF_BASE + 0x10000);
+    memcpy(file.behind + at, elf.notes, 24);
+
+    WORKS(boot_load(&b, &file, sizeof(file)));
+
+    cr_assert_eq(b.kernel.protocol, VBOOT_X86_ENTRY_64);
+}
+
 Test(x86_elf, pvh_kernel_may_lie_beyond_the_first_gib)
 {
     struct boot big;
