@@ -301,6 +301,17 @@ Test(virtio_blk, a_failing_disk_cannot_flood_the_log)
     cr_assert_leq(h.log_lines, 12);
 }
 
+Test(virtio_blk, what_the_driver_asks_wrong_is_not_logged)
+{
+    start(0);
+
+    cr_assert_eq(ask_read(&h, UINT64_MAX / 512, 512), IOERR);
+    cr_assert_eq(ask_read(&h, 0, 100), IOERR);
+    cr_assert_eq(ask_len(&h, 99, 0, 0, true, NULL), UNSUPP);
+
+    cr_assert_eq(h.log_lines, 0);
+}
+
 /* ---- identification ---- */
 
 Test(virtio_blk, the_id_is_the_serial_filled_up_with_zeroes)
@@ -555,6 +566,27 @@ Test(virtio_blk, a_round_is_bounded_and_the_rest_is_not_forgotten)
     cr_assert_eq(vh_idle(&h), 0);
     cr_assert_eq(disk.calls, VIRTIO_BLK_ROUND_REQUESTS + 10);
     cr_assert_eq(collect(), VIRTIO_BLK_ROUND_REQUESTS + 10);
+}
+
+Test(virtio_blk, a_round_of_large_requests_is_bounded_by_their_bytes)
+{
+    struct fake_buf b[] = { { ASK_HEADER, 16, false },
+                            { ASK_DATA, RAM_DISK_BYTES, true },
+                            { ASK_STATUS, 1, true } };
+    unsigned fit = VIRTIO_BLK_ROUND_BYTES / RAM_DISK_BYTES;
+
+    start(0);
+    ask_header(&h, VIRTIO_BLK_T_IN, 0);
+    for (unsigned i = 0; i < fit + 2; i++)
+        cr_assert_geq(fake_driver_offer(&h.drv[0], b, 3), 0);
+
+    vm_lock_acquire(&h.dev->lock);
+    cr_assert_eq(virtio_blk_kick(h.virtio, 0), 0);
+    vm_lock_release(&h.dev->lock);
+
+    cr_assert_eq(disk.calls, fit);
+    cr_assert_eq(vh_idle(&h), 0);
+    cr_assert_eq(collect(), fit + 2);
 }
 
 Test(virtio_blk, many_requests_cost_one_interrupt)

@@ -95,13 +95,20 @@ static inline uint8_t ram_disk_pattern(uint64_t at)
     return (uint8_t)((at / VBLOCK_SECTOR + at) & 0xff);
 }
 
-static inline void ram_disk_init(struct ram_disk *d)
+static inline void ram_disk_setup(struct ram_disk *d)
 {
-    memset(d, 0, sizeof(*d));
     d->disk.ops = &ram_disk_ops;
     d->disk.info = (struct vblock_info){
         .bytes = RAM_DISK_BYTES, .block_bytes = 512, .physical_bytes = 4096, .id = "ram"
     };
+    d->hold = false;
+    d->rc = 0;
+    d->held_count = d->calls = d->closed = 0;
+}
+
+static inline void ram_disk_init(struct ram_disk *d)
+{
+    ram_disk_setup(d);
     for (unsigned i = 0; i < RAM_DISK_BYTES; i++)
         d->bytes[i] = ram_disk_pattern(i);
 }
@@ -109,18 +116,18 @@ static inline void ram_disk_init(struct ram_disk *d)
 /* A device over it, plugged in. options as on the command line, without path; NULL: defaults. */
 static inline int ram_disk_plug(struct ram_disk *d, struct vh *h, const char *options)
 {
-    const struct vdev_class *class = &virtio_blk_class;
+    const struct vdev_class *cls = &virtio_blk_class;
     struct virtio_blk_config config = { 0 };
     struct vdev *dev;
-    int rc = vm_prop_defaults(class->props, &config);
+    int rc = vm_prop_defaults(cls->props, &config);
     char all[128];
 
     snprintf(all, sizeof(all), "path=ram%s%s", options ? "," : "", options ? options : "");
     if (!rc)
-        rc = vm_prop_parse(class->props, &config, class->name, NULL, all);
+        rc = vm_prop_parse(cls->props, &config, cls->name, NULL, all);
     if (!rc)
         rc = virtio_blk_new(&h->context, &config, &d->disk, &dev);
-    vm_prop_free(class->props, &config);
+    vm_prop_free(cls->props, &config);
     return rc ? rc : vh_plug(h, container_of(dev, struct virtio_dev, dev));
 }
 
