@@ -45,34 +45,34 @@ static const char *value_for(const struct vm_prop *prop, char buf[32])
     }
 }
 
-void contract_options(const struct vdev_class *class, char ret_options[CONTRACT_OPTIONS])
+void contract_options(const struct vdev_class *cls, char ret_options[CONTRACT_OPTIONS])
 {
     size_t len = 0;
     char buf[32];
 
     ret_options[0] = 0;
-    if (class->backend == VDEV_BACKEND_CHAR)
+    if (cls->backend == VDEV_BACKEND_CHAR)
         len = (size_t)snprintf(ret_options, CONTRACT_OPTIONS, "mode=null");
-    for (const struct vm_prop *p = class->props; p && p->name; p++)
+    for (const struct vm_prop *p = cls->props; p && p->name; p++)
         if (p->required && len < CONTRACT_OPTIONS)
             len += (size_t)snprintf(ret_options + len, CONTRACT_OPTIONS - len, "%s%s=%s",
                                     len ? "," : "", p->name, value_for(p, buf));
 }
 
-static int create(struct vh *h, const struct vdev_class *class)
+static int create(struct vh *h, const struct vdev_class *cls)
 {
     char options[CONTRACT_OPTIONS];
 
-    contract_options(class, options);
-    return vh_create(h, class, options[0] ? options : NULL);
+    contract_options(cls, options);
+    return vh_create(h, cls, options[0] ? options : NULL);
 }
 
-int contract_open(struct vh *h, const struct vdev_class *class, struct vh_config c)
+int contract_open(struct vh *h, const struct vdev_class *cls, struct vh_config c)
 {
     int rc;
 
     c.ram_bytes = CONTRACT_RAM;
-    if (class->kind != VDEV_VIRTIO)
+    if (cls->kind != VDEV_VIRTIO)
         c.transport = VH_NO_TRANSPORT;
     rc = vh_open(h, &c);
     h->open = open_image;
@@ -80,13 +80,13 @@ int contract_open(struct vh *h, const struct vdev_class *class, struct vh_config
         h->resource[i] = (struct vdev_resource){ .type = VDEV_RES_MMIO,
                                                  .base = REGION_STEP * (i + 1),
                                                  .size = REGION_BYTES };
-    return rc ? rc : create(h, class);
+    return rc ? rc : create(h, cls);
 }
 
-int contract_replace(struct vh *h, const struct vdev_class *class)
+int contract_replace(struct vh *h, const struct vdev_class *cls)
 {
     vh_destroy(h);
-    return create(h, class);
+    return create(h, cls);
 }
 
 void contract_close(struct vh *h)

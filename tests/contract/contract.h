@@ -13,11 +13,11 @@
 enum { CONTRACT_RAM = 1 << 20, CONTRACT_OPTIONS = 512 };
 
 /* Options for vh_create(): a value for each required property, and a back end that keeps to itself. */
-void contract_options(const struct vdev_class *class, char ret_options[CONTRACT_OPTIONS]);
+void contract_options(const struct vdev_class *cls, char ret_options[CONTRACT_OPTIONS]);
 /* A machine with one device of the class. c->ram_bytes is set. 0, or what vh_create() said. */
-int contract_open(struct vh *h, const struct vdev_class *class, struct vh_config c);
+int contract_open(struct vh *h, const struct vdev_class *cls, struct vh_config c);
 /* Another device of the class in its place, over the same memory. */
-int contract_replace(struct vh *h, const struct vdev_class *class);
+int contract_replace(struct vh *h, const struct vdev_class *cls);
 void contract_close(struct vh *h);
 
 /* Starts, and gives each queue some sound chains of all shapes with contents from the harness's generator. */

@@ -13,14 +13,14 @@
 
 static struct vh h;
 
-#define FOR_CLASSES(class) \
-    for (const struct vdev_class *const *row = vdev_classes, *class; (class = *row); row++)
+#define FOR_CLASSES(cls) \
+    for (const struct vdev_class *const *row = vdev_classes, *cls; (cls = *row); row++)
 
 static const struct vh_config plain = { .transport = VH_PCI };
 
-static void open_class(const struct vdev_class *class, const struct vh_config *config)
+static void open_class(const struct vdev_class *cls, const struct vh_config *config)
 {
-    cr_assert_eq(contract_open(&h, class, *config), 0, "%s: %s", class->name, vm_error_text());
+    cr_assert_eq(contract_open(&h, cls, *config), 0, "%s: %s", cls->name, vm_error_text());
 }
 
 static void save(struct vm_buffer *buffer)
@@ -67,31 +67,31 @@ static void use(void)
 
 Test(contract, rows_are_complete_and_names_are_unique)
 {
-    FOR_CLASSES(class)
+    FOR_CLASSES(cls)
     {
-        cr_assert(class->name && class->name[0]);
-        cr_assert(class->summary && class->summary[0], "%s", class->name);
-        cr_assert_eq(strspn(class->name, "abcdefghijklmnopqrstuvwxyz0123456789-"),
-                     strlen(class->name), "%s", class->name);
-        cr_assert(class->create && class->placements, "%s", class->name);
-        cr_assert_eq(vdev_class_find(class->name, strlen(class->name)), class, "%s", class->name);
-        cr_assert(!class->state == !class->state_size, "%s", class->name);
-        cr_assert(!class->props == !class->config_size, "%s", class->name);
-        for (const struct vm_prop *p = class->props; p && p->name; p++) {
-            cr_assert(p->help && p->help[0], "%s: %s", class->name, p->name);
-            cr_assert_eq(vm_prop_find(class->props, p->name, strlen(p->name)), p, "%s: %s",
-                         class->name, p->name);
+        cr_assert(cls->name && cls->name[0]);
+        cr_assert(cls->summary && cls->summary[0], "%s", cls->name);
+        cr_assert_eq(strspn(cls->name, "abcdefghijklmnopqrstuvwxyz0123456789-"), strlen(cls->name),
+                     "%s", cls->name);
+        cr_assert(cls->create && cls->placements, "%s", cls->name);
+        cr_assert_eq(vdev_class_find(cls->name, strlen(cls->name)), cls, "%s", cls->name);
+        cr_assert(!cls->state == !cls->state_size, "%s", cls->name);
+        cr_assert(!cls->props == !cls->config_size, "%s", cls->name);
+        for (const struct vm_prop *p = cls->props; p && p->name; p++) {
+            cr_assert(p->help && p->help[0], "%s: %s", cls->name, p->name);
+            cr_assert_eq(vm_prop_find(cls->props, p->name, strlen(p->name)), p, "%s: %s", cls->name,
+                         p->name);
         }
-        for (const struct vdev_metric *m = class->metrics; m && m->name; m++)
-            cr_assert(m->help && !(m->offset % 8), "%s: %s", class->name, m->name);
+        for (const struct vdev_metric *m = cls->metrics; m && m->name; m++)
+            cr_assert(m->help && !(m->offset % 8), "%s: %s", cls->name, m->name);
     }
 }
 
 Test(contract, every_class_is_created_with_its_defaults_and_goes_again)
 {
-    FOR_CLASSES(class)
+    FOR_CLASSES(cls)
     {
-        open_class(class, &plain);
+        open_class(cls, &plain);
         cr_assert_str_eq(h.dev->id, "dut");
         contract_close(&h);
     }
@@ -99,50 +99,50 @@ Test(contract, every_class_is_created_with_its_defaults_and_goes_again)
 
 Test(contract, an_unknown_key_is_refused)
 {
-    FOR_CLASSES(class)
+    FOR_CLASSES(cls)
     {
         char options[CONTRACT_OPTIONS + 32];
         size_t len;
 
-        contract_options(class, options);
+        contract_options(cls, options);
         len = strlen(options);
         snprintf(options + len, sizeof(options) - len, "%sno_such_key=1", len ? "," : "");
         cr_assert_eq(vh_open(&h, &plain), 0);
-        cr_assert_eq(vh_create(&h, class, options), -EINVAL, "%s", class->name);
-        cr_assert(strstr(vm_error_text(), "no_such_key"), "%s: %s", class->name, vm_error_text());
+        cr_assert_eq(vh_create(&h, cls, options), -EINVAL, "%s", cls->name);
+        cr_assert(strstr(vm_error_text(), "no_such_key"), "%s: %s", cls->name, vm_error_text());
         vh_close(&h);
     }
 }
 
-static void refused(const struct vdev_class *class, const struct vm_prop *prop, const char *value)
+static void refused(const struct vdev_class *cls, const struct vm_prop *prop, const char *value)
 {
-    void *config = calloc(1, class->config_size);
+    void *config = calloc(1, cls->config_size);
 
-    cr_assert_eq(vm_prop_defaults(class->props, config), 0);
-    cr_assert_lt(vm_prop_set(prop, config, class->name, value, strlen(value)), 0, "%s: %s=%s",
-                 class->name, prop->name, value);
-    vm_prop_free(class->props, config);
+    cr_assert_eq(vm_prop_defaults(cls->props, config), 0);
+    cr_assert_lt(vm_prop_set(prop, config, cls->name, value, strlen(value)), 0, "%s: %s=%s",
+                 cls->name, prop->name, value);
+    vm_prop_free(cls->props, config);
     free(config);
 }
 
 Test(contract, a_value_out_of_range_is_refused)
 {
-    FOR_CLASSES(class)
+    FOR_CLASSES(cls)
     {
-        for (const struct vm_prop *p = class->props; p && p->name; p++) {
+        for (const struct vm_prop *p = cls->props; p && p->name; p++) {
             bool number =
                 p->type == VM_PROP_U32 || p->type == VM_PROP_U64 || p->type == VM_PROP_SIZE;
             char text[32];
 
             if (number || p->type == VM_PROP_ENUM || p->type == VM_PROP_BOOL)
-                refused(class, p, "certainly not");
+                refused(cls, p, "certainly not");
             if (number && p->max && p->max < UINT64_MAX) {
                 snprintf(text, sizeof(text), "%llu", (unsigned long long)p->max + 1);
-                refused(class, p, text);
+                refused(cls, p, text);
             }
             if (number && p->min) {
                 snprintf(text, sizeof(text), "%llu", (unsigned long long)p->min - 1);
-                refused(class, p, text);
+                refused(cls, p, text);
             }
         }
     }
@@ -154,23 +154,23 @@ static const struct vh_config ways[] = { { .transport = VH_PCI },
                                          { .transport = VH_MMIO_BUS, .packed = true } };
 
 /* Classes whose hardware has a battery: a reset leaves what it keeps (MC146818A: time, alarm and memory). */
-static bool has_battery(const struct vdev_class *class)
+static bool has_battery(const struct vdev_class *cls)
 {
-    return !strcmp(class->name, "cmos-rtc");
+    return !strcmp(cls->name, "cmos-rtc");
 }
 
 Test(contract, reset_equals_power_on)
 {
     struct vm_buffer before = { 0 }, after = { 0 };
 
-    FOR_CLASSES(class)
+    FOR_CLASSES(cls)
     {
-        for (size_t w = 0; w < (class->kind == VDEV_VIRTIO ? VM_ARRAY_SIZE(ways) : 1); w++) {
+        for (size_t w = 0; w < (cls->kind == VDEV_VIRTIO ? VM_ARRAY_SIZE(ways) : 1); w++) {
             struct vm_buffer own = { 0 }, own_after = { 0 };
 
-            if (has_battery(class))
+            if (has_battery(cls))
                 continue;
-            open_class(class, &ways[w]);
+            open_class(cls, &ways[w]);
             cr_assert_eq(vdev_save(h.dev, &own), 0);
             if (h.virtio) /* addresses are firmware's: power-on is without them */
                 cr_assert_eq(vdev_reset(h.dev, NULL), 0);
@@ -179,13 +179,13 @@ Test(contract, reset_equals_power_on)
                 cr_assert_eq(vh_machine_reset(&h), 0);
 
             use();
-            cr_assert_eq(vh_machine_reset(&h), 0, "%s", class->name);
+            cr_assert_eq(vh_machine_reset(&h), 0, "%s", cls->name);
             cr_assert_eq(vdev_reset(h.dev, NULL), 0);
 
             save(&after);
-            same(&before, &after, class->name);
+            same(&before, &after, cls->name);
             cr_assert_eq(vdev_save(h.dev, &own_after), 0);
-            same(&own, &own_after, class->name);
+            same(&own, &own_after, cls->name);
             vm_buffer_free(&own);
             vm_buffer_free(&own_after);
             contract_close(&h);
@@ -199,17 +199,17 @@ Test(contract, a_second_reset_changes_nothing)
 {
     struct vm_buffer before = { 0 }, after = { 0 };
 
-    FOR_CLASSES(class)
+    FOR_CLASSES(cls)
     {
-        open_class(class, &plain);
+        open_class(cls, &plain);
         use();
-        cr_assert_eq(vdev_reset(h.dev, NULL), 0, "%s", class->name);
+        cr_assert_eq(vdev_reset(h.dev, NULL), 0, "%s", cls->name);
         save(&before);
 
         cr_assert_eq(vdev_reset(h.dev, NULL), 0);
 
         save(&after);
-        same(&before, &after, class->name);
+        same(&before, &after, cls->name);
         contract_close(&h);
     }
     vm_buffer_free(&before);
@@ -220,21 +220,21 @@ Test(contract, save_load_save_gives_equal_bytes)
 {
     struct vm_buffer first = { 0 }, second = { 0 };
 
-    FOR_CLASSES(class)
+    FOR_CLASSES(cls)
     {
-        for (size_t w = 0; w < (class->kind == VDEV_VIRTIO ? VM_ARRAY_SIZE(ways) : 1); w++) {
-            open_class(class, &ways[w]);
+        for (size_t w = 0; w < (cls->kind == VDEV_VIRTIO ? VM_ARRAY_SIZE(ways) : 1); w++) {
+            open_class(cls, &ways[w]);
             use();
-            cr_assert_eq(vh_quiesce(&h), 0, "%s", class->name);
+            cr_assert_eq(vh_quiesce(&h), 0, "%s", cls->name);
             save(&first);
 
-            cr_assert_eq(contract_replace(&h, class), 0);
+            cr_assert_eq(contract_replace(&h, cls), 0);
             cr_assert_eq(vh_quiesce(&h), 0);
-            cr_assert_eq(vh_load(&h, first.data, first.len), 0, "%s: %s", class->name,
+            cr_assert_eq(vh_load(&h, first.data, first.len), 0, "%s: %s", cls->name,
                          vm_error_text());
             save(&second);
 
-            same(&first, &second, class->name);
+            same(&first, &second, cls->name);
             cr_assert_eq(vdev_resume(h.dev), 0);
             cr_assert_eq(vh_pass(&h, 100000000), 0);
             contract_close(&h);
@@ -249,25 +249,25 @@ Test(contract, load_of_nonsense_never_crashes)
     struct vm_buffer state = { 0 };
     uint8_t noise[256];
 
-    FOR_CLASSES(class)
+    FOR_CLASSES(cls)
     {
-        open_class(class, &plain);
+        open_class(cls, &plain);
         use();
         cr_assert_eq(vh_quiesce(&h), 0);
         save(&state);
-        cr_assert_eq(contract_replace(&h, class), 0);
+        cr_assert_eq(contract_replace(&h, cls), 0);
         for (unsigned i = 0; i < 300; i++) {
             size_t at = vh_random(&h) % state.len;
             uint8_t was = state.data[at];
 
             for (unsigned b = 0; b < sizeof(noise); b++)
                 noise[b] = (uint8_t)(vh_random(&h) & 0xff);
-            cr_assert_lt(vh_load(&h, noise, sizeof(noise)), 0, "%s", class->name);
+            cr_assert_lt(vh_load(&h, noise, sizeof(noise)), 0, "%s", cls->name);
             state.data[at] = (uint8_t)(vh_random(&h) & 0xff);
             (void)vh_load(&h, state.data, state.len);
             cr_assert_eq(vh_idle(&h), 0);
             state.data[at] = was;
-            cr_assert_lt(vh_load(&h, state.data, at), 0, "%s: cut at %zu", class->name, at);
+            cr_assert_lt(vh_load(&h, state.data, at), 0, "%s: cut at %zu", cls->name, at);
         }
         contract_close(&h);
     }
@@ -278,17 +278,17 @@ Test(contract, a_quiesced_device_touches_neither_memory_nor_lines)
 {
     uint8_t *before = malloc(CONTRACT_RAM);
 
-    FOR_CLASSES(class)
+    FOR_CLASSES(cls)
     {
         unsigned rises = 0, messages;
 
-        open_class(class, &plain);
+        open_class(cls, &plain);
         use();
         if (h.virtio) { /* the driver has offered more, and rung */
             cr_assert_eq(vh_machine_reset(&h), 0);
             cr_assert_eq(vh_start(&h, 0), 0);
         }
-        cr_assert_eq(vh_quiesce(&h), 0, "%s", class->name);
+        cr_assert_eq(vh_quiesce(&h), 0, "%s", cls->name);
         for (uint16_t n = 0; h.virtio && n < vh_queues(&h); n++) {
             struct fake_buf b[2] = { { 0x1000, 16, false }, { 0x2000, 512, true } };
 
@@ -302,11 +302,11 @@ Test(contract, a_quiesced_device_touches_neither_memory_nor_lines)
 
         cr_assert_eq(vh_pass(&h, 2000000000), 0);
 
-        cr_assert(!memcmp(before, h.guest.host, CONTRACT_RAM), "%s", class->name);
-        cr_assert_eq(h.messages, messages, "%s", class->name);
+        cr_assert(!memcmp(before, h.guest.host, CONTRACT_RAM), "%s", cls->name);
+        cr_assert_eq(h.messages, messages, "%s", cls->name);
         for (unsigned i = 0; i < VH_PINS; i++)
             rises -= h.pin[i].rises;
-        cr_assert_eq(rises, 0, "%s", class->name);
+        cr_assert_eq(rises, 0, "%s", cls->name);
         contract_close(&h);
     }
     free(before);
@@ -314,11 +314,11 @@ Test(contract, a_quiesced_device_touches_neither_memory_nor_lines)
 
 Test(contract, registers_take_any_access_in_any_state)
 {
-    FOR_CLASSES(class)
+    FOR_CLASSES(cls)
     {
-        if (class->kind != VDEV_PLATFORM)
+        if (cls->kind != VDEV_PLATFORM)
             continue;
-        open_class(class, &plain);
+        open_class(cls, &plain);
         for (unsigned i = 0; i < 20; i++) {
             hammer(500);
             cr_assert_eq(vh_pass(&h, 10000000), 0);

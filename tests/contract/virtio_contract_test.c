@@ -17,7 +17,7 @@ static const struct vh_config ways[] = { { .transport = VH_PCI },
                                          { .transport = VH_MMIO_BUS, .packed = true } };
 
 /* Runs check for each class and each way. */
-static void each(void (*check)(const struct vdev_class *class))
+static void each(void (*check)(const struct vdev_class *cls))
 {
     for (const struct vdev_class *const *row = vdev_classes; *row; row++)
         for (size_t w = 0; w < VM_ARRAY_SIZE(ways); w++) {
@@ -30,13 +30,13 @@ static void each(void (*check)(const struct vdev_class *class))
         }
 }
 
-static void sees_all_queues(const struct vdev_class *class)
+static void sees_all_queues(const struct vdev_class *cls)
 {
-    cr_assert_eq(vh_start(&h, 0), 0, "%s", class->name);
+    cr_assert_eq(vh_start(&h, 0), 0, "%s", cls->name);
 
     for (uint16_t n = 0; n < vh_queues(&h); n++)
-        cr_assert(vh_queue_enabled(&h, n), "%s", class->name);
-    cr_assert_not(vh_status(&h) & VIRTIO_NEEDS_RESET, "%s", class->name);
+        cr_assert(vh_queue_enabled(&h, n), "%s", cls->name);
+    cr_assert_not(vh_status(&h) & VIRTIO_NEEDS_RESET, "%s", cls->name);
 }
 
 Test(virtio_contract, a_driver_negotiates_everything_and_starts)
@@ -44,21 +44,21 @@ Test(virtio_contract, a_driver_negotiates_everything_and_starts)
     each(sees_all_queues);
 }
 
-static void works_with_least(const struct vdev_class *class)
+static void works_with_least(const struct vdev_class *cls)
 {
     vh_set_status(&h, 3);
     vh_write_features(&h, VQ_F_VERSION_1);
     vh_set_status(&h, 11);
-    cr_assert_eq(vh_status(&h), 11, "%s", class->name);
+    cr_assert_eq(vh_status(&h), 11, "%s", cls->name);
     for (uint16_t n = 0; n < vh_queues(&h); n++) {
         h.features = VQ_F_VERSION_1;
-        cr_assert_eq(vh_queue(&h, n, 2), 0, "%s", class->name);
+        cr_assert_eq(vh_queue(&h, n, 2), 0, "%s", cls->name);
     }
 
     vh_set_status(&h, 15);
 
     cr_assert_eq(vh_idle(&h), 0);
-    cr_assert_eq(vh_status(&h), 15, "%s", class->name);
+    cr_assert_eq(vh_status(&h), 15, "%s", cls->name);
 }
 
 Test(virtio_contract, a_driver_that_takes_no_feature_and_the_smallest_rings_starts)
@@ -66,7 +66,7 @@ Test(virtio_contract, a_driver_that_takes_no_feature_and_the_smallest_rings_star
     each(works_with_least);
 }
 
-static void no_queue_is_set_up(const struct vdev_class *class)
+static void no_queue_is_set_up(const struct vdev_class *cls)
 {
     cr_assert_eq(vh_negotiate(&h, 0), 0);
 
@@ -75,7 +75,7 @@ static void no_queue_is_set_up(const struct vdev_class *class)
         vh_kick(&h, n);
 
     cr_assert_eq(vh_pass(&h, 1000000000), 0);
-    cr_assert_not(vh_status(&h) & VIRTIO_NEEDS_RESET, "%s", class->name);
+    cr_assert_not(vh_status(&h) & VIRTIO_NEEDS_RESET, "%s", cls->name);
 }
 
 Test(virtio_contract, a_driver_that_sets_up_no_queue_harms_nobody)
@@ -84,7 +84,7 @@ Test(virtio_contract, a_driver_that_sets_up_no_queue_harms_nobody)
 }
 
 /* A queue that the device looks into only when it has something to give may go unseen for now: then nothing was taken. */
-static void breaks(const struct vdev_class *class)
+static void breaks(const struct vdev_class *cls)
 {
     unsigned seen = 0;
 
@@ -92,7 +92,7 @@ static void breaks(const struct vdev_class *class)
         for (uint16_t n = 0; n < vh_queues(&h) && n < VH_QUEUES; n++) {
             uint16_t before;
 
-            cr_assert_eq(vh_start(&h, 0), 0, "%s", class->name);
+            cr_assert_eq(vh_start(&h, 0), 0, "%s", cls->name);
             before = h.virtio->queue[n].next_avail;
             if (!contract_break_ring(&h, n, (enum contract_break)how)) {
                 cr_assert_eq(vh_reset(&h, UINT32_MAX), 0);
@@ -105,14 +105,14 @@ static void breaks(const struct vdev_class *class)
                 seen++;
             else
                 cr_assert_eq(h.virtio->queue[n].next_avail, before, "%s: break %u of queue %u",
-                             class->name, how, n);
-            cr_assert_not(fake_driver_pending(&h.drv[n]), "%s: break %u of queue %u", class->name,
+                             cls->name, how, n);
+            cr_assert_not(fake_driver_pending(&h.drv[n]), "%s: break %u of queue %u", cls->name,
                           how, n);
             cr_assert_eq(vh_reset(&h, UINT32_MAX), 0);
-            cr_assert_eq(contract_use(&h), 0, "%s works again", class->name);
+            cr_assert_eq(contract_use(&h), 0, "%s works again", cls->name);
             cr_assert_eq(vh_reset(&h, UINT32_MAX), 0);
         }
-    cr_assert(!vh_queues(&h) || seen, "%s: no queue was found broken", class->name);
+    cr_assert(!vh_queues(&h) || seen, "%s: no queue was found broken", cls->name);
 }
 
 Test(virtio_contract, a_broken_ring_needs_a_reset_and_the_device_works_after_it)
@@ -120,7 +120,7 @@ Test(virtio_contract, a_broken_ring_needs_a_reset_and_the_device_works_after_it)
     each(breaks);
 }
 
-static void is_told(const struct vdev_class *class)
+static void is_told(const struct vdev_class *cls)
 {
     for (uint16_t n = 0; n < vh_queues(&h) && n < VH_QUEUES; n++) {
         unsigned before;
@@ -131,7 +131,7 @@ static void is_told(const struct vdev_class *class)
         vh_kick(&h, n);
         cr_assert_eq(vh_pass(&h, 1000000000), 0);
         if (vh_status(&h) & VIRTIO_NEEDS_RESET)
-            cr_assert_eq(h.config_interrupts, before + 1, "%s", class->name);
+            cr_assert_eq(h.config_interrupts, before + 1, "%s", cls->name);
         cr_assert_eq(vh_reset(&h, UINT32_MAX), 0);
     }
 }
@@ -142,7 +142,7 @@ Test(virtio_contract, the_driver_is_told_that_a_reset_is_needed)
 }
 
 /* Chains of all shapes: the device may answer or wait, but writes nothing that it was not given. */
-static void keeps_to_its_buffers(const struct vdev_class *class)
+static void keeps_to_its_buffers(const struct vdev_class *cls)
 {
     static uint8_t before[CONTRACT_RAM], allowed[CONTRACT_RAM];
 
@@ -176,7 +176,7 @@ static void keeps_to_its_buffers(const struct vdev_class *class)
     }
 
     for (size_t i = 0; i < CONTRACT_RAM; i++)
-        cr_assert(allowed[i] || h.guest.host[i] == before[i], "%s wrote at %#zx", class->name, i);
+        cr_assert(allowed[i] || h.guest.host[i] == before[i], "%s wrote at %#zx", cls->name, i);
     cr_assert_null(h.drv[0].complaint);
 }
 
@@ -185,7 +185,7 @@ Test(virtio_contract, a_device_writes_only_what_it_was_given)
     each(keeps_to_its_buffers);
 }
 
-static void honest_counts(const struct vdev_class *class)
+static void honest_counts(const struct vdev_class *cls)
 {
     cr_assert_eq(contract_use(&h), 0);
     cr_assert_eq(vh_pass(&h, 1000000000), 0);
@@ -197,7 +197,7 @@ static void honest_counts(const struct vdev_class *class)
 
         while ((rc = fake_driver_collect(&h.drv[n], &id, &len)) > 0)
             ;
-        cr_assert_eq(rc, 0, "%s: queue %u: %s", class->name, n,
+        cr_assert_eq(rc, 0, "%s: queue %u: %s", cls->name, n,
                      h.drv[n].complaint ? h.drv[n].complaint : "?");
     }
 }
@@ -207,14 +207,14 @@ Test(virtio_contract, used_chains_are_the_drivers_own_with_lengths_that_fit)
     each(honest_counts);
 }
 
-static void config_edges(const struct vdev_class *class)
+static void config_edges(const struct vdev_class *cls)
 {
     uint32_t size = h.virtio->config_bytes;
     uint64_t base = h.pci ? h.device_config : VH_MMIO + 0x100;
     uint64_t limit = h.pci ? 0x1000 : 0x100;
 
     if (h.pci && !size) {
-        cr_assert_eq(h.device_config, 0, "%s: no structure for no bytes", class->name);
+        cr_assert_eq(h.device_config, 0, "%s: no structure for no bytes", cls->name);
         return;
     }
     for (unsigned len = 1; len <= 8; len *= 2)
@@ -222,7 +222,7 @@ static void config_edges(const struct vdev_class *class)
             uint64_t v = vh_read(&h, base + at, len);
 
             if (at >= size)
-                cr_assert_eq(v, 0, "%s: %llu bytes beyond the end", class->name,
+                cr_assert_eq(v, 0, "%s: %llu bytes beyond the end", cls->name,
                              (unsigned long long)(at - size));
             vh_write(&h, base + at, len, UINT64_MAX);
         }
@@ -234,7 +234,7 @@ Test(virtio_contract, config_space_beyond_its_end_reads_zero_and_takes_no_writes
     each(config_edges);
 }
 
-static void kicked_too_early(const struct vdev_class *class)
+static void kicked_too_early(const struct vdev_class *cls)
 {
     uint8_t *before = malloc(CONTRACT_RAM);
 
@@ -242,7 +242,7 @@ static void kicked_too_early(const struct vdev_class *class)
     for (uint16_t n = 0; n < vh_queues(&h) && n < VH_QUEUES; n++) {
         struct fake_buf b[2] = { { 0x1000, 16, false }, { 0x2000, 512, true } };
 
-        cr_assert_eq(vh_queue(&h, n, 0), 0, "%s", class->name);
+        cr_assert_eq(vh_queue(&h, n, 0), 0, "%s", cls->name);
         fake_driver_offer(&h.drv[n], b, 2);
     }
     memcpy(before, h.guest.host, CONTRACT_RAM);
@@ -250,8 +250,8 @@ static void kicked_too_early(const struct vdev_class *class)
         vh_kick(&h, n);
     cr_assert_eq(vh_pass(&h, 1000000000), 0);
 
-    cr_assert(!memcmp(before, h.guest.host, CONTRACT_RAM), "%s", class->name);
-    cr_assert_eq(h.messages + h.pin[0].rises, 0, "%s", class->name);
+    cr_assert(!memcmp(before, h.guest.host, CONTRACT_RAM), "%s", cls->name);
+    cr_assert_eq(h.messages + h.pin[0].rises, 0, "%s", cls->name);
     free(before);
 }
 
@@ -260,20 +260,20 @@ Test(virtio_contract, a_kick_before_driver_ok_is_ignored)
     each(kicked_too_early);
 }
 
-static void nothing_after_reset(const struct vdev_class *class)
+static void nothing_after_reset(const struct vdev_class *cls)
 {
     uint8_t *before = malloc(CONTRACT_RAM);
 
     cr_assert_eq(contract_use(&h), 0);
-    cr_assert_eq(vh_reset(&h, UINT64_MAX / 2), 0, "%s", class->name);
+    cr_assert_eq(vh_reset(&h, UINT64_MAX / 2), 0, "%s", cls->name);
     memcpy(before, h.guest.host, CONTRACT_RAM);
     for (uint16_t n = 0; n < vh_queues(&h); n++)
         vh_kick(&h, n);
 
     cr_assert_eq(vh_pass(&h, 2000000000), 0);
 
-    cr_assert(!memcmp(before, h.guest.host, CONTRACT_RAM), "%s", class->name);
-    cr_assert_not(vh_line(&h), "%s", class->name);
+    cr_assert(!memcmp(before, h.guest.host, CONTRACT_RAM), "%s", cls->name);
+    cr_assert_not(vh_line(&h), "%s", cls->name);
     free(before);
 }
 
@@ -282,10 +282,10 @@ Test(virtio_contract, after_a_reset_nothing_is_written_any_more)
     each(nothing_after_reset);
 }
 
-static void comes_and_goes(const struct vdev_class *class)
+static void comes_and_goes(const struct vdev_class *cls)
 {
     for (unsigned i = 0; i < 30; i++) {
-        cr_assert_eq(contract_use(&h), 0, "%s", class->name);
+        cr_assert_eq(contract_use(&h), 0, "%s", cls->name);
         switch (i % 3) {
         case 0: cr_assert_eq(vh_reset(&h, UINT32_MAX), 0); break;
         case 1: cr_assert_eq(vh_machine_reset(&h), 0); break;
@@ -296,7 +296,7 @@ static void comes_and_goes(const struct vdev_class *class)
             break;
         }
     }
-    cr_assert_eq(h.doorbells, 0, "%s", class->name);
+    cr_assert_eq(h.doorbells, 0, "%s", cls->name);
 }
 
 Test(virtio_contract, drivers_may_come_and_go)

@@ -242,8 +242,8 @@ int main(int argc, char **argv)
     int batch, status;
     pid_t child;
 
-    (void)argv;
-    if (argc < 2) {
+    /* The kernel hands on words of its command line that it does not know, such as nokaslr. */
+    if (argc < 2 || strcmp(argv[1], "on-disk")) {
         mount_all();
         load_modules();
         open_console();

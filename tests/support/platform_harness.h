@@ -154,9 +154,9 @@ static inline int plat_open(struct plat *p)
     return 0;
 }
 
-static inline int plat_create(struct plat *p, const struct vdev_class *class)
+static inline int plat_create(struct plat *p, const struct vdev_class *cls)
 {
-    return class->create(&p->context, &p->dev);
+    return cls->create(&p->context, &p->dev);
 }
 
 static inline void plat_destroy(struct plat *p)
@@ -257,7 +257,7 @@ static inline int plat_load_state(struct plat *p, const void *state)
     struct vm_buffer buffer = { 0 };
     int rc;
 
-    rc = vm_state_save(p->dev->class->state, p->dev->class->state_version, state, &buffer);
+    rc = vm_state_save(p->dev->cls->state, p->dev->cls->state_version, state, &buffer);
     if (!rc)
         rc = vdev_load(p->dev, buffer.data, buffer.len);
     vm_buffer_free(&buffer);
@@ -285,7 +285,7 @@ static inline int plat_round_trip(struct plat *p)
 /* A metric of the device by name; UINT64_MAX where there is none. */
 static inline uint64_t plat_metric(const struct plat *p, const char *name)
 {
-    const struct vdev_metric *m = p->dev->class->metrics;
+    const struct vdev_metric *m = p->dev->cls->metrics;
 
     for (; m && m->name; m++)
         if (!strcmp(m->name, name))

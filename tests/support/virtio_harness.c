@@ -332,17 +332,17 @@ int vh_plug(struct vh *h, struct virtio_dev *dev)
     return rc;
 }
 
-int vh_create_config(struct vh *h, const struct vdev_class *class, const void *config)
+int vh_create_config(struct vh *h, const struct vdev_class *cls, const void *config)
 {
     struct vdev *dev;
     int rc;
 
     h->context.config = config;
-    rc = class->create(&h->context, &dev);
+    rc = cls->create(&h->context, &dev);
     h->context.config = NULL;
     if (rc)
         return rc;
-    if (class->kind != VDEV_VIRTIO) {
+    if (cls->kind != VDEV_VIRTIO) {
         h->dev = dev;
         return 0;
     }
@@ -352,20 +352,20 @@ int vh_create_config(struct vh *h, const struct vdev_class *class, const void *c
     return rc;
 }
 
-int vh_create(struct vh *h, const struct vdev_class *class, const char *options)
+int vh_create(struct vh *h, const struct vdev_class *cls, const char *options)
 {
     static const struct vm_prop none[] = { { 0 } };
-    const struct vm_prop *props = class->props ? class->props : none;
-    void *config = calloc(1, class->config_size ? class->config_size : 1);
+    const struct vm_prop *props = cls->props ? cls->props : none;
+    void *config = calloc(1, cls->config_size ? cls->config_size : 1);
     int rc;
 
     if (!config)
         return -ENOMEM;
     rc = vm_prop_defaults(props, config);
     if (!rc && options)
-        rc = vm_prop_parse(props, config, class->name, NULL, options);
+        rc = vm_prop_parse(props, config, cls->name, NULL, options);
     if (!rc)
-        rc = vh_create_config(h, class, config);
+        rc = vh_create_config(h, cls, config);
     vm_prop_free(props, config);
     free(config);
     return rc;

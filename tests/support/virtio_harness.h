@@ -141,9 +141,9 @@ int vh_open(struct vh *h, const struct vh_config *config);
 /* Makes a device of the class with options as on its command line ("a=1,b=x"; NULL: defaults), and plugs a virtio device
  * into the transport. Platform classes get h->resource and h->irqs. -errno of parsing, create() or the transport, with
  * text. */
-int vh_create(struct vh *h, const struct vdev_class *class, const char *options);
+int vh_create(struct vh *h, const struct vdev_class *cls, const char *options);
 /* The same with a config struct of the class's. */
-int vh_create_config(struct vh *h, const struct vdev_class *class, const void *config);
+int vh_create_config(struct vh *h, const struct vdev_class *cls, const void *config);
 /* Plugs in a virtio device that the test made itself from h->context: it is the harness's then, unless this fails. */
 int vh_plug(struct vh *h, struct virtio_dev *dev);
 /* Takes the device away. */

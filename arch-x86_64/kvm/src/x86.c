@@ -96,13 +96,13 @@ static bool has_ioapic(const struct varch *arch)
     return c->serials || c->rtc || c->acpi || c->mmio_slots || c->pci_intx;
 }
 
-static struct varch_device *add(struct varch_device *rows, unsigned *n, const char *class,
+static struct varch_device *add(struct varch_device *rows, unsigned *n, const char *cls,
                                 const char *id)
 {
     struct varch_device *d = &rows[(*n)++];
 
     memset(d, 0, sizeof(*d));
-    d->class = class;
+    d->cls = cls;
     d->id = id;
     return d;
 }

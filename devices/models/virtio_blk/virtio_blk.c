@@ -279,9 +279,8 @@ static const struct vm_prop props[] = {
     { 0 },
 };
 
-static const struct vdev_jail_rule jail[] = {
-    { "preadv" }, { "pwritev" }, { "pread64" }, { "fdatasync" }, { "fallocate" }, { "ioctl" }, { 0 }
-};
+static const struct vdev_jail_rule jail[] = { { "preadv" },    { "pwritev" }, { "fdatasync" },
+                                              { "fallocate" }, { "ioctl" },   { 0 } };
 
 static const struct vm_state_field state_fields[] = {
     { .tag = 1, .type = VM_STATE_U8, .offset = offsetof(struct blk_state, cache) },

@@ -6,9 +6,9 @@
 
 int main(void)
 {
-    for (const struct vdev_class *const *class = vdev_classes; *class; class ++) {
-        printf("%s: %s\n", (*class)->name, (*class)->summary);
-        for (const struct vm_prop *prop = (*class)->props; prop && prop->name; prop++)
+    for (const struct vdev_class *const *cls = vdev_classes; *cls; cls++) {
+        printf("%s: %s\n", (*cls)->name, (*cls)->summary);
+        for (const struct vm_prop *prop = (*cls)->props; prop && prop->name; prop++)
             printf("    %-12s %s\n", prop->name, prop->help);
     }
     return 0;

@@ -10,9 +10,9 @@
 #include <vmm/devices/classes.h>
 #include <vmm/machine/machine.h>
 
-static const void *class_defaults(void *ctx, const struct vdev_class *class, const char *id)
+static const void *class_defaults(void *ctx, const struct vdev_class *cls, const char *id)
 {
-    (void)ctx, (void)class, (void)id;
+    (void)ctx, (void)cls, (void)id;
     return NULL;
 }
 

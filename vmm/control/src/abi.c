@@ -42,14 +42,14 @@ static void add_function(void *ctx, struct vpci_function *fn)
 
 static void add_device(void *ctx, struct vdev *dev)
 {
-    vmm_report_add(ctx, "  %s %s\n", dev->id, dev->class->name);
+    vmm_report_add(ctx, "  %s %s\n", dev->id, dev->cls->name);
     for (unsigned i = 0; i < VDEV_RESOURCES_MAX && dev->firmware.resource[i].type != VDEV_RES_END;
          i++)
         vmm_report_add(ctx, "    resource %u %#llx %#llx\n",
                        (unsigned)dev->firmware.resource[i].type,
                        (unsigned long long)dev->firmware.resource[i].base,
                        (unsigned long long)dev->firmware.resource[i].size);
-    if (dev->class->kind == VDEV_VIRTIO) {
+    if (dev->cls->kind == VDEV_VIRTIO) {
         const struct virtio_dev *v = container_of(dev, struct virtio_dev, dev);
 
         vmm_report_add(ctx, "    virtio %u features %#018llx queues", v->id,

@@ -102,9 +102,9 @@ static int open_image(const char *what, const char *path, int *ret_fd,
     return rc ? vm_wrap(rc, "%s", what) : 0;
 }
 
-static void add_device(struct run_inputs *in, const struct vdev_class *class, const void *config)
+static void add_device(struct run_inputs *in, const struct vdev_class *cls, const void *config)
 {
-    in->devices[in->machine.device_count++] = (struct vmm_machine_device){ class, config };
+    in->devices[in->machine.device_count++] = (struct vmm_machine_device){ cls, config };
 }
 
 /* In the order a guest numbers them: disks first, so that the first --disk is vda whatever else there is. */
@@ -120,15 +120,15 @@ static int list_devices(struct run_inputs *in)
     if (!in->devices)
         return vm_fail(-ENOMEM, "devices: out of memory");
     for (uint32_t i = 0; i < n; i++)
-        add_device(in, model->part[RUN_DISKS].class,
-                   (char *)disks->items + i * model->part[RUN_DISKS].class->config_size);
+        add_device(in, model->part[RUN_DISKS].cls,
+                   (char *)disks->items + i * model->part[RUN_DISKS].cls->config_size);
     for (uint32_t i = 0; i < c->devices.count; i++)
         add_device(in, vdev_class_find(v[i].class_row.name, strlen(v[i].class_row.name)),
                    v[i].object);
-    if (c->rng_on && model->part[RUN_RNG].class)
-        add_device(in, model->part[RUN_RNG].class, run_part_of(model, c, RUN_RNG));
+    if (c->rng_on && model->part[RUN_RNG].cls)
+        add_device(in, model->part[RUN_RNG].cls, run_part_of(model, c, RUN_RNG));
     if (is_on(chr_of(in, RUN_CONSOLE)))
-        add_device(in, model->part[RUN_CONSOLE].class, run_part_of(model, c, RUN_CONSOLE));
+        add_device(in, model->part[RUN_CONSOLE].cls, run_part_of(model, c, RUN_CONSOLE));
     in->machine.devices = in->devices;
     return 0;
 }
@@ -143,7 +143,7 @@ static void arch_config(struct run_inputs *in)
         const struct vdev_common *common = in->devices[i].config;
 
         on_mmio +=
-            in->devices[i].class->kind == VDEV_VIRTIO && (!c->pci || common->bus == VDEV_BUS_MMIO);
+            in->devices[i].cls->kind == VDEV_VIRTIO && (!c->pci || common->bus == VDEV_BUS_MMIO);
     }
     *a = (struct varch_config){
         .machine = c->platform.machine,
@@ -165,11 +165,11 @@ static void arch_config(struct run_inputs *in)
     };
 }
 
-static const void *platform_config(void *ctx, const struct vdev_class *class, const char *id)
+static const void *platform_config(void *ctx, const struct vdev_class *cls, const char *id)
 {
     struct run_inputs *in = ctx;
 
-    if (class == in->model->part[RUN_SERIAL].class && !strcmp(id, "serial0"))
+    if (cls == in->model->part[RUN_SERIAL].cls && !strcmp(id, "serial0"))
         return run_part_of(in->model, in->config, RUN_SERIAL);
     return NULL;
 }

@@ -66,7 +66,7 @@ static void add_device(void *ctx, struct vdev *dev)
         if (dev->firmware.resource[i].type == VDEV_RES_IRQ)
             json_array_append_new(irqs, json_integer((json_int_t)dev->firmware.resource[i].base));
     json_array_append_new(d->rows, json_pack("{s:s,s:s,s:s,s:o,s:s}", "id", dev->id, "class",
-                                             dev->class->name, "place", place, "interrupts", irqs,
+                                             dev->cls->name, "place", place, "interrupts", irqs,
                                              "sandbox", "none: a thread of the VMM"));
 }
 

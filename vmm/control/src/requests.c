@@ -39,15 +39,15 @@ static json_t *device_json(struct vmm_machine *m, struct vdev *dev)
     json_t *metrics = json_object(), *row;
     char place[64];
 
-    for (const struct vdev_metric *k = dev->class->metrics; k && k->name; k++) {
+    for (const struct vdev_metric *k = dev->cls->metrics; k && k->name; k++) {
         uint64_t *value = (uint64_t *)((char *)dev + k->offset);
 
         json_object_set_new(metrics, k->name,
                             json_integer((json_int_t)__atomic_load_n(value, __ATOMIC_RELAXED)));
     }
     vmm_machine_place(m, dev, place, sizeof(place));
-    row = json_pack("{s:s,s:s,s:s,s:b,s:o}", "id", dev->id, "class", dev->class->name, "place",
-                    place, "broken", dev->broken, "metrics", metrics);
+    row = json_pack("{s:s,s:s,s:s,s:b,s:o}", "id", dev->id, "class", dev->cls->name, "place", place,
+                    "broken", dev->broken, "metrics", metrics);
     return row;
 }
 

@@ -110,7 +110,7 @@ static const struct vm_prop root_props[] = {
 
 /* Rows whose table is a class's. */
 static const struct {
-    const char *class;
+    const char *cls;
     struct vm_prop row;
 } parts[RUN_PARTS] = {
     [RUN_SERIAL] = { "serial",
@@ -157,17 +157,17 @@ int vmm_run_model_new(struct run_model *m)
             m->props[i].preset = "off";
     m->size = sizeof(struct run_config);
     for (unsigned i = 0; i < RUN_PARTS; i++) {
-        const struct vdev_class *class = vdev_class_find(parts[i].class, strlen(parts[i].class));
+        const struct vdev_class *cls = vdev_class_find(parts[i].cls, strlen(parts[i].cls));
         struct vm_prop *row = &m->props[n];
 
-        if (!class)
+        if (!cls)
             continue;
         *row = parts[i].row;
-        row->props = class->props;
+        row->props = cls->props;
         row->offset = m->size = align(m->size);
-        row->element_size = row->type == VM_PROP_OBJECTS ? class->config_size : 0;
-        m->part[i] = (struct run_part){ class, row->offset };
-        m->size += row->type == VM_PROP_OBJECTS ? sizeof(struct vm_prop_list) : class->config_size;
+        row->element_size = row->type == VM_PROP_OBJECTS ? cls->config_size : 0;
+        m->part[i] = (struct run_part){ cls, row->offset };
+        m->size += row->type == VM_PROP_OBJECTS ? sizeof(struct vm_prop_list) : cls->config_size;
         n++;
     }
     m->classes.at = class_at;

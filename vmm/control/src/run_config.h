@@ -37,7 +37,7 @@ struct run_config {
 
 /* Where a class's configuration stands in the object. NULL class: not in this build. */
 struct run_part {
-    const struct vdev_class *class;
+    const struct vdev_class *cls;
     size_t offset;
 };
 enum run_part_id { RUN_SERIAL, RUN_CONSOLE, RUN_RNG, RUN_DISKS, RUN_PARTS };
@@ -62,7 +62,7 @@ void vmm_run_config_free(const struct run_model *model, struct run_config *confi
 static inline void *run_part_of(const struct run_model *model, struct run_config *config,
                                 enum run_part_id id)
 {
-    return model->part[id].class ? (char *)config + model->part[id].offset : NULL;
+    return model->part[id].cls ? (char *)config + model->part[id].offset : NULL;
 }
 
 /* What the user can say, checked for what tables cannot say. -EINVAL with text. */

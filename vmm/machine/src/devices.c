@@ -39,23 +39,23 @@ static struct vdev_context context(struct vmm_machine *m, const char *id)
 }
 
 /* Calls create with the given configuration, or with the class's defaults. */
-static int create(const struct vdev_class *class, struct vdev_context *c, const void *config,
+static int create(const struct vdev_class *cls, struct vdev_context *c, const void *config,
                   struct vdev **ret_dev)
 {
     void *own = NULL;
     int rc = 0;
 
-    if (!config && class->config_size) {
-        own = calloc(1, class->config_size);
+    if (!config && cls->config_size) {
+        own = calloc(1, cls->config_size);
         if (!own)
-            return vm_fail(-ENOMEM, "%s: out of memory", class->name);
-        rc = vm_prop_defaults(class->props, own);
+            return vm_fail(-ENOMEM, "%s: out of memory", cls->name);
+        rc = vm_prop_defaults(cls->props, own);
     }
     c->config = config ? config : own;
     if (!rc)
-        rc = class->create(c, ret_dev);
+        rc = cls->create(c, ret_dev);
     if (own) {
-        vm_prop_free(class->props, own);
+        vm_prop_free(cls->props, own);
         free(own);
     }
     /* The framework names the device already where it says something. */
@@ -83,10 +83,10 @@ static void remember(struct vmm_machine *m, struct machine_device *d)
 }
 
 /* Creates d->dev in the machine; on error d is freed. */
-static int add(struct vmm_machine *m, struct machine_device *d, const struct vdev_class *class,
+static int add(struct vmm_machine *m, struct machine_device *d, const struct vdev_class *cls,
                struct vdev_context *c, const void *config)
 {
-    int rc = create(class, c, config, &d->dev);
+    int rc = create(cls, c, config, &d->dev);
 
     if (rc)
         free(d);
@@ -109,17 +109,17 @@ static int wire(struct vmm_machine *m, struct machine_device *d, const struct va
 
 static int add_platform(struct vmm_machine *m, const struct varch_device *row)
 {
-    const struct vdev_class *class = find_class(m, row->class);
+    const struct vdev_class *cls = find_class(m, row->cls);
     struct vdev_context c = context(m, row->id);
     const void *config = NULL;
     struct machine_device *d;
     int rc;
 
-    if (!class)
+    if (!cls)
         return vm_fail(
             -ENOTSUP,
             "this build has no device '%s', which the machine needs: add it to VMM_DEVICES",
-            row->class);
+            row->cls);
     d = room(row->id);
     if (!d)
         return -ENOMEM;
@@ -131,8 +131,8 @@ static int add_platform(struct vmm_machine *m, const struct varch_device *row)
     c.resources = d->resource;
     c.irqs = d->irqs;
     if (m->config.platform)
-        config = m->config.platform(m->config.ctx, class, row->id);
-    rc = add(m, d, class, &c, config);
+        config = m->config.platform(m->config.ctx, cls, row->id);
+    rc = add(m, d, cls, &c, config);
     if (!rc && row->irqchip)
         vmm_machine_irq_controller(m, d->dev);
     return rc;
@@ -165,7 +165,7 @@ static int choose_id(struct vmm_machine *m, const struct vmm_machine_device *wan
         return vdev_id_check(common->id);
     }
     for (unsigned i = 0;; i++) {
-        vdev_id_make(want->class, i, id);
+        vdev_id_make(want->cls, i, id);
         if (!vmm_machine_find(m, id))
             return 0;
     }
@@ -245,19 +245,19 @@ static int add_device(struct vmm_machine *m, const struct vmm_machine_device *wa
     int rc;
 
     /* These need ports and wires, which only the architecture knows. */
-    if (want->class->kind == VDEV_PLATFORM)
+    if (want->cls->kind == VDEV_PLATFORM)
         return vm_fail(-EINVAL,
                        "%s is a part of the machine, not a device that can be added: other options "
                        "switch it on and off",
-                       want->class->name);
+                       want->cls->name);
     rc = choose_id(m, want, id);
     if (rc)
         return rc;
     d = room(id);
     if (!d)
         return -ENOMEM;
-    rc = add(m, d, want->class, &c, want->config);
-    if (!rc && want->class->kind == VDEV_VIRTIO)
+    rc = add(m, d, want->cls, &c, want->config);
+    if (!rc && want->cls->kind == VDEV_VIRTIO)
         rc = plug(m, d, want);
     return rc;
 }
@@ -377,15 +377,15 @@ int vmm_machine_set(struct vmm_machine *m, const char *id, const char *key_value
         return vm_fail(-ENOENT, "there is no device '%s': vmm info lists them", id);
     if (!eq)
         return vm_fail(-EINVAL, "%s: '%s' is not KEY=VALUE", id, key_value);
-    prop = dev->class->props ? vm_prop_find(dev->class->props, key_value, (size_t)(eq - key_value))
-                             : NULL;
+    prop =
+        dev->cls->props ? vm_prop_find(dev->cls->props, key_value, (size_t)(eq - key_value)) : NULL;
     if (!prop)
-        return dev->class->props
-                   ? vm_prop_unknown(dev->class->props, id, key_value, (size_t)(eq - key_value))
+        return dev->cls->props
+                   ? vm_prop_unknown(dev->cls->props, id, key_value, (size_t)(eq - key_value))
                    : vm_fail(-EINVAL, "%s has no properties", id);
     if (!dev->ops->set)
         return vm_fail(-ENOTSUP, "%s: %s cannot be changed while the machine runs", id, prop->name);
-    config = calloc(1, dev->class->config_size);
+    config = calloc(1, dev->cls->config_size);
     if (!config)
         return vm_fail(-ENOMEM, "%s: out of memory", id);
     rc = vm_prop_set(prop, config, id, eq + 1, strlen(eq + 1));
@@ -394,7 +394,7 @@ int vmm_machine_set(struct vmm_machine *m, const char *id, const char *key_value
         rc = dev->ops->set(dev, prop, config);
         vm_lock_release(&dev->lock);
     }
-    vm_prop_free(dev->class->props, config);
+    vm_prop_free(dev->cls->props, config);
     free(config);
     return rc;
 }

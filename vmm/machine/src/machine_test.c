@@ -4,12 +4,12 @@
 
 static struct lab_config lab_config;
 
-static void add(const struct vdev_class *class, const void *config)
+static void add(const struct vdev_class *cls, const void *config)
 {
     static struct vmm_machine_device devices[8];
 
     t.config.devices = devices;
-    devices[t.config.device_count++] = (struct vmm_machine_device){ class, config };
+    devices[t.config.device_count++] = (struct vmm_machine_device){ cls, config };
 }
 
 static void refused(int code, const char *text)
@@ -303,12 +303,12 @@ Test(machine_new, a_plan_needs_no_hypervisor_and_cannot_be_started)
     mt_close();
 }
 
-static const void *platform(void *ctx, const struct vdev_class *class, const char *id)
+static const void *platform(void *ctx, const struct vdev_class *cls, const char *id)
 {
     static const struct lab_config eleven = { .value = 11 };
 
     (void)ctx;
-    return class == &lab_class && !strcmp(id, "serial0") ? &eleven : NULL;
+    return cls == &lab_class && !strcmp(id, "serial0") ? &eleven : NULL;
 }
 
 Test(machine_new, platform_devices_get_the_callers_configuration_or_defaults)

@@ -232,7 +232,8 @@ static void on_work(struct vm_work *work)
 
     if (chr->out_waits)
         tell_drained(chr);
-    else if (waiting_bytes(chr) >= chr->size / 4 || __atomic_load_n(&chr->starved, __ATOMIC_SEQ_CST))
+    else if (waiting_bytes(chr) >= chr->size / 4 ||
+             __atomic_load_n(&chr->starved, __ATOMIC_SEQ_CST))
         vchar_out_flush(chr);
     else
         flush_in(chr, FLUSH_NS);

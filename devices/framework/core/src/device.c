@@ -22,10 +22,10 @@ const char *const vdev_bus_choices[] = { "auto", "pci", "mmio", NULL };
 
 static const struct vm_state_field no_fields[] = { { 0 } };
 
-void vdev_id_make(const struct vdev_class *class, unsigned n, char ret_id[VDEV_ID_MAX + 1])
+void vdev_id_make(const struct vdev_class *cls, unsigned n, char ret_id[VDEV_ID_MAX + 1])
 {
     /* A class name is ours and short; cut, it still leaves room for ten digits. */
-    snprintf(ret_id, VDEV_ID_MAX + 1, "%.48s%u", class->name, n);
+    snprintf(ret_id, VDEV_ID_MAX + 1, "%.48s%u", cls->name, n);
 }
 
 static bool is_alnum(char c)
@@ -47,12 +47,11 @@ int vdev_id_check(const char *untrusted)
     return 0;
 }
 
-void vdev_init(struct vdev *dev, const struct vdev_class *class, const struct vdev_ops *ops,
+void vdev_init(struct vdev *dev, const struct vdev_class *cls, const struct vdev_ops *ops,
                const struct vdev_context *context)
 {
-    *dev = (struct vdev){
-        .class = class, .ops = ops, .env = context->env, .machine = context->machine
-    };
+    *dev =
+        (struct vdev){ .cls = cls, .ops = ops, .env = context->env, .machine = context->machine };
     snprintf(dev->id, sizeof(dev->id), "%s", context->id);
     vm_lock_init(&dev->lock, VM_RANK_DEVICE, dev->id);
     vm_list_init(&dev->node);
@@ -146,24 +145,24 @@ void vdev_done(struct vdev *dev, int code)
         done(dev, code);
 }
 
-static const struct vm_state_field *fields_of(const struct vdev_class *class)
+static const struct vm_state_field *fields_of(const struct vdev_class *cls)
 {
-    return class->state ? class->state : no_fields;
+    return cls->state ? cls->state : no_fields;
 }
 
-static uint16_t version_of(const struct vdev_class *class)
+static uint16_t version_of(const struct vdev_class *cls)
 {
-    return class->state_version ? class->state_version : 1;
+    return cls->state_version ? cls->state_version : 1;
 }
 
 /* A zeroed state struct, then what the device would save now. */
 static void *save_state(struct vdev *dev)
 {
-    void *state = calloc(1, dev->class->state_size ? dev->class->state_size : 1);
+    void *state = calloc(1, dev->cls->state_size ? dev->cls->state_size : 1);
 
     if (!state)
-        vm_fail(-ENOMEM, "%s: no memory for %zu bytes of state", dev->id, dev->class->state_size);
-    else if (dev->class->state && dev->ops->save)
+        vm_fail(-ENOMEM, "%s: no memory for %zu bytes of state", dev->id, dev->cls->state_size);
+    else if (dev->cls->state && dev->ops->save)
         dev->ops->save(dev, state);
     return state;
 }
@@ -178,7 +177,7 @@ int vdev_save(struct vdev *dev, struct vm_buffer *buffer)
     vm_lock_release(&dev->lock);
     if (!state)
         return -ENOMEM;
-    rc = vm_state_save(fields_of(dev->class), version_of(dev->class), state, buffer);
+    rc = vm_state_save(fields_of(dev->cls), version_of(dev->cls), state, buffer);
     free(state);
     return rc ? vm_wrap(rc, "%s", dev->id) : 0;
 }
@@ -191,9 +190,9 @@ static int load_state(struct vdev *dev, const void *untrusted, size_t size)
 
     if (!state)
         return -ENOMEM;
-    rc = vm_state_load(fields_of(dev->class), version_of(dev->class), untrusted, size, state,
-                       dev->class->state_size);
-    if (!rc && dev->class->state && dev->ops->load)
+    rc = vm_state_load(fields_of(dev->cls), version_of(dev->cls), untrusted, size, state,
+                       dev->cls->state_size);
+    if (!rc && dev->cls->state && dev->ops->load)
         rc = dev->ops->load(dev, state);
     free(state);
     return rc;

@@ -150,7 +150,7 @@ static const struct vdev_machine_ops machine_ops = { .event = on_event,
                                                      .unpark = on_unpark,
                                                      .broken = on_broken };
 
-static struct vdev *setup(struct fixture *f, const struct vdev_class *class,
+static struct vdev *setup(struct fixture *f, const struct vdev_class *cls,
                           const struct vdev_ops *ops)
 {
     struct vdev_context context;
@@ -159,7 +159,7 @@ static struct vdev *setup(struct fixture *f, const struct vdev_class *class,
     test_env_init(&f->t);
     f->toy.destroyed = &f->destroyed;
     context = (struct vdev_context){ .env = &f->t.env, .machine = &f->machine, .id = "toy7" };
-    vdev_init(&f->toy.dev, class, ops, &context);
+    vdev_init(&f->toy.dev, cls, ops, &context);
     return &f->toy.dev;
 }
 
@@ -423,14 +423,14 @@ Test(device, unpark_and_event_reach_the_machine)
 
 Test(device, ids_are_made_from_class_and_number)
 {
-    static const struct vdev_class class = {
+    static const struct vdev_class cls = {
         .name = "a-class-name-that-is-longer-than-anyone-would-ever-dare-to-make-it-in-earnest"
     };
     char id[VDEV_ID_MAX + 1];
 
     vdev_id_make(&toy_class, 12, id);
     cr_assert_str_eq(id, "toy12");
-    vdev_id_make(&class, UINT32_MAX, id);
+    vdev_id_make(&cls, UINT32_MAX, id);
 
     cr_assert_eq(strlen(id), 58);
     cr_assert_str_eq(id + 48, "4294967295");

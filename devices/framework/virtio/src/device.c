@@ -111,9 +111,8 @@ static void free_queues(struct virtio_dev *dev)
     dev->queues = 0;
 }
 
-int virtio_init(struct virtio_dev *dev, const struct vdev_class *class,
-                const struct virtio_ops *ops, const struct vdev_context *context,
-                const struct virtio_setup *setup)
+int virtio_init(struct virtio_dev *dev, const struct vdev_class *cls, const struct virtio_ops *ops,
+                const struct vdev_context *context, const struct virtio_setup *setup)
 {
     int rc;
 
@@ -121,7 +120,7 @@ int virtio_init(struct virtio_dev *dev, const struct vdev_class *class,
         return vm_fail(-EINVAL, "%u queues and %u bytes of config space: too many", setup->queues,
                        setup->config_bytes);
     memset(dev, 0, sizeof(*dev));
-    vdev_init(&dev->dev, class, &life_ops, context);
+    vdev_init(&dev->dev, cls, &life_ops, context);
     dev->ops = ops;
     dev->id = setup->id;
     /* IN_ORDER is not offered: a device that finishes out of order would have to hold back what is done. */

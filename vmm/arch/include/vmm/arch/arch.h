@@ -57,7 +57,7 @@ struct varch_pci_segment {
 /* A platform device: its class by name, and where. */
 enum { VARCH_DEVICE_IRQS = 2 };
 struct varch_device {
-    const char *class;
+    const char *cls;
     const char *id;
     struct vdev_resource
         resource[VDEV_RESOURCES_MAX]; /* MMIO and PIO, in the order the class wants */

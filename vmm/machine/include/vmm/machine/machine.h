@@ -41,7 +41,7 @@ const char *vmm_end_name(enum vmm_end end);
 
 /* A device the user asked for. */
 struct vmm_machine_device {
-    const struct vdev_class *class;
+    const struct vdev_class *cls;
     const void *config; /* its config struct, the first member of which is struct vdev_common */
 };
 
@@ -58,7 +58,7 @@ struct vmm_machine_config {
     const struct vmm_machine_device *devices;
     size_t device_count;
     /* Configuration of a platform device by its id ("serial0"), or NULL for its class's defaults. */
-    const void *(*platform)(void *ctx, const struct vdev_class *class, const char *id);
+    const void *(*platform)(void *ctx, const struct vdev_class *cls, const char *id);
     /* Once, when the machine has ended. */
     void (*ended)(void *ctx, enum vmm_end end);
     /* Something worth telling: device broken, memory pressure ... Any number of times (when very many come at once, the last

@@ -141,7 +141,7 @@ struct vdev_ops {
 };
 
 struct vdev {
-    const struct vdev_class *class;
+    const struct vdev_class *cls;
     const struct vdev_ops *ops;
     char id[VDEV_ID_MAX + 1];
     const struct vm_env *env; /* borrowed; its loop is the one that serves this device */
@@ -204,13 +204,13 @@ struct vdev_class {
 };
 
 /* Writes the id of the n-th device of a class that was not given one: "virtio-rng0". */
-void vdev_id_make(const struct vdev_class *class, unsigned n, char ret_id[VDEV_ID_MAX + 1]);
+void vdev_id_make(const struct vdev_class *cls, unsigned n, char ret_id[VDEV_ID_MAX + 1]);
 /* 0, or -EINVAL with text: 1 to VDEV_ID_MAX of the letters, digits and "._-", a letter or digit
  * first (ids stand in socket names, metrics and snapshots). */
 int vdev_id_check(const char *untrusted);
 
 /* First call of a create(): fills the common part, sets *dev to zero before. The id is copied. */
-void vdev_init(struct vdev *dev, const struct vdev_class *class, const struct vdev_ops *ops,
+void vdev_init(struct vdev *dev, const struct vdev_class *cls, const struct vdev_ops *ops,
                const struct vdev_context *context);
 /* Last call of a destroy(), before the memory is freed. */
 void vdev_exit(struct vdev *dev);

@@ -133,9 +133,8 @@ struct virtio_setup {
 };
 
 /* First call of create(), instead of vdev_init(). 0 or -ENOMEM; on error nothing is left behind. */
-int virtio_init(struct virtio_dev *dev, const struct vdev_class *class,
-                const struct virtio_ops *ops, const struct vdev_context *context,
-                const struct virtio_setup *setup);
+int virtio_init(struct virtio_dev *dev, const struct vdev_class *cls, const struct virtio_ops *ops,
+                const struct vdev_context *context, const struct virtio_setup *setup);
 /* Last call of destroy(), before the memory is freed. */
 void virtio_exit(struct virtio_dev *dev);
 
