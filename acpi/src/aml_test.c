@@ -332,8 +332,8 @@ Test(aml, loops_and_branches_run)
     free(check_aml(&aml, "evaluate \\LOOP 100", "000000000000000A"));
 }
 
-/* Every other operator once, with a result that depends on each. */
-Test(aml, the_remaining_operators_compute)
+/* A buffer with fields over it, a mutex that is free, and time that passes. */
+static void add_fields_and_waits(void)
 {
     vacpi_aml_name(&aml, "BUFF");
     vacpi_aml_buffer(&aml, "\x10\x20\x30\x40\x50\x60\x70\x08", 8);
@@ -360,6 +360,11 @@ Test(aml, the_remaining_operators_compute)
     vacpi_aml_op(&aml, VACPI_STALL);
     vacpi_aml_integer(&aml, 1);
     vacpi_aml_release(&aml, "MUTX");
+}
+
+/* Local1 = 8, Local3 = ~(0x3020 / 8), Local4 and Local5 references, Local6 = 0x1000, Local7 a buffer of 8. */
+static void add_conversions(void)
+{
     vacpi_aml_op(&aml, VACPI_STORE); /* Local0 = 7 (size - 1) */
     vacpi_aml_op(&aml, VACPI_SIZE_OF);
     vacpi_aml_path(&aml, "BUFF");
@@ -404,6 +409,11 @@ Test(aml, the_remaining_operators_compute)
     vacpi_aml_op(&aml, VACPI_STORE); /* the byte 0x10 becomes 0x99 in F64 */
     vacpi_aml_integer(&aml, 0x99);
     vacpi_aml_path(&aml, "F8");
+}
+
+/* The sum of all that was computed. */
+static void add_sum(void)
+{
     vacpi_aml_op(&aml, VACPI_RETURN);
     vacpi_aml_op(&aml, VACPI_ADD);
     vacpi_aml_path(&aml, "F64"); /* 0x0870605040302099 */
@@ -425,6 +435,14 @@ Test(aml, the_remaining_operators_compute)
     for (unsigned i = 0; i < 6; i++)
         vacpi_aml_nowhere(&aml);
     vacpi_aml_end(&aml);
+}
+
+/* Every other operator once, with a result that depends on each. */
+Test(aml, the_remaining_operators_compute)
+{
+    add_fields_and_waits();
+    add_conversions();
+    add_sum();
 
     /* 0x0870605040302099 - 0x605 + 0x1000 + 0x99 + 8 + 8 */
     free(check_aml(&aml, "evaluate \\TEST", "0870605040302B3D"));
