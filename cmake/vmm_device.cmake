@@ -42,5 +42,8 @@ function(vmm_devices_library)
     configure_file(${CMAKE_SOURCE_DIR}/cmake/device_table.c.in ${CMAKE_BINARY_DIR}/device_table.c @ONLY)
     vmm_library(devices IN devices PREFIX vdev_ ${ARGN} FOLDERS ${folders} SOURCES ${CMAKE_BINARY_DIR}/device_table.c
         PACKAGES ${packages})
-    set_property(TARGET vmm-devices PROPERTY VMM_DEVICE_PREFIXES "${names}")
+    # A device's symbols begin with its folder's name.
+    list(TRANSFORM names APPEND "_")
+    list(JOIN names " " prefixes)
+    set_property(TARGET vmm-devices PROPERTY VMM_PREFIX "vdev_ ${prefixes}")
 endfunction()
