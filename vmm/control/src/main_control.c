@@ -370,7 +370,9 @@ int vmm_control_main(int argc, char *argv[])
     struct session s = { 0 };
     int code, rc = vm_fd_sanitize();
 
+    /* Both come as errors of the write as well: a reader that left, a limit on a disk's file. */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     if (!rc)
         rc = vmm_run_model_new(&s.model);
     if (rc)
