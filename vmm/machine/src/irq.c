@@ -24,7 +24,8 @@ static void line_set(struct vdev_irq *irq, bool level)
     struct machine_gsi *gsi = line->gsi;
     struct vmm_machine *m = gsi->machine;
 
-    /* The lock is held while the controller learns of it, or two drivers' changes could arrive swapped. */
+    /* The lock is held while the controller learns of it, or two drivers' changes could arrive
+     * swapped. */
     vm_lock_acquire(&m->irq_lock);
     if (line->level != level) {
         line->level = level;
@@ -87,7 +88,8 @@ static bool note_route(struct vmm_machine *m, uint32_t pin, const struct vdev_ms
     return !same;
 }
 
-/* KVM reports the end of a level interrupt of our controller only where a route of a reserved pin says so. */
+/* KVM reports the end of a level interrupt of our controller only where a route of a reserved pin
+ * says so. */
 void vmm_machine_pin_routed(struct vdev_machine *base, struct vdev *dev, uint32_t pin,
                             const struct vdev_msi *msi)
 {

@@ -2,9 +2,10 @@
 /*
  * Pause, resume, events and the end. The states stand in machine_private.h.
  *
- * State changes happen under run_lock and are told by run_change; vCPU threads wait there when they stand still or are parked.
- * Who changes something on another thread than the control loop's posts lifecycle_work to it. A kick is given under run_lock
- * too, so that none falls between a state and the next one.
+ * State changes happen under run_lock and are told by run_change; vCPU threads wait there when they
+ * stand still or are parked. Who changes something on another thread than the control loop's posts
+ * lifecycle_work to it. A kick is given under run_lock too, so that none falls between a state and
+ * the next one.
  */
 #include "machine_private.h"
 
@@ -59,7 +60,8 @@ static void quiesced(struct vmm_machine *m, int code)
     look_soon(m);
 }
 
-/* vdev_done() comes in the loop that serves the devices: it counts there, the control loop goes on. */
+/* vdev_done() comes in the loop that serves the devices: it counts there, the control loop goes
+ * on. */
 static void quiesce_done(struct vdev *dev, int code)
 {
     quiesced(container_of(dev->machine, struct vmm_machine, base), code);
@@ -296,7 +298,8 @@ bool vmm_machine_stand_by(struct vmm_machine *m)
     return go_on;
 }
 
-/* Between the write that parked and this call the device may have finished: its own flag decides, not a count of wake-ups. */
+/* Between the write that parked and this call the device may have finished: its own flag decides,
+ * not a count of wake-ups. */
 void vmm_machine_park(struct vmm_vcpu *v, struct vdev *dev)
 {
     struct vmm_machine *m = v->machine;

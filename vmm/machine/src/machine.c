@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* Creation and end of a machine, in the order in which KVM is cheap and correct: VM, memory slots, interrupt controller, vCPUs, devices. */
+/* Creation and end of a machine, in the order in which KVM is cheap and correct: VM, memory slots,
+ * interrupt controller, vCPUs, devices. */
 #include "machine_private.h"
 
 #include <errno.h>

@@ -6,7 +6,8 @@
  *   memory.c    RAM and slots         irq.c       lines, messages, routes, doorbells
  *   devices.c   creating devices      lifecycle.c pause, resume, events, end
  *
- * Locks: run_lock (plain, innermost of all: nothing but the hypervisor's calls happens under it), irq_lock and route_lock (ranked).
+ * Locks: run_lock (plain, innermost of all: nothing but the hypervisor's calls happens under it),
+ * irq_lock and route_lock (ranked).
  */
 #ifndef VMM_MACHINE_PRIVATE_H
 #define VMM_MACHINE_PRIVATE_H
@@ -36,7 +37,8 @@ struct vmm_vcpu {
     bool out; /* it stands still and was counted */
 };
 
-/* A share of an interrupt line: lines of level type may have several drivers, and are up while one of them is. */
+/* A share of an interrupt line: lines of level type may have several drivers, and are up while one
+ * of them is. */
 struct machine_line {
     struct vdev_irq irq; /* first */
     struct machine_gsi *gsi;
@@ -64,7 +66,7 @@ struct machine_device {
 /* Written by the control loop's thread, under run_lock.
  *
  *   built -> running -> pausing -> quiescing -> paused -> running
- *                         (vCPUs)   (devices)             quiescing -> running where a device refuses
+ * (vCPUs)   (devices)             quiescing -> running where a device refuses
  *   any of them -> ended */
 enum machine_state {
     MACHINE_BUILT,
@@ -185,7 +187,8 @@ static inline bool vmm_machine_has_ended(const struct vmm_machine *m)
 }
 /* A vCPU is out of the guest and stays out. Under run_lock. */
 void vmm_machine_vcpu_out(struct vmm_machine *m);
-/* A vCPU's thread, after a kick: stands still as long as the state wants it. False: the thread shall end. */
+/* A vCPU's thread, after a kick: stands still as long as the state wants it. False: the thread
+ * shall end. */
 bool vmm_machine_stand_by(struct vmm_machine *m);
 /* A vCPU's thread parks until dev says so (or the machine ends). Stepwise machines only note it. */
 void vmm_machine_park(struct vmm_vcpu *v, struct vdev *dev);

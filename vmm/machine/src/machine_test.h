@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* What the machine's tests share: a machine over the fake hypervisor, guests that play a script of exits, a port device and
- * a virtio device that do what the test says. */
+/* What the machine's tests share: a machine over the fake hypervisor, guests that play a script of
+ * exits, a port device and a virtio device that do what the test says. */
 #ifndef MACHINE_TEST_H
 #define MACHINE_TEST_H
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * vCPUs: run, hand exits to buses, stand still when asked. Each has a thread, or (stepwise machines) somebody who calls
- * vmm_machine_step().
+ * vCPUs: run, hand exits to buses, stand still when asked. Each has a thread, or (stepwise
+ * machines) somebody who calls vmm_machine_step().
  *
- * A kick is: want_out is set, then immediate_exit, then the signal. The thread takes immediate_exit back before it looks at want_out
- * (all of them sequentially consistent), so that no kick is lost between the look and KVM_RUN.
+ * A kick is: want_out is set, then immediate_exit, then the signal. The thread takes immediate_exit
+ * back before it looks at want_out (all of them sequentially consistent), so that no kick is lost
+ * between the look and KVM_RUN.
  */
 #include "machine_private.h"
 
@@ -63,7 +64,8 @@ static void exit_mmio(struct vmm_vcpu *v, struct hv_exit *e)
     }
 }
 
-/* The guest, or KVM with it, has come to a point from which it cannot go on: say everything once. */
+/* The guest, or KVM with it, has come to a point from which it cannot go on: say everything
+ * once. */
 static void crash(struct vmm_vcpu *v, const char *why)
 {
     char text[DUMP_BYTES], *rest = text, *line;
@@ -136,8 +138,8 @@ static inline void handle(struct vmm_vcpu *v, struct hv_exit *e)
     }
 }
 
-/* KVM leaves an exit half done until the vCPU is entered again: finish it, and what it may bring on (an access across
- * two pages comes as two exits), without letting the guest run. */
+/* KVM leaves an exit half done until the vCPU is entered again: finish it, and what it may bring on
+ * (an access across two pages comes as two exits), without letting the guest run. */
 static void settle(struct vmm_vcpu *v)
 {
     struct hv_exit e;
@@ -326,8 +328,8 @@ void vmm_machine_vcpus_join(struct vmm_machine *m)
         struct vmm_vcpu *v = &m->vcpu[i];
         bool started;
 
-        /* From here on nobody kicks it: its handle ends with the join. One last kick, for who ended the machine may be on its way to
-         * give it. */
+        /* From here on nobody kicks it: its handle ends with the join. One last kick, for who ended
+         * the machine may be on its way to give it. */
         pthread_mutex_lock(&m->run_lock);
         vmm_machine_vcpus_kick(m);
         started = v->started;

@@ -126,7 +126,8 @@ Test(vcpu, an_end_of_interrupt_reaches_our_controller)
     struct hv_fake_irq irq;
     unsigned messages = 0;
 
-    /* Pin 4: level, vector 0x30; the line stays up, so each end of interrupt sends it again (82093AA, 3.2.4). */
+    /* Pin 4: level, vector 0x30; the line stays up, so each end of interrupt sends it again
+     * (82093AA, 3.2.4). */
     MT_PLAY({ MT_WRITE, 0xfec00000, 4, .value = 0x18 },
             { MT_WRITE, 0xfec00010, 4, .value = 0x8030 },
             { MT_OUT, 0x3f8 + LAB_LINE, 1, .value = 1 }, { MT_EOI, .value = 0x30 });

@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * A machine: the only joint of hypervisor and devices. It makes memory slots, vCPUs, interrupt routes and doorbells, creates the
- * devices it is told, and runs the vCPUs.
+ * A machine: the only joint of hypervisor and devices. It makes memory slots, vCPUs, interrupt
+ * routes and doorbells, creates the devices it is told, and runs the vCPUs.
  *
  * Life:
  *
  *   vmm_machine_new() -> [built] --start--> [running] <--pause/resume--> [paused]
- *                                               |  guest powers off, resets, crashes; vmm_machine_stop()
- *                                            [ended]: config.ended was called once, vCPUs stand still
+ *       |  guest powers off, resets, crashes; vmm_machine_stop(): in any of these states
+ *       v
+ *   [ended]: config.ended was called once, vCPUs stand still
  *   vmm_machine_free() in any state
  *
- * Threads: one per vCPU and one I/O loop for the devices; all calls here belong to the thread that runs config.env->loop (the control
- * loop), where the call-backs come too. Nothing here waits for a guest.
+ * Threads: one per vCPU and one I/O loop for the devices; all calls here belong to the thread that
+ * runs config.env->loop (the control loop), where the call-backs come too. Nothing here waits for a
+ * guest.
  *
- * Stepwise (config.stepwise): no threads. Devices are served by config.env->loop, each call of vmm_machine_step() is one exit of one
- * vCPU; with a loop in virtual time and the fake hypervisor a run is a function of its inputs (docs/simulation.md).
+ * Stepwise (config.stepwise): no threads. Devices are served by config.env->loop, each call of
+ * vmm_machine_step() is one exit of one vCPU; with a loop in virtual time and the fake hypervisor a
+ * run is a function of its inputs (docs/simulation.md).
  */
 #ifndef VMM_MACHINE_MACHINE_H
 #define VMM_MACHINE_MACHINE_H
@@ -57,29 +60,30 @@ struct vmm_machine_config {
     const char *cmdline;
     const struct vmm_machine_device *devices;
     size_t device_count;
-    /* Configuration of a platform device by its id ("serial0"), or NULL for its class's defaults. */
+    /* Configuration of a platform device by its id ("serial0"); NULL: its class's defaults. */
     const void *(*platform)(void *ctx, const struct vdev_class *cls, const char *id);
     /* Once, when the machine has ended. */
     void (*ended)(void *ctx, enum vmm_end end);
-    /* Something worth telling: device broken, memory pressure ... Any number of times (when very many come at once, the last
-     * call counts those that were dropped). May be NULL. */
+    /* Something worth telling: device broken, memory pressure ... Any number of times (when very
+     * many come at once, the last call counts those that were dropped). May be NULL. */
     void (*event)(void *ctx, const char *source, const char *what);
     void *ctx;
 };
 
-/* Builds a machine up to the first instruction. config is copied, what it points at is borrowed until free. -errno with text: see the
- * libraries below; nothing is left behind. */
+/* Builds a machine up to the first instruction. config is copied, what it points at is borrowed
+ * until free. -errno with text: see the libraries below; nothing is left behind. */
 int vmm_machine_new(const struct vmm_machine_config *config, struct vmm_machine **ret_machine);
 /* Ends the vCPUs, then destroys everything. NULL is allowed. */
 void vmm_machine_free(struct vmm_machine *machine);
 
-/* Starts the vCPUs. -EBUSY (started already), -ENOTSUP (made without a hypervisor), -ESHUTDOWN, or -errno of pthread_create: then it
- * can only be freed. */
+/* Starts the vCPUs. -EBUSY (started already), -ENOTSUP (made without a hypervisor), -ESHUTDOWN, or
+ * -errno of pthread_create: then it can only be freed. */
 int vmm_machine_start(struct vmm_machine *machine);
 
-/* Pause: vCPUs out, their last exits finished, devices quiesced. done comes once, later, with the result: 0; what a device that
- * cannot stop said (then the machine runs on); -ESHUTDOWN where it ended or was freed meanwhile; with text. -EALREADY, -EBUSY (a pause
- * is under way, or not started), -ESHUTDOWN (ended): done does not come. */
+/* Pause: vCPUs out, their last exits finished, devices quiesced. done comes once, later, with the
+ * result: 0; what a device that cannot stop said (then the machine runs on); -ESHUTDOWN where it
+ * ended or was freed meanwhile; with text. -EALREADY, -EBUSY (a pause is under way, or not
+ * started), -ESHUTDOWN (ended): done does not come. */
 int vmm_machine_pause(struct vmm_machine *machine, void (*done)(void *ctx, int code), void *ctx);
 /* The ctx of the pause that is under way, or NULL. */
 void *vmm_machine_pause_ctx(const struct vmm_machine *machine);
@@ -87,8 +91,8 @@ void *vmm_machine_pause_ctx(const struct vmm_machine *machine);
 int vmm_machine_resume(struct vmm_machine *machine);
 bool vmm_machine_paused(const struct vmm_machine *machine);
 
-/* Stepwise machines: vCPU cpu goes on to its next exit, and that is handled. 1; 0: it stands still (parked, paused, not started,
- * ended); -EINVAL. Not from inside a call-back of the loop. */
+/* Stepwise machines: vCPU cpu goes on to its next exit, and that is handled. 1; 0: it stands still
+ * (parked, paused, not started, ended); -EINVAL. Not from inside a call-back of the loop. */
 int vmm_machine_step(struct vmm_machine *machine, unsigned cpu);
 
 /* As if the user pressed the button. -ENOTSUP: this machine has none; -ESHUTDOWN. */
@@ -96,11 +100,14 @@ int vmm_machine_power_button(struct vmm_machine *machine);
 /* Ends it at once: config.ended follows with VMM_END_STOP. */
 void vmm_machine_stop(struct vmm_machine *machine);
 
-/* Changes a property of a running device. -ENOENT (no such device; the text lists them), -ENOTSUP (not at run time), -EINVAL. */
+/* Changes a property of a running device. -ENOENT (no such device; the text lists them), -ENOTSUP
+ * (not at run time), -EINVAL. */
 int vmm_machine_set(struct vmm_machine *machine, const char *id, const char *key_value);
 
-/* The section of one device and its transport: machine paused. load: into a machine that was just made, before it is started (or
- * while it is paused); it distrusts the bytes. -ENOENT; as vdev_save() and vdev_load(). */
+/* The section of one device and its transport: machine paused. load: while it is paused
+ * (a new machine: started, then paused before its first instruction), interrupt controllers first,
+ * as they were made; it distrusts the bytes. -ENOENT; as
+ * vdev_save() and vdev_load(). */
 struct vm_buffer;
 int vmm_machine_save_device(struct vmm_machine *machine, struct vdev *dev,
                             struct vm_buffer *buffer);

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * A device of the simulation's own: gives back what it is sent, each byte xor 0x5a, after a while
+ * and in any order; its stop and quiesce take their time too. It has all that is hard in an
+ * asynchronous device, and so it carries the planted bugs (docs/simulation.md):
+ *
+ *   lost-kick        a kick that arrives while requests are in flight is now and then forgotten
+ *   lock-inversion   its statistics are kept under a leaf lock, below which it takes the device's
+ *   late-completion  a reset does not wait for a transfer that is on its way into guest memory
+ */
+#include "sim.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include <vmm/base/error.h>
+
+enum { ECHO_QUEUE_SIZE = 64, ECHO_BUSY_MAX = 16, ECHO_BYTES = 512, ECHO_MOST_NS = 2000000 };
+
+struct echo {
+    struct virtio_dev dev;
+    struct sim *sim;
+    struct vq_pool *pool;
+    struct vq_req *busy[ECHO_BUSY_MAX];
+    uint64_t due[ECHO_BUSY_MAX];
+    unsigned count;
+    bool stopping, quiescing;
+    struct vm_timer timer;
+    struct vm_lock statistics;
+    uint8_t *late; /* planted: a transfer that nobody waits for */
+    uint64_t late_due;
+};
+
+static struct echo *echo_of(struct virtio_dev *dev)
+{
+    return container_of(dev, struct echo, dev);
+}
+
+static void fired(struct vm_timer *timer);
+
+static void arm(struct echo *e)
+{
+    uint64_t first = e->late ? e->late_due : UINT64_MAX;
+
+    for (unsigned i = 0; i < e->count; i++)
+        if (e->due[i] < first)
+            first = e->due[i];
+    if (first != UINT64_MAX)
+        (void)vm_timer_set(e->dev.dev.env->loop, &e->timer, first, fired);
+}
+
+static void finish(struct echo *e, unsigned i)
+{
+    struct vq_req *req = e->busy[i];
+    struct vq_chain *c = &req->chain;
+    uint64_t len = c->readable_bytes < c->writable_bytes ? c->readable_bytes : c->writable_bytes;
+    uint8_t data[ECHO_BYTES];
+
+    e->busy[i] = e->busy[--e->count];
+    e->due[i] = e->due[e->count];
+    if (e->stopping) {
+        vq_req_drop(e->pool, req);
+        return;
+    }
+    if (len > sizeof(data))
+        len = sizeof(data);
+    if (!vq_pull(req->q, c, data, (size_t)len)) {
+        for (unsigned k = 0; k < len; k++)
+            data[k] ^= 0x5a;
+        (void)vq_push(req->q, c, data, (size_t)len);
+    }
+    (void)vq_req_done(e->pool, req);
+}
+
+static void rest(struct echo *e)
+{
+    if (e->count)
+        return;
+    if (e->stopping || e->quiescing) {
+        e->stopping = e->quiescing = false;
+        virtio_stopped(&e->dev);
+    }
+}
+
+static void complete(struct echo *e)
+{
+    uint64_t now = vm_loop_now_ns(e->dev.dev.env->loop);
+    unsigned before = e->count;
+
+    if (e->late && e->late_due <= now) {
+        *e->late = 0x66;
+        e->late = NULL;
+    }
+    for (unsigned i = 0; i < e->count;)
+        if (e->due[i] <= now)
+            finish(e, i);
+        else
+            i++;
+    arm(e);
+    if (e->count == before)
+        return;
+    if (e->dev.running && !e->stopping)
+        virtio_notify(&e->dev, 0);
+    if (before == ECHO_BUSY_MAX)
+        virtio_kick_later(&e->dev, 0);
+    rest(e);
+}
+
+static void fired(struct vm_timer *timer)
+{
+    struct echo *e = container_of(timer, struct echo, timer);
+
+    if (e->sim->plant == SIM_LOCK_INVERSION && e->count > 2) {
+        vm_lock_acquire(&e->statistics);
+        vm_lock_acquire(&e->dev.dev.lock);
+        complete(e);
+        vm_lock_release(&e->dev.dev.lock);
+        vm_lock_release(&e->statistics);
+        return;
+    }
+    vm_lock_acquire(&e->dev.dev.lock);
+    complete(e);
+    vm_lock_release(&e->dev.dev.lock);
+}
+
+static int echo_kick(struct virtio_dev *dev, uint16_t n)
+{
+    struct echo *e = echo_of(dev);
+    struct vq_req *req;
+    int rc = 0;
+
+    if (e->sim->plant == SIM_LOST_KICK && e->count && sim_one_in(e->sim, 4))
+        return 0;
+    while (e->count < ECHO_BUSY_MAX && (rc = vq_next_req(&dev->queue[n], e->pool, &req)) > 0) {
+        e->busy[e->count] = req;
+        e->due[e->count++] = vm_loop_now_ns(dev->dev.env->loop) + sim_below(e->sim, ECHO_MOST_NS);
+    }
+    arm(e);
+    return rc < 0 ? rc : 0;
+}
+
+static void drop_all(struct echo *e)
+{
+    while (e->count)
+        vq_req_drop(e->pool, e->busy[--e->count]);
+    vm_timer_cancel(&e->timer);
+}
+
+static void plant_late(struct echo *e)
+{
+    const struct vq_chain *c = &e->busy[0]->chain;
+    void *host;
+
+    if (!c->writable || gm_host(&e->dev.view, c->buf[c->readable].addr, 1, GM_WRITE, &host))
+        return;
+    e->late = host;
+    e->late_due = e->due[0];
+    drop_all(e);
+    arm(e);
+}
+
+static int echo_stop(struct virtio_dev *dev)
+{
+    struct echo *e = echo_of(dev);
+
+    if (!e->count)
+        return 0;
+    if (e->sim->plant == SIM_LATE_COMPLETION && !e->quiescing)
+        plant_late(e);
+    if (e->count && sim_one_in(e->sim, 2)) {
+        e->stopping = true;
+        return -EINPROGRESS;
+    }
+    drop_all(e);
+    e->quiescing = false;
+    if (e->late)
+        arm(e);
+    return 0;
+}
+
+static int echo_quiesce(struct virtio_dev *dev)
+{
+    struct echo *e = echo_of(dev);
+
+    e->quiescing = e->count;
+    return e->count ? -EINPROGRESS : 0;
+}
+
+static int echo_resume(struct virtio_dev *dev)
+{
+    echo_of(dev)->quiescing = false;
+    return 0;
+}
+
+static void echo_config_read(struct virtio_dev *dev, uint32_t offset, uint8_t *data, uint32_t len)
+{
+    (void)dev;
+    for (uint32_t i = 0; i < len; i++)
+        data[i] = (uint8_t)(0xe0 + offset + i);
+}
+
+static void echo_destroy(struct virtio_dev *dev)
+{
+    struct echo *e = echo_of(dev);
+
+    drop_all(e);
+    vq_pool_free(e->pool);
+    vm_lock_destroy(&e->statistics);
+    virtio_exit(dev);
+    free(e);
+}
+
+static const struct virtio_ops echo_ops = {
+    .kick = echo_kick,
+    .stop = echo_stop,
+    .quiesce = echo_quiesce,
+    .resume = echo_resume,
+    .config_read = echo_config_read,
+    .destroy = echo_destroy,
+};
+
+static int echo_create(const struct vdev_context *context, struct vdev **ret_dev)
+{
+    static const uint16_t sizes[] = { ECHO_QUEUE_SIZE };
+    const struct virtio_setup setup = {
+        .id = 63, .queue_sizes = sizes, .queues = 1, .config_bytes = 8
+    };
+    struct echo *e = calloc(1, sizeof(*e));
+    int rc;
+
+    if (!e)
+        return vm_fail(-ENOMEM, "out of memory");
+    rc = virtio_init(&e->dev, &sim_echo_class, &echo_ops, context, &setup);
+    if (rc) {
+        free(e);
+        return rc;
+    }
+    e->sim = context->env->ctx;
+    vm_lock_init(&e->statistics, VM_RANK_LEAF, "echo statistics");
+    rc = vq_pool_new(&e->dev.queue[0], 0, &e->pool);
+    if (rc) {
+        echo_destroy(&e->dev);
+        return vm_fail(rc, "out of memory");
+    }
+    *ret_dev = &e->dev.dev;
+    return 0;
+}
+
+struct echo_config {
+    struct vdev_common common;
+};
+static const struct vm_prop props[] = { VDEV_PROPS(struct echo_config), { 0 } };
+
+const struct vdev_class sim_echo_class = {
+    .name = "sim-echo",
+    .kind = VDEV_VIRTIO,
+    .placements = VDEV_THREAD,
+    .props = props,
+    .config_size = sizeof(struct echo_config),
+    .create = echo_create,
+};

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * sim --seed N [--count M] [--steps S] [--verbose] [--twice] [--plant lost-kick|lock-
+ * inversion|late-completion]
+ *
+ * Runs seeds N to N + M - 1. The first that fails prints one line and ends the program with 1;
+ * --seed N alone does the same again. With --plant a known bug is in the echo device, and 0 means
+ * that a seed has found it. --twice runs each seed a second time and compares.
+ */
+#include "sim.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <vmm/base/error.h>
+#include <vmm/base/lock.h>
+
+static const char *const plants[] = { "none", "lost-kick", "lock-inversion", "late-completion" };
+
+noreturn void sim_fail(struct sim *s, const char *format, ...)
+{
+    va_list args;
+
+    printf("sim: seed %llu: ", (unsigned long long)s->seed);
+    va_start(args, format);
+    vprintf(format, args);
+    va_end(args);
+    printf(" at step %u\n", s->step);
+    if (s->plant)
+        printf("sim: seed %llu finds the planted bug '%s'\n", (unsigned long long)s->seed,
+               plants[s->plant]);
+    fflush(stdout);
+    /* What the run holds is of no interest any more, to a leak checker neither. */
+    _exit(s->plant ? 0 : 1);
+}
+
+void sim_say(const struct sim *s, const char *format, ...)
+{
+    va_list args;
+
+    if (!s->verbose)
+        return;
+    printf("%6u %12llu ", s->step,
+           s->env.loop ? (unsigned long long)vm_loop_now_ns(s->env.loop) : 0ULL);
+    va_start(args, format);
+    vprintf(format, args);
+    va_end(args);
+    putchar('\n');
+}
+
+static uint64_t splitmix(uint64_t *x)
+{
+    uint64_t z;
+
+    (void)__builtin_add_overflow(*x, 0x9e3779b97f4a7c15ULL, x);
+    z = *x;
+    (void)__builtin_mul_overflow(z ^ (z >> 30), 0xbf58476d1ce4e5b9ULL, &z);
+    (void)__builtin_mul_overflow(z ^ (z >> 27), 0x94d049bb133111ebULL, &z);
+    return z ^ (z >> 31);
+}
+
+static uint64_t rotate(uint64_t x, unsigned n)
+{
+    return (x << n) | (x >> (64 - n));
+}
+
+uint64_t sim_next(struct sim *s)
+{
+    uint64_t *x = s->state, t = x[1] << 17, result;
+
+    (void)__builtin_mul_overflow(x[1], 5ULL, &result);
+    (void)__builtin_mul_overflow(rotate(result, 7), 9ULL, &result);
+    x[2] ^= x[0];
+    x[3] ^= x[1];
+    x[1] ^= x[2];
+    x[0] ^= x[3];
+    x[2] ^= t;
+    x[3] = rotate(x[3], 45);
+    return result;
+}
+
+static void violation(void *ctx, const char *text)
+{
+    sim_fail(ctx, "%s", text);
+}
+
+/* The lowest free number: a leaked fd moves it. */
+static int next_fd(void)
+{
+    int fd = dup(STDIN_FILENO);
+
+    close(fd);
+    return fd;
+}
+
+static uint64_t run_seed(const struct sim *options)
+{
+    struct sim *s = calloc(1, sizeof(*s));
+    uint64_t seed = options->seed, digest;
+    int fd = next_fd();
+
+    if (!s)
+        abort();
+    s->seed = seed;
+    s->steps = options->steps;
+    s->verbose = options->verbose;
+    s->plant = options->plant;
+    for (unsigned i = 0; i < 4; i++)
+        s->state[i] = splitmix(&seed);
+    vm_lock_on_violation(violation, s);
+    sim_open(s);
+    sim_run(s);
+    sim_close(s);
+    if (next_fd() != fd)
+        sim_fail(s, "a file descriptor was left open");
+    sim_say(s, "end: %u requests, %u pauses, %u loads, %u moves, %u lies, digest %016llx",
+            s->requests, s->pauses, s->loads, s->moves, s->lies, (unsigned long long)s->digest);
+    digest = s->digest;
+    free(s);
+    return digest;
+}
+
+static enum sim_plant plant_of(const char *name)
+{
+    for (unsigned i = 1; i < VM_ARRAY_SIZE(plants); i++)
+        if (!strcmp(plants[i], name))
+            return (enum sim_plant)i;
+    return SIM_PLANT_NONE;
+}
+
+static noreturn void usage(void)
+{
+    fputs("usage: sim --seed N [--count M] [--steps S] [--verbose] [--twice] [--plant "
+          "lost-kick|lock-inversion|late-completion]\n",
+          stderr);
+    exit(2);
+}
+
+int main(int argc, char **argv)
+{
+    struct sim options = { .seed = 1, .steps = 150 };
+    unsigned long count = 1;
+    bool twice = false;
+
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+
+        if (!strcmp(argv[i], "--verbose"))
+            options.verbose = true;
+        else if (!strcmp(argv[i], "--twice"))
+            twice = true;
+        else if (!value)
+            usage();
+        else if (!strcmp(argv[i], "--seed"))
+            options.seed = strtoull(argv[++i], NULL, 0);
+        else if (!strcmp(argv[i], "--count"))
+            count = strtoul(argv[++i], NULL, 0);
+        else if (!strcmp(argv[i], "--steps"))
+            options.steps = (unsigned)strtoul(argv[++i], NULL, 0);
+        else if (!strcmp(argv[i], "--plant") && plant_of(value))
+            options.plant = plant_of(argv[++i]);
+        else
+            usage();
+    }
+    for (unsigned long i = 0; i < count; i++, options.seed++) {
+        uint64_t digest = run_seed(&options);
+
+        if (twice && run_seed(&options) != digest)
+            sim_fail(&options, "a second run went another way");
+    }
+    if (options.plant) {
+        printf("sim: %lu seeds did not find the planted bug '%s'\n", count, plants[options.plant]);
+        return 1;
+    }
+    printf("sim: %lu seeds passed\n", count);
+    return 0;
+}
