@@ -170,6 +170,19 @@ Test(control, garbage_gets_an_error_line_each)
     cr_expect_eq(r.code, 0, "%s", r.err);
 }
 
+Test(control, requests_in_one_piece_are_all_answered)
+{
+    static const char both[] = "{\"verb\":\"pause\"}\n{\"verb\":\"resume\"}\n";
+    int fd = connected();
+
+    cr_expect(strstr(say(fd, both, sizeof(both) - 1), "\"result\""));
+    cr_expect(strstr(say(fd, "", 0), "\"result\""));
+
+    close(fd);
+    CLI(&r, "info", "sock");
+    cr_expect(strstr(r.out, "\"state\": \"running\""), "%s", r.out);
+}
+
 Test(control, depth_10000_is_refused)
 {
     static char deep[10002];

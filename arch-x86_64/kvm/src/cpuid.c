@@ -14,7 +14,7 @@
 
 #include <vmm/base/error.h>
 
-enum { ENTRIES_MAX = 256 };
+enum { ENTRIES_MAX = 256, OWN_ENTRIES = 3 }; /* 0xb.1, 0x1f.1, timing */
 
 #define LEAF1_ECX_HYPERVISOR (1U << 31)
 
@@ -46,9 +46,9 @@ int varch_x86_cpuid_load(struct varch *arch)
 
     if (!c)
         return vm_fail(-ENOMEM, "CPUID: out of memory");
-    c->nent = ENTRIES_MAX - 2; /* two leaves of ours may be added */
+    c->nent = ENTRIES_MAX - OWN_ENTRIES;
     rc = hv_get(arch->vm->hv, HV_STATE_SUPPORTED_CPUID, c,
-                size - 2 * sizeof(struct kvm_cpuid_entry2));
+                size - OWN_ENTRIES * sizeof(struct kvm_cpuid_entry2));
     if (rc) {
         free(c);
         return vm_wrap(rc, "CPUID of the host");
@@ -171,8 +171,11 @@ int varch_x86_cpuid_set(struct varch *arch, struct hv_vcpu *vcpu)
     if (!c)
         return vm_fail(-ENOMEM, "CPUID: out of memory");
     memcpy(c, arch->cpuid, size);
+    /* KVM gives one empty subleaf of each; Linux asks 0x1f first and needs the level of cores in it. */
     if (has_leaf(c, 0xb))
         add_subleaf(c, 0xb, 1);
+    if (has_leaf(c, 0x1f))
+        add_subleaf(c, 0x1f, 1);
     for (uint32_t i = 0; i < c->nent; i++)
         adapt(arch, vcpu->id, deadline, &c->entries[i]);
     timing_leaf(vcpu, c);

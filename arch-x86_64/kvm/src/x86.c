@@ -14,6 +14,13 @@ static int check(const struct varch_config *c)
     if (c->pit && c->irqchip != VARCH_IRQCHIP_KERNEL)
         return vm_fail(-EINVAL,
                        "a PIT needs the interrupt controller in the kernel: add --irqchip kernel");
+    if (c->mmio_slots > VBOOT_X86_MMIO_SLOTS)
+        return vm_fail(-EINVAL, "%u virtio-mmio devices: there is room for %u", c->mmio_slots,
+                       VBOOT_X86_MMIO_SLOTS);
+    if (c->cpus > 255)
+        return vm_fail(-EINVAL,
+                       "%u vCPUs: guests find at most 255, without extended interrupt destinations",
+                       c->cpus);
     if (!c->acpi && c->cpus > 1)
         return vm_fail(
             -EINVAL,

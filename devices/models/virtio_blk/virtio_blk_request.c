@@ -27,6 +27,7 @@ struct request {
     gpa_t status_at;
     uint16_t queue;
     uint16_t ranges, next_range;
+    uint64_t range_bytes; /* of all that were begun */
     struct virtio_blk_range range[VIRTIO_BLK_DISCARD_SEGMENTS];
     struct iovec iov[VQ_CHAIN_MAX];
 };
@@ -185,6 +186,7 @@ static int next_ranges(struct request *r)
         r->io.offset = le64_get(range->sector) * VBLOCK_SECTOR;
         r->io.bytes = (uint64_t)le32_get(range->sectors) * VBLOCK_SECTOR;
         r->io.may_unmap = le32_get(range->flags) & RANGE_UNMAP;
+        r->range_bytes += r->io.bytes;
         rc = vblock_submit(r->blk->disk, &r->io);
     }
     return rc;
@@ -265,6 +267,7 @@ static void fill(struct request *r, struct virtio_blk *blk, uint16_t n, struct v
     r->req = req;
     r->queue = n;
     r->ranges = r->next_range = 0;
+    r->range_bytes = 0;
     r->room = req->chain.writable_bytes - 1;
     r->valid = 0;
     r->status_at = last_byte(&req->chain);
@@ -284,7 +287,7 @@ static int take(struct virtio_blk *blk, uint16_t n, struct vq_req *req, uint64_t
     }
     fill(r, blk, n, req);
     rc = begin(r);
-    *bytes += r->io.bytes;
+    *bytes += r->ranges ? r->range_bytes : r->io.bytes; /* a discard may have many ranges */
     if (rc == -EINPROGRESS) {
         blk->in_flight++;
         return 0;

@@ -93,7 +93,7 @@ static int open_image(const char *what, const char *path, int *ret_fd,
 {
     int rc = 0;
 
-    *ret_fd = open(path, O_RDONLY | O_CLOEXEC);
+    *ret_fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (*ret_fd < 0)
         rc = vm_fail_errno("%s", path);
 

@@ -23,10 +23,24 @@ static char *answer_result(json_t *result)
     return dump(json_pack("{s:o}", "result", result ? result : json_null()));
 }
 
+static json_t *error_json(int code, const char *text)
+{
+    return json_pack("{s:{s:i,s:s}}", "error", "code", code, "text", text);
+}
+
+/* A text that quotes bytes of the client's may be no UTF-8, which JSON must be. */
 static char *answer_error(int code)
 {
-    return dump(json_pack("{s:{s:i,s:s%}}", "error", "code", code, "text", vm_error_text(),
-                          strlen(vm_error_text())));
+    json_t *error = error_json(code, vm_error_text());
+    char ascii[VM_ERROR_TEXT];
+    size_t i = 0;
+
+    if (error)
+        return dump(error);
+    for (; i + 1 < sizeof(ascii) && vm_error_text()[i]; i++)
+        ascii[i] = (char)(vm_error_text()[i] & 0x80 ? '?' : vm_error_text()[i]);
+    ascii[i] = 0;
+    return dump(error_json(code, ascii));
 }
 
 static char *answer(int code)

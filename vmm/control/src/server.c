@@ -25,6 +25,8 @@
 
 enum { CLIENTS_MAX = 16, LINE_MAX_BYTES = 64 << 10, OUT_MAX_BYTES = 1 << 20, BACKLOG = 8 };
 
+#define ACCEPT_AGAIN_NS 1000000000ULL
+
 struct client {
     struct server *server;
     struct vm_watch watch;
@@ -45,6 +47,8 @@ struct server {
     struct sockaddr_un addr;
     struct client *client[CLIENTS_MAX];
     struct vm_ratelimit refusals;
+    struct vm_timer again; /* out of descriptors: looks again after a while */
+    struct stat own; /* the socket's file, to remove no successor's */
 };
 
 static void client_drop(struct client *c)
@@ -99,12 +103,15 @@ static bool client_answer(struct client *c, const char *line)
     return client_flush(c);
 }
 
+static void client_lines(struct client *c);
+
 static void answer_later(void *ctx, const char *line)
 {
     struct client *c = ctx;
 
     c->waiting = false;
-    client_answer(c, line);
+    if (client_answer(c, line))
+        client_lines(c); /* what the client sent meanwhile */
 }
 
 static bool client_line(struct client *c, const char *line, size_t len)
@@ -165,6 +172,23 @@ static void client_ready(struct vm_watch *watch, uint32_t events)
     client_lines(c);
 }
 
+static void accept_again(struct vm_timer *timer)
+{
+    vm_watch_set(&container_of(timer, struct server, again)->watch, EPOLLIN);
+}
+
+/* Out of descriptors the connection stays in the queue and would wake the loop for ever. */
+static void accept_failed(struct server *s, int error)
+{
+    if (error != EMFILE && error != ENFILE && error != ENOMEM && error != ENOBUFS)
+        return;
+    vm_log_limited(s->env, &s->refusals, VM_LOG_WARN, "control socket: %s; a client waits",
+                   strerror(error));
+    vm_watch_set(&s->watch, 0);
+    vm_timer_set(s->env->loop, &s->again, vm_loop_now_ns(s->env->loop) + ACCEPT_AGAIN_NS,
+                 accept_again);
+}
+
 static void server_ready(struct vm_watch *watch, uint32_t events)
 {
     struct server *s = container_of(watch, struct server, watch);
@@ -173,8 +197,10 @@ static void server_ready(struct vm_watch *watch, uint32_t events)
     unsigned i = 0;
 
     (void)events;
-    if (fd < 0)
+    if (fd < 0) {
+        accept_failed(s, errno);
         return;
+    }
     while (i < CLIENTS_MAX && s->client[i])
         i++;
     c = i < CLIENTS_MAX ? calloc(1, sizeof(*c)) : NULL;
@@ -191,12 +217,14 @@ static void server_ready(struct vm_watch *watch, uint32_t events)
         client_drop(c);
 }
 
-static int make_address(const char *path, struct sockaddr_un *addr)
+static int make_address(const char *path, bool listener, struct sockaddr_un *addr)
 {
     struct stat st;
     int n;
 
     *addr = (struct sockaddr_un){ .sun_family = AF_UNIX };
+    if (!stat(path, &st) && S_ISDIR(st.st_mode) && !listener)
+        return vm_fail(-EISDIR, "%s is a directory: name the socket in it, vmm-PID.sock", path);
     if (!stat(path, &st) && S_ISDIR(st.st_mode))
         n = snprintf(addr->sun_path, sizeof(addr->sun_path), "%s/vmm-%d.sock", path, (int)getpid());
     else
@@ -207,24 +235,29 @@ static int make_address(const char *path, struct sockaddr_un *addr)
     return 0;
 }
 
-/* A socket that nobody listens on is a left-over: it is taken away. */
+/* A socket that nobody listens on is a left-over. Only a socket: connect(2) refuses a regular file with the same error. */
+static bool is_left_over(const struct sockaddr_un *addr)
+{
+    int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct stat st;
+    bool dead = probe >= 0 && !lstat(addr->sun_path, &st) && S_ISSOCK(st.st_mode) &&
+                connect(probe, (const struct sockaddr *)addr, sizeof(*addr)) &&
+                errno == ECONNREFUSED;
+
+    vm_close(&probe);
+    return dead;
+}
+
 static int bind_address(int fd, const struct sockaddr_un *addr)
 {
     const struct sockaddr *to = (const struct sockaddr *)addr;
-    int probe;
 
     if (!bind(fd, to, sizeof(*addr)))
         return 0;
     if (errno != EADDRINUSE)
         return vm_fail_errno("control socket %s", addr->sun_path);
-    probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (probe >= 0 && connect(probe, to, sizeof(*addr)) && errno == ECONNREFUSED &&
-        !unlink(addr->sun_path) && !bind(fd, to, sizeof(*addr))) {
-        close(probe);
+    if (is_left_over(addr) && !unlink(addr->sun_path) && !bind(fd, to, sizeof(*addr)))
         return 0;
-    }
-    if (probe >= 0)
-        close(probe);
     return vm_fail(
         -EEXIST,
         "control socket %s exists: another machine uses it, or it is a file; give another path",
@@ -243,11 +276,13 @@ int vmm_server_new(const struct vm_env *env, struct vmm_machine *machine, const 
     s->env = env;
     s->machine = machine;
     s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    rc = s->fd < 0 ? vm_fail_errno("control socket") : make_address(path, &s->addr);
+    rc = s->fd < 0 ? vm_fail_errno("control socket") : make_address(path, true, &s->addr);
     mask = umask(077); /* who may write to the socket owns the machine */
     if (!rc)
         rc = bind_address(s->fd, &s->addr);
     umask(mask);
+    if (!rc && stat(s->addr.sun_path, &s->own))
+        rc = vm_fail_errno("control socket %s", s->addr.sun_path);
     if (!rc && listen(s->fd, BACKLOG))
         rc = vm_fail_errno("control socket %s", s->addr.sun_path);
     if (!rc)
@@ -263,21 +298,25 @@ int vmm_server_new(const struct vm_env *env, struct vmm_machine *machine, const 
 
 void vmm_server_free(struct server *s)
 {
+    struct stat st;
+
     if (!s)
         return;
     for (unsigned i = 0; i < CLIENTS_MAX; i++)
         if (s->client[i])
             client_drop(s->client[i]);
+    vm_timer_cancel(&s->again);
     vm_watch_del(&s->watch);
     vm_close(&s->fd);
-    unlink(s->addr.sun_path);
+    if (!stat(s->addr.sun_path, &st) && st.st_ino == s->own.st_ino && st.st_dev == s->own.st_dev)
+        unlink(s->addr.sun_path);
     free(s);
 }
 
 static int connect_to(const char *path)
 {
     struct sockaddr_un addr;
-    int rc = make_address(path, &addr), fd;
+    int rc = make_address(path, false, &addr), fd;
 
     if (rc)
         return rc;

@@ -51,7 +51,8 @@ static int ask(struct session *s, json_t *request)
 {
     char *text = request ? json_dumps(request, JSON_COMPACT) : NULL, *answer;
     const char *verb = json_string_value(json_object_get(request, "verb"));
-    int rc = text ? vmm_server_ask(s->values[0], text, &answer) : vm_fail(-ENOMEM, "out of memory"),
+    int rc = text ? vmm_server_ask(s->values[0], text, &answer)
+                  : vm_fail(-EINVAL, "the arguments must be UTF-8"),
         code;
 
     if (rc) {
