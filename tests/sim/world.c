@@ -196,7 +196,8 @@ static void choose_machine(struct sim *s)
     a->segments = sim_below(s, 3);
     a->mmio_slots = SIM_DEVS;
     a->pci_intx = a->segments && sim_one_in(s, 2);
-    a->irqchip = sim_one_in(s, 3) ? VARCH_IRQCHIP_KERNEL : VARCH_IRQCHIP_SPLIT;
+    a->irqchip =
+        !class_of("ioapic") || sim_one_in(s, 3) ? VARCH_IRQCHIP_KERNEL : VARCH_IRQCHIP_SPLIT;
     a->rtc = class_of("cmos-rtc") && sim_one_in(s, 2);
     a->acpi = class_of("acpi-ged") && (a->cpus > 1 || sim_one_in(s, 2));
     if (!a->acpi)
