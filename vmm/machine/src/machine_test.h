@@ -101,10 +101,12 @@ static inline int lab_read(void *self, uint64_t offset, uint8_t *data, unsigned 
 {
     struct lab *lab = self;
 
-    (void)offset;
     memset(data, 0, len);
     data[0] = (uint8_t)(0x10 + lab->reads++);
-    return 0;
+    if (offset != LAB_PARK)
+        return 0;
+    vdev_park(&lab->dev);
+    return -EINPROGRESS;
 }
 
 static inline int lab_write(void *self, uint64_t offset, const uint8_t *data, unsigned len)

@@ -54,13 +54,17 @@ Test(threads, paused_vcpus_stand_still_and_go_on_after)
 Test(threads, a_pause_finishes_the_exit_that_was_half_done)
 {
     mt_open(false);
-    t.cpu[0].script[0] = (struct mt_exit){ MT_IN, 0x3f8, .len = 1 };
+    t.cpu[0].script[0] = (struct mt_exit){ MT_IN, 0x3f8 + LAB_PARK, .len = 1 };
     cr_assert_eq(mt_make(), 0);
     cr_assert_eq(vmm_machine_start(t.machine), 0);
+    MT_UNTIL(__atomic_load_n(&t.lab[0]->dev.parked, __ATOMIC_ACQUIRE));
+    cr_assert_eq(vmm_machine_pause(t.machine, mt_paused, &t), 0);
 
-    pause_now();
+    vdev_unpark(&t.lab[0]->dev);
+    MT_UNTIL(t.paused);
 
-    cr_assert_eq(__atomic_load_n(&t.cpu[0].answered, __ATOMIC_RELAXED), t.lab[0]->reads);
+    cr_assert_eq(__atomic_load_n(&t.cpu[0].answered, __ATOMIC_RELAXED), 1);
+    cr_assert_eq(turns(0), 1); /* and the guest did not run on */
     mt_close();
 }
 
