@@ -1,22 +1,50 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* Ranked locks: plain mutexes, and in debug builds each thread's list of what it holds. */
+/* Ranked locks: small mutexes over futex(2), and in debug builds each thread's list of what it
+ * holds. */
 #include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <vmm/base/lock.h>
 
 #include "text.h"
 
-void vm_lock_init(struct vm_lock *lock, enum vm_rank rank, const char *name)
+#if defined(__SANITIZE_THREAD__)
+#define LOCK_IS_PTHREAD
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define LOCK_IS_PTHREAD
+#endif
+#endif
+
+#ifdef LOCK_IS_PTHREAD
+
+static void mutex_init(struct vm_lock *lock)
 {
     int rc = pthread_mutex_init(&lock->mutex, NULL);
 
     assert(!rc);
     (void)rc;
-    lock->rank = rank;
-    lock->name = name;
+}
+
+static void mutex_lock(struct vm_lock *lock)
+{
+    pthread_mutex_lock(&lock->mutex);
+}
+
+static bool mutex_try(struct vm_lock *lock)
+{
+    return pthread_mutex_trylock(&lock->mutex) == 0;
+}
+
+static void mutex_unlock(struct vm_lock *lock)
+{
+    pthread_mutex_unlock(&lock->mutex);
 }
 
 void vm_lock_destroy(struct vm_lock *lock)
@@ -24,21 +52,139 @@ void vm_lock_destroy(struct vm_lock *lock)
     pthread_mutex_destroy(&lock->mutex);
 }
 
+void vm_cond_init(struct vm_cond *cond)
+{
+    pthread_cond_init(&cond->cond, NULL);
+}
+
+void vm_cond_destroy(struct vm_cond *cond)
+{
+    pthread_cond_destroy(&cond->cond);
+}
+
+static void cond_wait(struct vm_cond *cond, struct vm_lock *lock)
+{
+    pthread_cond_wait(&cond->cond, &lock->mutex);
+}
+
+void vm_cond_wake(struct vm_cond *cond)
+{
+    pthread_cond_broadcast(&cond->cond);
+}
+
+#else
+
+enum { FREE, HELD, WAITED_FOR };
+
+static void mutex_init(struct vm_lock *lock)
+{
+    lock->state = FREE;
+}
+
+static void futex_wait(uint32_t *word, uint32_t while_it_is)
+{
+    int saved = errno; /* EAGAIN and EINTR are no errors here */
+
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, while_it_is, NULL, NULL, 0);
+    errno = saved;
+}
+
+static void futex_wake(uint32_t *word, int count)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
+}
+
+/* Who has waited once cannot know whether others do: it leaves the lock as waited for. */
+static void __attribute__((noinline, cold)) mutex_wait(uint32_t *state)
+{
+    while (__atomic_exchange_n(state, WAITED_FOR, __ATOMIC_ACQUIRE) != FREE)
+        futex_wait(state, WAITED_FOR);
+}
+
+static bool mutex_try(struct vm_lock *lock)
+{
+    uint32_t expected = FREE;
+
+    /* Partner: the release in mutex_unlock(). */
+    return __atomic_compare_exchange_n(&lock->state, &expected, HELD, false, __ATOMIC_ACQUIRE,
+                                       __ATOMIC_RELAXED);
+}
+
+static void mutex_lock(struct vm_lock *lock)
+{
+    if (__builtin_expect(!mutex_try(lock), 0))
+        mutex_wait(&lock->state);
+}
+
+static void mutex_unlock(struct vm_lock *lock)
+{
+    /* Partner: the acquire in mutex_try() and mutex_wait(). */
+    if (__builtin_expect(__atomic_exchange_n(&lock->state, FREE, __ATOMIC_RELEASE) != HELD, 0))
+        futex_wake(&lock->state, 1);
+}
+
+void vm_lock_destroy(struct vm_lock *lock)
+{
+    assert(__atomic_load_n(&lock->state, __ATOMIC_RELAXED) == FREE);
+    (void)lock;
+}
+
+void vm_cond_init(struct vm_cond *cond)
+{
+    cond->turn = 0;
+}
+
+void vm_cond_destroy(struct vm_cond *cond)
+{
+    (void)cond;
+}
+
+/* A wake that comes after the lock's release changes turn: then futex_wait() does not sleep. */
+static void cond_wait(struct vm_cond *cond, struct vm_lock *lock)
+{
+    uint32_t turn = __atomic_load_n(&cond->turn, __ATOMIC_RELAXED);
+
+    mutex_unlock(lock);
+    futex_wait(&cond->turn, turn);
+    mutex_lock(lock);
+}
+
+void vm_cond_wake(struct vm_cond *cond)
+{
+    __atomic_fetch_add(&cond->turn, 1, __ATOMIC_RELAXED);
+    futex_wake(&cond->turn, INT_MAX);
+}
+
+#endif
+
+void vm_lock_init(struct vm_lock *lock, enum vm_rank rank, const char *name)
+{
+    mutex_init(lock);
+    lock->rank = rank;
+    lock->name = name;
+}
+
+void vm_cond_wait(struct vm_cond *cond, struct vm_lock *lock)
+{
+    assert(vm_lock_held(lock));
+    cond_wait(cond, lock);
+}
+
 #ifndef VMM_DEBUG
 
 void vm_lock_acquire(struct vm_lock *lock)
 {
-    pthread_mutex_lock(&lock->mutex);
+    mutex_lock(lock);
 }
 
 bool vm_lock_try(struct vm_lock *lock)
 {
-    return pthread_mutex_trylock(&lock->mutex) == 0;
+    return mutex_try(lock);
 }
 
 void vm_lock_release(struct vm_lock *lock)
 {
-    pthread_mutex_unlock(&lock->mutex);
+    mutex_unlock(lock);
 }
 
 void vm_lock_might_acquire(const struct vm_lock *lock)
@@ -146,13 +292,13 @@ void vm_lock_might_acquire(const struct vm_lock *lock)
 void vm_lock_acquire(struct vm_lock *lock)
 {
     if (check_acquire(lock))
-        pthread_mutex_lock(&lock->mutex);
+        mutex_lock(lock);
     hold(lock);
 }
 
 bool vm_lock_try(struct vm_lock *lock)
 {
-    if (pthread_mutex_trylock(&lock->mutex))
+    if (!mutex_try(lock))
         return false;
     hold(lock);
     return true;
@@ -170,7 +316,7 @@ void vm_lock_release(struct vm_lock *lock)
     for (unsigned i = (unsigned)at; i < held.count; i++)
         held.lock[i] = held.lock[i + 1];
     if (held_at(lock) < 0)
-        pthread_mutex_unlock(&lock->mutex);
+        mutex_unlock(lock);
 }
 
 bool vm_lock_held(const struct vm_lock *lock)

@@ -269,3 +269,44 @@ Test(lock, release_builds_do_not_know_the_holder)
 }
 
 #endif
+
+struct gate {
+    struct vm_lock lock;
+    struct vm_cond cond;
+    unsigned turn;
+};
+
+/* Takes each second turn: one thread the odd ones, one the even ones. */
+static void take_turns(struct gate *gate, unsigned first)
+{
+    for (unsigned turn = first; turn < ROUNDS; turn += 2) {
+        vm_lock_acquire(&gate->lock);
+        while (gate->turn != turn)
+            vm_cond_wait(&gate->cond, &gate->lock);
+        gate->turn++;
+        vm_cond_wake(&gate->cond);
+        vm_lock_release(&gate->lock);
+    }
+}
+
+static void *take_odd_turns(void *arg)
+{
+    take_turns(arg, 1);
+    return NULL;
+}
+
+Test(cond, no_wake_is_lost, .timeout = 20)
+{
+    struct gate gate = { 0 };
+    pthread_t thread;
+
+    vm_lock_init(&gate.lock, VM_RANK_LEAF, "gate");
+    vm_cond_init(&gate.cond);
+    cr_assert_eq(pthread_create(&thread, NULL, take_odd_turns, &gate), 0);
+    take_turns(&gate, 0);
+    pthread_join(thread, NULL);
+
+    cr_assert_eq(gate.turn, ROUNDS);
+    vm_cond_destroy(&gate.cond);
+    vm_lock_destroy(&gate.lock);
+}

@@ -108,7 +108,7 @@ struct gm_space {
 
     /* lock guards these. Nothing is called while it is held. */
     struct vm_lock lock;
-    pthread_cond_t view_free; /* publishing went NULL */
+    struct vm_cond view_free; /* publishing went NULL */
     struct gm_map *map;
     struct vm_list live; /* published maps with references left */
     struct vm_list departures;

@@ -28,7 +28,7 @@ int gm_space_new(const struct vm_env *env, struct gm_space **ret_space)
     space->refs = 1;
     space->env = env;
     vm_lock_init(&space->lock, VM_RANK_LEAF, "memory space");
-    pthread_cond_init(&space->view_free, NULL);
+    vm_cond_init(&space->view_free);
     vm_list_init(&space->live);
     vm_list_init(&space->departures);
     vm_list_init(&space->views);
@@ -52,7 +52,7 @@ void gm_space_unref(struct gm_space *space)
     /* acq_rel: pairs with itself */
     if (__atomic_sub_fetch(&space->refs, 1, __ATOMIC_ACQ_REL))
         return;
-    pthread_cond_destroy(&space->view_free);
+    vm_cond_destroy(&space->view_free);
     vm_lock_destroy(&space->lock);
     free(space);
 }
@@ -128,7 +128,7 @@ static struct gm_view *next_stale(struct gm_space *space)
     vm_lock_acquire(&space->lock);
     if (space->publishing) {
         space->publishing = NULL;
-        pthread_cond_broadcast(&space->view_free);
+        vm_cond_wake(&space->view_free);
     }
     if (!vm_list_empty(&space->stale)) {
         view = container_of(space->stale.next, struct gm_view, node);
@@ -228,7 +228,7 @@ void gm_view_exit(struct gm_view *view)
         return;
     vm_lock_acquire(&space->lock);
     while (space->publishing == view)
-        pthread_cond_wait(&space->view_free, &space->lock.mutex);
+        vm_cond_wait(&space->view_free, &space->lock);
     vm_list_del(&view->node);
     vm_lock_release(&space->lock);
     gm_map_unref(view->map);
