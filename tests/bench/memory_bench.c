@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
  * Micro-benchmark of guest-memory views: prints nanoseconds and, where perf_event_open(2) is
- * allowed, instructions per operation. Usage: memory_bench [millions of rounds].
+ * allowed, instructions per operation. Usage: memory_bench [rounds].
  */
 #include <linux/perf_event.h>
 #include <stdio.h>
@@ -204,7 +204,7 @@ int main(int argc, char **argv)
     struct bench b = { .rounds = 10000000, .counter = open_counter() };
 
     if (argc > 1)
-        b.rounds = strtoull(argv[1], NULL, 10) * 1000000;
+        b.rounds = strtoull(argv[1], NULL, 10);
     if (!b.rounds || set_up(&b)) {
         fprintf(stderr, "memory_bench: could not be set up\n");
         return 1;

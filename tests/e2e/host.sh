@@ -15,12 +15,14 @@
 #   --initramfs F  other than the stock one      --append "..."  more kernel command line
 #   --interactive  the terminal is the host's console, keys included; no time-out
 #   --raw          leave the console's bytes as they are
+#   --count        one instruction is one nanosecond of its time, and two runs are the same to the last instruction
+#                  (QEMU 7.2 or older; twice as slow; one processor)
 set -euo pipefail
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 HOST_KERNEL=trixie-cloud
-SMP=1 MEMORY=1500 TIMEOUT=120 INITRAMFS='' APPEND='' INTERACTIVE='' RAW='' SCRIPT='' FILES=()
+SMP=1 MEMORY=1500 TIMEOUT=120 INITRAMFS='' APPEND='' INTERACTIVE='' RAW='' COUNT='' SCRIPT='' FILES=()
 ATTEMPTS=3
 # -cx16: QEMU 7.2 leaves garbage in the flags after cmpxchg16b and hosts and guests die of it at random. The others QEMU
 # cannot emulate and would warn about.
@@ -35,6 +37,7 @@ while (($#)); do
     --append) APPEND=$2 && shift ;;
     --interactive) INTERACTIVE=1 RAW=1 ;;
     --raw) RAW=1 ;;
+    --count) COUNT=1 ;;
     --) shift && break ;;
     -*) die "unknown option $1" ;;
     *) if [[ -z $SCRIPT ]]; then SCRIPT=$1; else FILES+=("$1"); fi ;;
@@ -58,10 +61,10 @@ done
 { cat "$INITRAMFS" && cpio_of "$WORK/root"; } >"$WORK/initramfs"
 rm -rf "$WORK/root"
 
-# Trixie's QEMU from $BED where it was fetched, else the machine's.
+# Trixie's QEMU from $BED where it was fetched, else the machine's; that one for counting: 10 is not exact.
 qemu() {
     local q=$BED/qemu/usr
-    if [[ -x $q/bin/qemu-system-x86_64 ]]; then
+    if [[ -z $COUNT && -x $q/bin/qemu-system-x86_64 ]]; then
         "$q/lib64/ld-linux-x86-64.so.2" --library-path "$q/lib/x86_64-linux-gnu" "$q/bin/qemu-system-x86_64" \
             -L "$q/share/qemu" -L "$q/share/seabios" "$@"
     else
@@ -74,8 +77,15 @@ append="console=ttyS0 panic=-1 reboot=t quiet bed.end=exit $APPEND"
 [[ -n $INTERACTIVE ]] || append+=" sysctl.kernel.hung_task_timeout_secs=20 sysctl.kernel.hung_task_panic=1"
 [[ -n $INTERACTIVE ]] || append+=" sysctl.kernel.softlockup_panic=1"
 
+ACCEL="tcg,thread=multi"
+if [[ -n $COUNT ]]; then
+    ACCEL="tcg,thread=single"
+    append+=" nokaslr mitigations=off"
+    EXTRA+=(-icount "shift=0,sleep=off" -seed 1 -rtc "base=2026-01-01T00:00:00,clock=vm")
+fi
+
 host_once() {
-    local args=(-accel "tcg,thread=multi" -cpu "$CPU" -m "$MEMORY" -smp "$SMP" -nodefaults
+    local args=(-accel "$ACCEL" -cpu "$CPU" -m "$MEMORY" -smp "$SMP" -nodefaults
         -display none -no-reboot -device "isa-debug-exit,iobase=0xf4,iosize=1"
         -chardev "stdio,id=console,signal=off" -serial chardev:console
         -kernel "$KERNELS/$HOST_KERNEL/vmlinuz" -initrd "$WORK/initramfs" -append "$append"
@@ -84,6 +94,7 @@ host_once() {
         qemu "${args[@]}"
     else
         export -f qemu
+        export COUNT
         timeout -k 5 "$TIMEOUT" bash -c 'qemu "$@"' qemu "${args[@]}" </dev/null
     fi
 }

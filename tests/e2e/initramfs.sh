@@ -3,6 +3,7 @@
 #
 # initramfs.sh host KERNEL OUTPUT.cpio [MODULE...]     for the emulated host, with KVM and /vmm's place
 # initramfs.sh guest KERNEL OUTPUT.cpio [MODULE...]    for a test guest: virtio drivers
+# initramfs.sh bare KERNEL OUTPUT.cpio INIT [MODULE...]  nothing but the program INIT and modules
 # initramfs.sh disk OUTPUT.img                         the same userland as an ext4 root disk
 # initramfs.sh qemu OUTPUT.img                         trixie's QEMU (fetch.sh --qemu) as ext4, to compare with
 #
@@ -54,6 +55,7 @@ main() {
     shift
     case $role in
     host | guest) kernel=$1 && inputs+=("$KERNELS/$kernel/vmlinuz") && shift ;;
+    bare) kernel=$1 && inputs=("$0" "$HERE/lib.sh" "$KERNELS/$kernel/vmlinuz" "$3") && shift ;;
     qemu) inputs=("$0" "$BED/qemu") ;;
     disk) ;;
     *) die "unknown role $role" ;;
@@ -65,10 +67,15 @@ main() {
     WORK=$(mktemp -d)
     PART=$out.part
     trap 'rm -rf "$WORK" "$PART"' EXIT
-    [[ $role = qemu ]] || userland "$WORK"
+    [[ $role = qemu || $role = bare ]] || userland "$WORK"
     case $role in
     host) modules "$WORK" "$kernel" "${HOST_MODULES[@]}" "$@" && cpio_of "$WORK" >"$out.part" ;;
     guest) modules "$WORK" "$kernel" "${GUEST_MODULES[@]}" "$@" && cpio_of "$WORK" >"$out.part" ;;
+    bare)
+        mkdir -p "$WORK"/{dev,lib/modules}
+        cp "$1" "$WORK/init" && shift
+        modules "$WORK" "$kernel" "$@" && cpio_of "$WORK" >"$out.part"
+        ;;
     disk)
         # Something to read back: its sum stands beside it.
         head -c 2M /dev/urandom >"$WORK/data"

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+# shellcheck shell=sh
+#
+# Runs in the emulated host as its /run.sh: every measurement of /sections with every VMM of /vmms. Prints lines for
+# run.sh: "@cost NAME VALUE" and the like (measure.c), "@exit NAME WHERE COUNT". A name is SECTION/VMM/WHAT.
+# shellcheck source=/dev/null
+[ ! -e /setup.sh ] || . /setup.sh
+
+# The machine that the next command starts; set by defaults() and changed before each measurement.
+defaults() {
+    memory=256 kernel=/bookworm/vmlinux initramfs=/bookworm/init.cpio
+    words="bench=off" uart=on pci=on disk=
+}
+
+# Without cryptomgr.notests the kernel tests its own ciphers for 750 M instructions, under any VMM.
+line() {
+    text="quiet panic=-1 reboot=t cryptomgr.notests"
+    [ "$uart" = off ] || text="$text console=ttyS0"
+    [ "$pci" = on ] || text="$text pci=off"
+    echo "$text $words"
+}
+
+# One function per VMM: "NAME COMMAND..." runs COMMAND with the VMM's program and arguments behind it.
+vmm() {
+    set -- "$@" /vmm run -m "$memory"
+    [ "$uart" = on ] || set -- "$@" --serial off
+    [ "$pci" = on ] || set -- "$@" --pci off --no-rng
+    [ -z "$disk" ] || set -- "$@" --disk "path=$disk,readonly=on"
+    [ -z "$initramfs" ] || set -- "$@" -i "$initramfs" --cmdline "$(line)"
+    "$@" "$kernel"
+}
+
+floor() {
+    set -- "$@" /floor "$memory" "$kernel"
+    [ -z "$initramfs" ] || set -- "$@" "$initramfs" "$(line) bench_end=reboot"
+    "$@"
+}
+
+microvm() {
+    set -- "$@" /q/usr/bin/qemu-system-x86_64 -L /q/usr/share/qemu -L /q/usr/share/seabios \
+        -M microvm,acpi=on,pit=off,pic=off,rtc=on -accel kvm -cpu host -nodefaults -no-user-config -display none \
+        -no-reboot -m "$memory" -kernel "$kernel"
+    [ "$uart" = off ] || set -- "$@" -chardev stdio,id=tty,signal=off -serial chardev:tty
+    [ -z "$disk" ] || set -- "$@" -device virtio-blk-device,drive=d \
+        -drive "if=none,id=d,format=raw,readonly=on,file=$disk"
+    [ -z "$initramfs" ] || set -- "$@" -initrd "$initramfs" -append "$(line)"
+    LD_LIBRARY_PATH=/q/usr/lib/x86_64-linux-gnu "$@"
+}
+
+lkvm() {
+    set -- "$@" /peers/lkvm run --name bench -m "$memory" -c 1 -k "$kernel" --no-dhcp --network mode=none
+    [ -z "$disk" ] || set -- "$@" -d "$disk,ro"
+    [ -z "$initramfs" ] || set -- "$@" -i "$initramfs" -p "$(line) bench_end=reboot"
+    "$@"
+}
+
+cloud_hypervisor() {
+    set -- "$@" /peers/cloud-hypervisor --memory "size=${memory}M" --kernel "$kernel" --console off
+    if [ "$uart" = on ]; then set -- "$@" --serial tty; else set -- "$@" --serial off; fi
+    [ -z "$disk" ] || set -- "$@" --disk "path=$disk,readonly=on"
+    [ -z "$initramfs" ] || set -- "$@" --initramfs "$initramfs" --cmdline "$(line)"
+    "$@"
+}
+
+firecracker() {
+    {
+        printf '{"boot-source":{"kernel_image_path":"%s"' "$kernel"
+        [ -z "$initramfs" ] || printf ',"initrd_path":"%s","boot_args":"%s bench_end=reboot"' "$initramfs" "$(line)"
+        printf '},"drives":['
+        [ -z "$disk" ] ||
+            printf '{"drive_id":"d","path_on_host":"%s","is_root_device":false,"is_read_only":true}' "$disk"
+        printf '],"machine-config":{"vcpu_count":1,"mem_size_mib":%s}}' "$memory"
+    } >/tmp/firecracker.json
+    "$@" /peers/firecracker --no-api --config-file /tmp/firecracker.json
+}
+
+crosvm() {
+    set -- "$@" /peers/crosvm run --disable-sandbox -m "$memory"
+    if [ "$uart" = on ]; then set -- "$@" --serial type=stdout,hardware=serial,console; fi
+    [ -z "$disk" ] || set -- "$@" --block "path=$disk,ro=true"
+    [ -z "$initramfs" ] || set -- "$@" -i "$initramfs" -p "$(line)"
+    "$@" "$kernel"
+}
+
+payload() {
+    defaults
+    memory=128 kernel=/tiny/$1 initramfs=
+}
+
+section_null() {
+    payload off
+    "$1" /measure cost "null/$1/off" /tmp/out
+    "$1" /measure calls "null/$1/calls" /tmp/out
+}
+
+section_pio() {
+    for n in 1000 21000; do
+        payload unclaimed-$n && "$1" /measure cost "pio/$1/unclaimed-$n" /tmp/out
+        payload scratch-$n && "$1" /measure cost "pio/$1/uart-$n" /tmp/out
+    done
+}
+
+section_uart() {
+    for n in 1600 17600; do
+        payload polled-$n && "$1" /measure cost "uart/$1/polled-$n" /tmp/out
+        payload fifo-$n && "$1" /measure cost "uart/$1/fifo-$n" /tmp/out
+    done
+    for n in 1600 17600; do
+        [ "$1" = floor ] || { defaults && words="bench=tty:$n" && "$1" /measure cost "uart/$1/tty-$n" /tmp/out; }
+    done
+}
+
+# The floor has no PCI: its kernel is told so, or it would look for some.
+section_boot() {
+    [ "$1" = floor ] || { defaults && "$1" /measure cost "boot/$1/full" /tmp/out; }
+    [ "$1" != floor ] || { defaults && pci=off uart=off && "$1" /measure cost "boot/$1/nopci-nouart" /tmp/out; }
+    [ "$1" = vmm ] || return 0
+    defaults && pci=off && "$1" /measure cost "boot/$1/nopci" /tmp/out
+    defaults && pci=off uart=off && "$1" /measure cost "boot/$1/nopci-nouart" /tmp/out
+}
+
+# Where the guest left for user space until its init wrote to port 0x5e1. A write is told by KVM before the exit to user
+# space, a port read after it, a memory read before it as "unsatisfied-read".
+count_exits() {
+    trace=/sys/kernel/tracing
+    [ -e $trace/trace ] || mount -t tracefs tracefs $trace
+    echo 8192 >$trace/buffer_size_kb
+    echo >$trace/trace
+    for e in kvm_pio kvm_mmio kvm_userspace_exit; do echo 1 >$trace/events/kvm/$e/enable; done
+    words="bench=mark"
+    "$1" /measure cost "$2" /tmp/out >/dev/null
+    for e in kvm_pio kvm_mmio kvm_userspace_exit; do echo 0 >$trace/events/kvm/$e/enable; done
+    awk -v name="$2" '
+        function hit(where) { count[where]++; total++ }
+        / kvm_pio: pio_write at 0x5e1 / { exit }
+        / kvm_pio: pio_write/ { match($0, /at 0x[0-9a-f]+/); write = "out " substr($0, RSTART + 3, RLENGTH - 3) }
+        / kvm_pio: pio_read/ && reading {
+            match($0, /at 0x[0-9a-f]+/); hit("in " substr($0, RSTART + 3, RLENGTH - 3)); reading = 0
+        }
+        / kvm_mmio: mmio (write|unsatisfied-read)/ {
+            match($0, /gpa 0x[0-9a-f]+/)
+            memory = ($0 ~ /mmio write/ ? "write " : "read ") substr($0, RSTART + 4, RLENGTH - 4)
+        }
+        / kvm_userspace_exit: / {
+            if (reading) { hit("in ?"); reading = 0 }
+            if ($0 ~ /KVM_EXIT_IO /) { if (write) hit(write); else reading = 1; write = "" }
+            else if ($0 ~ /KVM_EXIT_MMIO/) { hit(memory) }
+            else { match($0, /reason [A-Z_a-z0-9]+/); hit(substr($0, RSTART + 7, RLENGTH - 7)) }
+        }
+        END {
+            print "@exits " name " " total + 0
+            for (w in count) print "@exit " name " " count[w] " " w
+        }' $trace/trace
+}
+
+section_exits() {
+    [ "$1" = floor ] || { defaults && count_exits "$1" "exits/$1/full"; }
+    [ "$1" != floor ] || { defaults && pci=off uart=off && count_exits "$1" "exits/$1/nopci-nouart"; }
+    [ "$1" = vmm ] || return 0
+    defaults && pci=off && count_exits "$1" "exits/$1/nopci"
+    defaults && pci=off uart=off && count_exits "$1" "exits/$1/nopci-nouart"
+}
+
+section_memory() {
+    [ "$1" != floor ] || return 0 # no console, nothing to wait for
+    defaults && memory=128 words="bench=idle" && "$1" /measure memory "memory/$1/idle" /tmp/out 128
+}
+
+section_blk() {
+    [ "$1" != floor ] || return 0
+    for kernel_of in bookworm trixie; do
+        for n in 100 1100; do
+            defaults
+            kernel=/$kernel_of/vmlinux initramfs=/$kernel_of/blk.cpio disk=/disk.img words="bench=read:$n"
+            "$1" /measure cost "blk/$1/$kernel_of-$n" /tmp/out
+            ! grep -a @failed /tmp/out
+        done
+    done
+}
+
+mkdir -p /cg && mount -t cgroup2 cgroup2 /cg
+for f in /bookworm/* /trixie/* /disk.img; do cat "$f" >/dev/null; done
+while read -r vmm; do
+    payload off
+    $vmm /measure cost "warm/$vmm/off" /tmp/out || cat /tmp/out # everything is in memory from here on
+    while read -r section; do
+        "section_$section" "$vmm"
+    done </sections
+done </vmms
+echo "@finished"

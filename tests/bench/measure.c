@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * Measures one run of a program in the emulated host, where one instruction is one nanosecond:
+ *
+ *     measure cost NAME OUTPUT COMMAND...
+ *         "@cost NAME N": instructions of all it did, from exec to exit, in user space, kernel and
+ *         guest (cpu.stat of a control group of its own)
+ *     measure calls NAME OUTPUT COMMAND...
+ *         "@calls NAME N": its system calls, of all threads and children
+ *     measure memory NAME OUTPUT MIB COMMAND...
+ *         "@memory NAME N": resident KiB without guest RAM (mappings of half of MIB and more), once
+ *         its output says @ready; then it is killed
+ *
+ * OUTPUT gets what the program prints. The control group is made below /cg (cgroup2). A program
+ * that fails, or is not done after 20 s (of the host's time), is named by its status.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { READY_MS = 8000, PATIENCE_S = 20, STEP_MS = 50 };
+
+static const char group[] = "/cg/measured";
+
+static void put(const char *file, const char *text)
+{
+    char path[128];
+    int fd;
+
+    snprintf(path, sizeof(path), "%s/%s", group, file);
+    fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || write(fd, text, strlen(text)) < 0)
+        perror(path);
+    close(fd);
+}
+
+static uint64_t usage_us(void)
+{
+    unsigned long long us = 0;
+    char path[128];
+    FILE *f;
+
+    snprintf(path, sizeof(path), "%s/cpu.stat", group);
+    f = fopen(path, "re");
+    if (!f || fscanf(f, "usage_usec %llu", &us) != 1)
+        perror(path);
+    if (f)
+        fclose(f);
+    return us;
+}
+
+static pid_t start(const char *output, char **command, int traced)
+{
+    pid_t pid = fork();
+
+    if (pid)
+        return pid;
+    dup2(open("/dev/null", O_RDONLY), 0);
+    dup2(open(output, O_WRONLY | O_CREAT | O_TRUNC, 0644), 1);
+    dup2(1, 2);
+    for (int fd = 3; fd < 16; fd++)
+        close(fd);
+    put("cgroup.procs", "0");
+    if (traced)
+        ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+    execv(command[0], command);
+    perror(command[0]);
+    _exit(127);
+}
+
+static void report(const char *what, const char *name, uint64_t value, int status)
+{
+    printf("@%s %s %llu", what, name, (unsigned long long)value);
+    if (!WIFEXITED(status) || WEXITSTATUS(status))
+        printf(" status=%d", WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+    printf("\n");
+}
+
+static void give_up(int signal)
+{
+    (void)signal;
+    put("cgroup.kill", "1");
+}
+
+static void cost(const char *name, const char *output, char **command)
+{
+    int status = 0;
+    pid_t pid = start(output, command, 0);
+
+    signal(SIGALRM, give_up);
+    alarm(PATIENCE_S);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    report("cost", name, usage_us() * 1000, status);
+}
+
+/* One stop of one thread; true if it is the entry of a system call. */
+static int calls_stop(pid_t pid, int status, int *inside)
+{
+    int signal = WSTOPSIG(status), deliver = 0, entered = 0;
+
+    if (signal == (SIGTRAP | 0x80)) {
+        entered = !*inside;
+        *inside = !*inside;
+    } else if (status >> 16 == 0 && signal != SIGTRAP && signal != SIGSTOP) {
+        deliver = signal;
+    }
+    ptrace(PTRACE_SYSCALL, pid, NULL, (void *)(intptr_t)deliver);
+    return entered;
+}
+
+static void calls(const char *name, const char *output, char **command)
+{
+    const long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK |
+                         PTRACE_O_TRACEVFORK | PTRACE_O_EXITKILL;
+    static int inside[1 << 16];
+    pid_t first = start(output, command, 1), pid;
+    int status, end = 0;
+    uint64_t count = 1; /* the exec itself: its entry was before the first stop */
+
+    waitpid(first, &status, 0);
+    ptrace(PTRACE_SETOPTIONS, first, NULL, (void *)options);
+    ptrace(PTRACE_SYSCALL, first, NULL, NULL);
+    while ((pid = waitpid(-1, &status, __WALL)) > 0) {
+        if (WIFSTOPPED(status))
+            count += (uint64_t)calls_stop(pid, status, &inside[pid & 0xffff]);
+        else if (pid == first)
+            end = status;
+    }
+    report("calls", name, count, end);
+}
+
+/* Resident KiB of the process but for mappings of at least limit_kb. */
+static uint64_t resident(pid_t pid, unsigned long limit_kb)
+{
+    unsigned long size = 0, rss;
+    uint64_t sum = 0;
+    char line[512];
+    FILE *f;
+
+    snprintf(line, sizeof(line), "/proc/%d/smaps", pid);
+    f = fopen(line, "re");
+    while (f && fgets(line, sizeof(line), f)) {
+        if (sscanf(line, "Size: %lu", &size) == 1)
+            continue;
+        if (sscanf(line, "Rss: %lu", &rss) == 1 && size < limit_kb)
+            sum += rss;
+    }
+    if (f)
+        fclose(f);
+    return sum;
+}
+
+static int says_ready(const char *output)
+{
+    static char text[1 << 16];
+    int fd = open(output, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+
+    close(fd);
+    if (n <= 0)
+        return 0;
+    return memmem(text, (size_t)n, "@ready", 6) != NULL;
+}
+
+static void memory(const char *name, const char *output, unsigned long mib, char **command)
+{
+    const struct timespec step = { .tv_nsec = STEP_MS * 1000000L };
+    pid_t pid = start(output, command, 0);
+    uint64_t kb = 0;
+    char path[128];
+    int member, ms;
+    FILE *f;
+
+    for (ms = 0; ms < READY_MS && !says_ready(output); ms += STEP_MS)
+        nanosleep(&step, NULL);
+    snprintf(path, sizeof(path), "%s/cgroup.procs", group);
+    f = fopen(path, "re");
+    while (f && fscanf(f, "%d", &member) == 1)
+        kb += resident(member, mib * 512);
+    if (f)
+        fclose(f);
+    put("cgroup.kill", "1");
+    waitpid(pid, NULL, 0);
+    report("memory", name, kb, ms < READY_MS ? 0 : 1 << 8);
+}
+
+int main(int argc, char **argv)
+{
+    int i;
+
+    if (argc < 5 || (mkdir(group, 0755) && errno != EEXIST))
+        return fprintf(stderr, "measure: see the head of measure.c\n"), 2;
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    if (!strcmp(argv[1], "cost"))
+        cost(argv[2], argv[3], argv + 4);
+    else if (!strcmp(argv[1], "calls"))
+        calls(argv[2], argv[3], argv + 4);
+    else if (!strcmp(argv[1], "memory") && argc > 5)
+        memory(argv[2], argv[3], strtoul(argv[4], NULL, 10), argv + 5);
+    for (i = 0; rmdir(group) && i < 100; i++) /* the last task may still be leaving */
+        usleep(1000);
+    return i == 100;
+}
