@@ -26,6 +26,7 @@ struct vmm_vcpu {
     struct vmm_machine *machine;
     struct hv_vcpu *hv;
     struct vdev_bus_reader mmio, pio;
+    struct vdev *answered; /* who asked the last access to park */
     pthread_t thread;
     bool started; /* thread exists and may be kicked; under run_lock */
     struct { /* written by the vCPU's thread only */

@@ -30,37 +30,56 @@ static void count(uint64_t *counter)
     __atomic_store_n(counter, *counter + 1, __ATOMIC_RELAXED);
 }
 
-static void exit_pio(struct vmm_vcpu *v, struct hv_exit *e)
+/* The answer goes to the vCPU: an address of a local variable would cost every exit a stack
+ * guard. */
+static inline int access_port(struct vmm_vcpu *v, const struct hv_exit *e, uint8_t *data)
+{
+    return e->pio.is_write ? vdev_bus_write(&v->pio, e->pio.port, data, e->pio.size, &v->answered)
+                           : vdev_bus_read(&v->pio, e->pio.port, data, e->pio.size, &v->answered);
+}
+
+static void __attribute__((noinline)) exit_pio_rest(struct vmm_vcpu *v, struct hv_exit *e, int rc)
 {
     uint8_t *data = e->pio.data;
-    struct vdev *dev = NULL;
 
-    for (uint32_t i = 0; i < e->pio.count; i++, data += e->pio.size) {
-        int rc = e->pio.is_write ? vdev_bus_write(&v->pio, e->pio.port, data, e->pio.size, &dev)
-                                 : vdev_bus_read(&v->pio, e->pio.port, data, e->pio.size, &dev);
-
-        if (__builtin_expect(rc != -EINPROGRESS, 1))
-            continue;
-        vmm_machine_park(v, dev);
-        if (v->parked_on) { /* the rest of the string when the device is done */
-            v->rest = *e;
-            v->rest.pio.data = data + e->pio.size;
-            v->rest.pio.count = e->pio.count - i - 1;
-            return;
+    for (uint32_t i = 0;; rc = access_port(v, e, data)) {
+        i++;
+        data += e->pio.size;
+        if (__builtin_expect(rc == -EINPROGRESS, 0)) {
+            vmm_machine_park(v, v->answered);
+            if (v->parked_on) { /* the rest of the string when the device is done */
+                v->rest = *e;
+                v->rest.pio.data = data;
+                v->rest.pio.count = e->pio.count - i;
+                return;
+            }
         }
+        if (i >= e->pio.count)
+            return;
     }
+}
+
+static void exit_pio(struct vmm_vcpu *v, struct hv_exit *e)
+{
+    int rc;
+
+    if (!e->pio.count) /* of a string that was parked at its end */
+        return;
+    rc = access_port(v, e, e->pio.data);
+    if (__builtin_expect(e->pio.count > 1 || rc == -EINPROGRESS, 0))
+        exit_pio_rest(v, e, rc);
 }
 
 static void exit_mmio(struct vmm_vcpu *v, struct hv_exit *e)
 {
-    struct vdev *dev = NULL;
+    uint8_t *data = e->mmio.data;
     int rc;
 
-    rc = e->mmio.is_write ? vdev_bus_write(&v->mmio, e->mmio.addr, e->mmio.data, e->mmio.len, &dev)
-                          : vdev_bus_read(&v->mmio, e->mmio.addr, e->mmio.data, e->mmio.len, &dev);
+    rc = e->mmio.is_write ? vdev_bus_write(&v->mmio, e->mmio.addr, data, e->mmio.len, &v->answered)
+                          : vdev_bus_read(&v->mmio, e->mmio.addr, data, e->mmio.len, &v->answered);
     if (__builtin_expect(rc == -EINPROGRESS, 0)) {
         v->rest.pio.count = 0;
-        vmm_machine_park(v, dev);
+        vmm_machine_park(v, v->answered);
     }
 }
 

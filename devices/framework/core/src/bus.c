@@ -327,29 +327,41 @@ static inline const struct bus_range *find(const struct bus_map *map,
     return addr < map->range[at].base ? NULL : &map->range[at];
 }
 
-/* Who answers an access, with the offset inside it; NULL: nobody. Inside enter and leave. */
-static inline struct vdev_region *route(struct vdev_bus_reader *reader, uint64_t addr, unsigned len,
-                                        uint64_t *ret_offset)
+/* Who answers an access, and where inside it; NULL: nobody. */
+struct target {
+    struct vdev_region *region;
+    uint64_t offset;
+};
+
+/* Out of line: an address of a local variable would cost every access a stack guard. */
+static struct target __attribute__((noinline))
+through_window(struct vdev_region *region, uint64_t offset, unsigned len)
+{
+    struct target t = { .offset = offset };
+
+    t.region = region->ops->window(region->self, &t.offset, len);
+    if (t.region && (t.offset >= t.region->size || len > t.region->size - t.offset))
+        t.region = NULL;
+    return t;
+}
+
+/* Inside enter and leave. */
+static inline struct target route(struct vdev_bus_reader *reader, uint64_t addr, unsigned len)
 {
     struct vm_version *version = vm_version_enter(&reader->reader);
     const struct bus_range *range =
         find(container_of(version, struct bus_map, version), reader, addr);
-    struct vdev_region *region;
-    uint64_t offset;
+    struct target t = { 0 };
 
     if (!range)
-        return NULL;
-    region = __atomic_load_n(&range->region, __ATOMIC_RELAXED);
-    offset = range->offset + (addr - range->base);
-    if (!region || len > region->size - offset)
-        return NULL;
-    if (region->ops->window) {
-        region = region->ops->window(region->self, &offset, len);
-        if (!region || offset >= region->size || len > region->size - offset)
-            return NULL;
-    }
-    *ret_offset = offset;
-    return region;
+        return t;
+    t.region = __atomic_load_n(&range->region, __ATOMIC_RELAXED);
+    t.offset = range->offset + (addr - range->base);
+    if (!t.region || len > t.region->size - t.offset)
+        return (struct target){ 0 };
+    if (__builtin_expect(!!t.region->ops->window, 0))
+        return through_window(t.region, t.offset, len);
+    return t;
 }
 
 static inline void leave(struct vdev_bus_reader *reader)
@@ -405,22 +417,21 @@ static void all_ones(uint8_t *data, unsigned len)
 int vdev_bus_read(struct vdev_bus_reader *reader, uint64_t addr, uint8_t *data, unsigned len,
                   struct vdev **ret_dev)
 {
-    struct vdev_region *region;
-    uint64_t offset;
     int rc = -ENODEV;
+    struct target t;
 
     if (!is_width(len))
         return rc;
-    region = route(reader, addr, len, &offset);
-    if (region) {
-        if (region->lock)
-            vm_lock_acquire(region->lock);
-        rc = region->ops->read(region->self, offset, data, len);
-        if (region->lock)
-            vm_lock_release(region->lock);
+    t = route(reader, addr, len);
+    if (t.region) {
+        if (t.region->lock)
+            vm_lock_acquire(t.region->lock);
+        rc = t.region->ops->read(t.region->self, t.offset, data, len);
+        if (t.region->lock)
+            vm_lock_release(t.region->lock);
         if (rc) {
             all_ones(data, len);
-            settle(reader, region, "read", offset, len, rc, ret_dev);
+            settle(reader, t.region, "read", t.offset, len, rc, ret_dev);
         }
     } else {
         reader->unclaimed++;
@@ -433,21 +444,20 @@ int vdev_bus_read(struct vdev_bus_reader *reader, uint64_t addr, uint8_t *data, 
 int vdev_bus_write(struct vdev_bus_reader *reader, uint64_t addr, const uint8_t *data, unsigned len,
                    struct vdev **ret_dev)
 {
-    struct vdev_region *region;
-    uint64_t offset;
     int rc = -ENODEV;
+    struct target t;
 
     if (!is_width(len))
         return rc;
-    region = route(reader, addr, len, &offset);
-    if (region) {
-        if (region->lock)
-            vm_lock_acquire(region->lock);
-        rc = region->ops->write(region->self, offset, data, len);
-        if (region->lock)
-            vm_lock_release(region->lock);
+    t = route(reader, addr, len);
+    if (t.region) {
+        if (t.region->lock)
+            vm_lock_acquire(t.region->lock);
+        rc = t.region->ops->write(t.region->self, t.offset, data, len);
+        if (t.region->lock)
+            vm_lock_release(t.region->lock);
         if (rc)
-            settle(reader, region, "write", offset, len, rc, ret_dev);
+            settle(reader, t.region, "write", t.offset, len, rc, ret_dev);
     } else {
         reader->unclaimed++;
     }
