@@ -238,9 +238,9 @@ int vboot_x86_tables_make(const struct vboot_x86_tables *config, struct vacpi_im
     rc = vacpi_tables_finish(&tables, VBOOT_X86_ACPI_BASE, ret_image);
     if (rc)
         return vm_wrap(rc, "ACPI tables");
-    if (ret_image->bytes.len > VBOOT_X86_ACPI_BYTES) {
+    if (ret_image->bytes.len > VBOOT_X86_RESET_VECTOR - VBOOT_X86_ACPI_BASE) {
         rc = vm_fail(-ENOSPC, "ACPI tables have %zu bytes: %llu fit; use fewer devices or CPUs",
-                     ret_image->bytes.len, (unsigned long long)VBOOT_X86_ACPI_BYTES);
+                     ret_image->bytes.len, VBOOT_X86_RESET_VECTOR - VBOOT_X86_ACPI_BASE);
         vacpi_image_free(ret_image);
     }
     return rc;

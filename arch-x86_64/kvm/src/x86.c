@@ -302,6 +302,28 @@ static int load_acpi(struct varch *arch, struct gm_view *memory,
     return rc ? vm_fail(rc, "ACPI tables do not fit into memory") : 0;
 }
 
+/* There is no firmware: a jump to the reset vector asks for the reset that firmware would do, by the reset register or, without ACPI, by the
+ * keyboard controller's line. Linux does so by default on a hardware-reduced machine (arch/x86/kernel/reboot.c: BOOT_EFI, then BOOT_BIOS). */
+static int load_reset_vector(struct varch *arch, struct gm_view *memory)
+{
+    /* mov dx, 0x602; mov al, 1; out dx, al; hlt; jmp back to the hlt */
+    static const uint8_t by_register[] = { 0xba,
+                                           (VBOOT_X86_PORT_PM + VBOOT_X86_PM_RESET) & 0xff,
+                                           (VBOOT_X86_PORT_PM + VBOOT_X86_PM_RESET) >> 8,
+                                           0xb0,
+                                           VBOOT_X86_RESET_VALUE,
+                                           0xee,
+                                           0xf4,
+                                           0xeb,
+                                           0xfd };
+    /* mov al, 0xfe; out 0x64, al; hlt; jmp back to the hlt */
+    static const uint8_t by_keyboard[] = { 0xb0, 0xfe, 0xe6, 0x64, 0xf4, 0xeb, 0xfd };
+
+    return arch->config.acpi
+               ? gm_write(memory, VBOOT_X86_RESET_VECTOR, by_register, sizeof(by_register))
+               : gm_write(memory, VBOOT_X86_RESET_VECTOR, by_keyboard, sizeof(by_keyboard));
+}
+
 int varch_load(struct varch *arch, struct gm_view *memory, const struct varch_payload *payload)
 {
     struct vboot_x86_kernel kernel;
@@ -316,6 +338,8 @@ int varch_load(struct varch *arch, struct gm_view *memory, const struct varch_pa
         if (!rc)
             rc = vboot_x86_initrd_load(&arch->map, memory, &file, &kernel);
     }
+    if (!rc && load_reset_vector(arch, memory))
+        rc = vm_fail(-ENOSPC, "no memory at the reset vector %#llx", VBOOT_X86_RESET_VECTOR);
     if (!rc && arch->config.acpi)
         rc = load_acpi(arch, memory, payload, &rsdp);
     return rc ? rc

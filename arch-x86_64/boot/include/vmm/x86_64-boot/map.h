@@ -29,6 +29,8 @@ enum { VBOOT_X86_MACHINE_MAX = 1, VBOOT_X86_SEGMENTS = 16, VBOOT_X86_MMIO_SLOTS 
 #define VBOOT_X86_LEGACY_HOLE  0xa0000ULL
 #define VBOOT_X86_LEGACY_BYTES 0x60000ULL
 #define VBOOT_X86_ACPI_BASE    0xe0000ULL
+/* Where the processor would start, and where Linux jumps to reboot a machine without EFI (BOOT_BIOS): the last bytes below 1 MiB. */
+#define VBOOT_X86_RESET_VECTOR 0xffff0ULL
 #define VBOOT_X86_ACPI_BYTES   0x20000ULL
 #define VBOOT_X86_LOW_END      0xc0000000ULL /* RAM below 4 GiB ends here at the latest */
 #define VBOOT_X86_MMIO_BASE    0xfeb00000ULL
