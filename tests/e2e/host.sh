@@ -77,9 +77,11 @@ append="console=ttyS0 panic=-1 reboot=t quiet bed.end=exit $APPEND"
 [[ -n $INTERACTIVE ]] || append+=" sysctl.kernel.hung_task_timeout_secs=20 sysctl.kernel.hung_task_panic=1"
 [[ -n $INTERACTIVE ]] || append+=" sysctl.kernel.softlockup_panic=1"
 
-ACCEL="tcg,thread=multi"
+ACCEL="tcg,thread=multi" CONSOLE="stdio,id=console,signal=off"
 if [[ -n $COUNT ]]; then
     ACCEL="tcg,thread=single"
+    # A pipe that is full for a moment can stop a host whose time stands still meanwhile.
+    CONSOLE="file,id=console,path=$WORK/console"
     append+=" nokaslr mitigations=off"
     EXTRA+=(-icount "shift=0,sleep=off" -seed 1 -rtc "base=2026-01-01T00:00:00,clock=vm")
 fi
@@ -87,7 +89,7 @@ fi
 host_once() {
     local args=(-accel "$ACCEL" -cpu "$CPU" -m "$MEMORY" -smp "$SMP" -nodefaults
         -display none -no-reboot -device "isa-debug-exit,iobase=0xf4,iosize=1"
-        -chardev "stdio,id=console,signal=off" -serial chardev:console
+        -chardev "$CONSOLE" -serial chardev:console
         -kernel "$KERNELS/$HOST_KERNEL/vmlinuz" -initrd "$WORK/initramfs" -append "$append"
         ${EXTRA[@]+"${EXTRA[@]}"})
     if [[ -n $INTERACTIVE ]]; then
@@ -114,7 +116,7 @@ for ((attempt = 1; attempt <= ATTEMPTS; attempt++)); do
     if [[ -n $INTERACTIVE ]]; then
         host_once || code=$?
     else
-        { host_once 2>"$WORK/stderr" || echo $? >"$WORK/code"; } | clean
+        { host_once 2>"$WORK/stderr" || echo $? >"$WORK/code"; [[ -z $COUNT ]] || cat "$WORK/console" || true; } | clean
         [[ ! -e $WORK/code ]] || code=$(<"$WORK/code")
         rm -f "$WORK/code"
         grep -v "doesn't support requested feature" "$WORK/stderr" >&2 || true

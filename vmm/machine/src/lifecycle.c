@@ -172,6 +172,7 @@ static void *io_thread(void *arg)
 {
     struct vmm_machine *m = arg;
 
+    pthread_setname_np(pthread_self(), "io");
     if (vm_loop_run(m->io_loop)) {
         vm_log(m->config.env, VM_LOG_ERROR, "I/O loop: %s", vm_error_text());
         vmm_machine_end(m, VMM_END_FAILED);
@@ -203,7 +204,6 @@ static int start_threads(struct vmm_machine *m)
     if (err)
         return vm_fail(-err, "I/O thread: error %d: raise the limit of processes (ulimit -u)", err);
     m->io_started = true;
-    pthread_setname_np(m->io_thread, "io");
     set_state(m, MACHINE_RUNNING);
     rc = vmm_machine_vcpus_start(m);
     if (!rc)

@@ -251,7 +251,11 @@ int vmm_machine_step(struct vmm_machine *m, unsigned cpu)
 static void *vcpu_thread(void *arg)
 {
     struct vmm_vcpu *v = arg;
+    char name[16];
 
+    /* By the thread itself: from outside it would be a file of /proc. */
+    snprintf(name, sizeof(name), "vcpu%u", (unsigned)(v - v->machine->vcpu));
+    pthread_setname_np(pthread_self(), name);
     run(v);
     return NULL;
 }
@@ -302,7 +306,6 @@ void vmm_machine_vcpus_free(struct vmm_machine *m)
 
 static int start_thread(struct vmm_vcpu *v, unsigned number)
 {
-    char name[16];
     int err;
 
     /* Under the lock: others that started before may end the machine and kick this one. */
@@ -313,8 +316,6 @@ static int start_thread(struct vmm_vcpu *v, unsigned number)
     if (err)
         return vm_fail(-err, "thread of vCPU %u: %s: raise the limit of processes (ulimit -u)",
                        number, strerror(err));
-    snprintf(name, sizeof(name), "vcpu%u", number);
-    pthread_setname_np(v->thread, name);
     return 0;
 }
 
@@ -337,7 +338,8 @@ void vmm_machine_vcpus_kick(struct vmm_machine *m)
         if (!m->vcpu[i].started)
             continue;
         hv_vcpu_set_immediate_exit(m->vcpu[i].hv, true);
-        pthread_kill(m->vcpu[i].thread, kick_signal());
+        if (!pthread_equal(m->vcpu[i].thread, pthread_self())) /* who runs this is out already */
+            pthread_kill(m->vcpu[i].thread, kick_signal());
     }
 }
 
