@@ -3,8 +3,8 @@
  * Block device (VIRTIO 1.2, 5.2): class, options, config space and life. Requests are in
  * virtio_blk_request.c.
  *
- * Requests that the back end does not end at once are counted in in_flight; stop and quiesce wait
- * for them:
+ * Requests are the back end's while in_flight counts them, and the lock is free meanwhile; stop and
+ * quiesce wait for them:
  *
  *   [running] --stop, quiesce--> in_flight == 0: at rest
  *                                in_flight > 0:  -EINPROGRESS; the last one calls virtio_stopped()

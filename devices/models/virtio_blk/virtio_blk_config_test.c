@@ -458,6 +458,76 @@ Test(virtio_blk_config, a_drivers_reset_waits_for_what_is_in_flight)
     cr_assert_eq(ask_read(&h, 0, 512), VIRTIO_BLK_S_OK);
 }
 
+/* ---- a disk that lets its caller wait ---- */
+
+static bool lock_was_free;
+
+static void try_lock(void)
+{
+    lock_was_free = vm_lock_try(&h.dev->lock);
+    if (lock_was_free)
+        vm_lock_release(&h.dev->lock);
+}
+
+Test(virtio_blk_config, nobody_waits_for_the_lock_while_the_disk_works)
+{
+    start_ram(0);
+    disk.meanwhile = try_lock;
+
+    cr_assert_eq(ask_read(&h, 0, 512), VIRTIO_BLK_S_OK);
+
+    cr_assert(lock_was_free);
+}
+
+static uint8_t status_meanwhile;
+
+static void reset_meanwhile(void)
+{
+    vh_set_status(&h, 0);
+    status_meanwhile = vh_status(&h);
+}
+
+Test(virtio_blk_config, a_reset_while_the_disk_works_ends_after_the_request)
+{
+    start_ram(0);
+    ask_header(&h, VIRTIO_BLK_T_IN, 0);
+    cr_assert_geq(fake_driver_offer(&h.drv[0], one_read, 3), 0);
+    disk.meanwhile = reset_meanwhile;
+
+    cr_assert_eq(offer_read(0), 0);
+
+    cr_assert_neq(status_meanwhile, 0);
+    cr_assert_eq(vh_status(&h), 0);
+    cr_assert_eq(disk.calls, 1, "nothing more is taken");
+    cr_assert_eq(vh_start(&h, 0), 0);
+    cr_assert_eq(ask_read(&h, 0, 512), VIRTIO_BLK_S_OK);
+}
+
+static int quiesce_code;
+
+static void quiesce_meanwhile(void)
+{
+    quiesce_code = vdev_quiesce(h.dev, vh_done);
+}
+
+Test(virtio_blk_config, a_quiesce_while_the_disk_works_ends_after_the_request)
+{
+    start_ram(0);
+    ask_header(&h, VIRTIO_BLK_T_IN, 0);
+    cr_assert_geq(fake_driver_offer(&h.drv[0], one_read, 3), 0);
+    disk.meanwhile = quiesce_meanwhile;
+    h.done = false;
+
+    cr_assert_eq(offer_read(0), 0);
+
+    cr_assert_eq(quiesce_code, -EINPROGRESS);
+    cr_assert(h.done);
+    cr_assert_eq(disk.calls, 1);
+    cr_assert_eq(vdev_resume(h.dev), 0);
+    cr_assert_eq(vh_idle(&h), 0);
+    cr_assert_eq(collected(), 2);
+}
+
 Test(virtio_blk_config, a_broken_queue_takes_nothing_back_and_a_reset_mends_it)
 {
     struct fake_buf no_status = { ASK_HEADER, 16, false };

@@ -42,8 +42,8 @@ enum {
 
     VIRTIO_BLK_ID_BYTES = 20,
 
-    /* What one request may ask for. The back end works while the device's lock is held, and
-     * zeroes may have to be written one by one. */
+    /* What one request may ask for. Zeroes may have to be written one by one, and the loop's other
+     * devices wait meanwhile. */
     VIRTIO_BLK_DISCARD_SEGMENTS = 32,
     VIRTIO_BLK_DISCARD_SECTORS = 1 << 21, /* 1 GiB */
     VIRTIO_BLK_ZEROES_SEGMENTS = 1,
@@ -98,7 +98,7 @@ struct virtio_blk {
     struct virtio_dev dev;
     struct vblock *disk;
     struct vq_pool *pool[VIRTIO_BLK_QUEUES_MAX];
-    uint32_t in_flight; /* requests that the back end ends later */
+    uint32_t in_flight; /* requests that are the back end's */
     uint8_t cache; /* enum virtio_blk_cache */
     uint8_t serial[VIRTIO_BLK_ID_BYTES];
     struct vm_ratelimit complaints;

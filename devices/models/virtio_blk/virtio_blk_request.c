@@ -95,21 +95,37 @@ static void ended(struct vblock_req *io, int rc)
     struct virtio_blk *blk = r->blk;
     uint16_t n = r->queue;
 
-    vm_lock_acquire(&blk->dev.dev.lock);
+    virtio_enter(&blk->dev);
+    blk->in_flight--;
     if (!rc && r->next_range < r->ranges)
         rc = next_ranges(r);
     if (rc != -EINPROGRESS) {
-        blk->in_flight--;
         /* A queue that was broken meanwhile takes nothing back; its driver knows already. */
         if (!end_request(r, rc))
             virtio_notify(&blk->dev, n);
         if (!blk->in_flight)
             virtio_stopped(&blk->dev);
     }
-    vm_lock_release(&blk->dev.dev.lock);
+    virtio_leave(&blk->dev);
 }
 
 /* ---- what is asked for ---- */
+
+/* A disk may let its caller wait, for ever if its server is gone: nobody else shall wait for the
+ * lock then. in_flight makes a stop that comes meanwhile wait for the request. */
+static int submit(struct request *r)
+{
+    struct virtio_blk *blk = r->blk;
+    int rc;
+
+    blk->in_flight++;
+    virtio_leave(&blk->dev);
+    rc = vblock_submit(blk->disk, &r->io);
+    virtio_enter(&blk->dev);
+    if (rc != -EINPROGRESS)
+        blk->in_flight--;
+    return rc;
+}
 
 static int set_place(struct request *r, uint64_t sector)
 {
@@ -187,7 +203,7 @@ static int next_ranges(struct request *r)
         r->io.bytes = (uint64_t)le32_get(range->sectors) * VBLOCK_SECTOR;
         r->io.may_unmap = le32_get(range->flags) & RANGE_UNMAP;
         r->range_bytes += r->io.bytes;
-        rc = vblock_submit(r->blk->disk, &r->io);
+        rc = submit(r);
     }
     return rc;
 }
@@ -218,7 +234,7 @@ static int flush(struct request *r)
 {
     r->blk->count.flushes++;
     r->io.op = VBLOCK_FLUSH;
-    return vblock_submit(r->blk->disk, &r->io);
+    return submit(r);
 }
 
 /* 0, -EINPROGRESS, or the -errno that decides the status. */
@@ -240,7 +256,7 @@ static int begin(struct request *r)
     case VIRTIO_BLK_T_WRITE_ZEROES: return change_ranges(r, VBLOCK_WRITE_ZEROES);
     default: return -EOPNOTSUPP;
     }
-    return rc ? rc : vblock_submit(r->blk->disk, &r->io);
+    return rc ? rc : submit(r);
 }
 
 /* ---- the queue ---- */
@@ -288,23 +304,23 @@ static int take(struct virtio_blk *blk, uint16_t n, struct vq_req *req, uint64_t
     fill(r, blk, n, req);
     rc = begin(r);
     *bytes += r->ranges ? r->range_bytes : r->io.bytes; /* a discard may have many ranges */
-    if (rc == -EINPROGRESS) {
-        blk->in_flight++;
+    if (rc == -EINPROGRESS)
         return 0;
-    }
     rc = end_request(r, rc);
     return rc ? rc : 1;
 }
 
+/* The driver, or the machine, may stop the device while the disk works: see submit(). */
 int virtio_blk_kick(struct virtio_dev *dev, uint16_t n)
 {
     struct virtio_blk *blk = virtio_blk_of(dev);
     struct vq_req *req;
     uint64_t bytes = 0;
     unsigned taken = 0, done = 0;
-    int rc;
+    int rc = 0;
 
-    while ((rc = vq_next_req(&dev->queue[n], blk->pool[n], &req)) > 0) {
+    while (virtio_queue_live(dev, n) &&
+           (rc = vq_next_req(&dev->queue[n], blk->pool[n], &req)) > 0) {
         rc = take(blk, n, req, &bytes);
         if (rc < 0)
             break;
@@ -317,5 +333,7 @@ int virtio_blk_kick(struct virtio_dev *dev, uint16_t n)
     }
     if (done)
         virtio_notify(dev, n);
+    if (!blk->in_flight)
+        virtio_stopped(dev);
     return rc;
 }

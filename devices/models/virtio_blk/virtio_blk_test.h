@@ -30,6 +30,7 @@ struct ram_disk {
     uint8_t bytes[RAM_DISK_BYTES];
     bool hold; /* end requests later: ram_disk_end() */
     int rc; /* != 0: every request ends with it */
+    void (*meanwhile)(void); /* comes once, while the disk works on a request */
     struct vblock_req *held[RAM_DISK_HELD];
     unsigned held_count;
     struct ram_disk_call call[RAM_DISK_CALLS]; /* the first ones */
@@ -62,6 +63,12 @@ static inline int ram_disk_submit(struct vblock *disk, struct vblock_req *req)
         d->call[d->calls] =
             (struct ram_disk_call){ req->op, req->offset, req->bytes, req->stable, req->may_unmap };
     d->calls++;
+    if (d->meanwhile) {
+        void (*meanwhile)(void) = d->meanwhile;
+
+        d->meanwhile = NULL;
+        meanwhile();
+    }
     if (!d->hold || d->held_count == RAM_DISK_HELD)
         return ram_disk_do(d, req);
     d->held[d->held_count++] = req;
@@ -103,6 +110,7 @@ static inline void ram_disk_setup(struct ram_disk *d)
     };
     d->hold = false;
     d->rc = 0;
+    d->meanwhile = NULL;
     d->held_count = d->calls = d->closed = 0;
 }
 

@@ -142,8 +142,6 @@ static int set_up(struct run *r, struct run_inputs *in)
 
     if (!rc)
         rc = open_kvm(r);
-    if (!rc)
-        rc = watch_signals(r); /* before any thread: all of them inherit the mask */
     if (rc)
         return rc;
     in->machine.env = &r->env;
@@ -153,6 +151,9 @@ static int set_up(struct run *r, struct run_inputs *in)
     in->ended_ctx = r;
     in->machine.ctx = in;
     rc = vmm_machine_new(&in->machine, &r->machine);
+    if (!rc)
+        rc = watch_signals(
+            r); /* before any thread, for all inherit the mask; until here ^C just ends us */
     if (!rc && in->config->socket)
         rc = vmm_server_new(&r->env, r->machine, in->config->socket, &r->server);
     return rc;

@@ -21,6 +21,8 @@ static void serve(struct virtio_dev *dev, uint16_t n)
         return;
     dev->count.kicks++;
     rc = dev->ops->kick(dev, n);
+    if (!dev->running || dev->stopping) /* it was stopped in a virtio_leave() */
+        return;
     if (rc >= 0 && !q->broken)
         return;
     if (q->broken)

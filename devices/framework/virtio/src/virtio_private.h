@@ -24,15 +24,6 @@ int virtio_reset_begin(struct virtio_dev *dev, bool power_on);
 /* Requests are finished, none is begun. 0, -EINPROGRESS (vdev_done() follows) or what the device said. */
 int virtio_pause_begin(struct virtio_dev *dev);
 
-/* Queue n may be served. */
-static inline bool virtio_queue_live(const struct virtio_dev *dev, uint16_t n)
-{
-    return dev->running && !dev->stopping && !dev->dev.quiesced && !dev->pausing &&
-           n < dev->queues && dev->queue[n].started && !dev->queue[n].broken &&
-           !(dev->status & VIRTIO_NEEDS_RESET) &&
-           (!dev->transport || !dev->transport->may_dma || dev->transport->may_dma(dev->transport));
-}
-
 /* Serves every queue soon. */
 void virtio_kick_all(struct virtio_dev *dev);
 /* A configuration interrupt, now or when the machine goes on. */

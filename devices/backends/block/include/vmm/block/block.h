@@ -13,8 +13,9 @@
  * 1.2, 5.2.6.2 and NVMe have it). A write is stable when a flush that was submitted after its end
  * has ended, or, with stable, when it has ended itself.
  *
- * Threads: one at a time per back end (the device's lock); done comes from the thread of env->loop,
- * without that lock, and never from inside vblock_submit().
+ * Threads: one at a time per back end, that of env->loop, and without the device's lock, because
+ * vblock_submit() may wait as long as the host does; done comes from the same thread, without that
+ * lock, and never from inside vblock_submit().
  */
 #ifndef VMM_BLOCK_BLOCK_H
 #define VMM_BLOCK_BLOCK_H

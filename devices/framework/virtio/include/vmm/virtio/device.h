@@ -153,6 +153,26 @@ void virtio_config_changed(struct virtio_dev *dev);
 void virtio_stopped(struct virtio_dev *dev);
 /* An error outside kick(): sets NEEDS_RESET (2.1.2), tells the driver, logs text. */
 void virtio_needs_reset(struct virtio_dev *dev, const char *why);
+/* Around a call from kick() that may wait for the host (a disk): others must not wait for the device's lock with it. Meanwhile
+ * config space may be accessed, and stop or quiesce come: the device counts what is under way, answers -EINPROGRESS, looks with
+ * virtio_queue_live() whether to go on, and calls virtio_stopped() before kick() returns. Also for call-backs of the loop, which come
+ * without the lock. */
+static inline void virtio_leave(struct virtio_dev *dev)
+{
+    vm_lock_release(&dev->dev.lock);
+}
+static inline void virtio_enter(struct virtio_dev *dev)
+{
+    vm_lock_acquire(&dev->dev.lock);
+}
+/* Queue n may be served. */
+static inline bool virtio_queue_live(const struct virtio_dev *dev, uint16_t n)
+{
+    return dev->running && !dev->stopping && !dev->dev.quiesced && !dev->pausing &&
+           n < dev->queues && dev->queue[n].started && !dev->queue[n].broken &&
+           !(dev->status & VIRTIO_NEEDS_RESET) &&
+           (!dev->transport || !dev->transport->may_dma || dev->transport->may_dma(dev->transport));
+}
 /* Looks at queue n again, soon, in the loop (more work than one round should do, or a back end is ready). */
 void virtio_kick_later(struct virtio_dev *dev, uint16_t n);
 
