@@ -45,6 +45,7 @@ static void pause_finished(struct vmm_machine *m, int code)
 {
     void (*done)(void *ctx, int code) = m->pause_done;
 
+    vm_timer_cancel(&m->pause_timer);
     m->pause_done = NULL;
     if (done)
         done(m->pause_ctx, code);
@@ -118,6 +119,20 @@ static void devices_are_quiet(struct vmm_machine *m)
     pause_finished(m, 0);
 }
 
+/* The guest has asked for a reset that its device cannot end, and waits: it would wait in vain. */
+static void pause_late(struct vm_timer *timer)
+{
+    struct vmm_machine *m = container_of(timer, struct vmm_machine, pause_timer);
+
+    if (m->state != MACHINE_PAUSING)
+        return; /* devices have their own deadlines */
+    run_again(m);
+    pause_finished(m, vm_fail(-ETIMEDOUT,
+                              "a vCPU did not leave the guest within %llu s: it waits for a device "
+                              "that does not stop; the log names it",
+                              MACHINE_PAUSE_NS / 1000000000ULL));
+}
+
 static int cannot_pause(const struct vmm_machine *m)
 {
     switch (m->state) {
@@ -129,10 +144,16 @@ static int cannot_pause(const struct vmm_machine *m)
 
 int vmm_machine_pause(struct vmm_machine *m, void (*done)(void *ctx, int code), void *ctx)
 {
+    struct vm_loop *loop = m->config.env->loop;
+    int rc;
+
     if (vmm_machine_has_ended(m))
         return fail_ended(m);
     if (m->state != MACHINE_RUNNING)
         return cannot_pause(m);
+    rc = vm_timer_set(loop, &m->pause_timer, vm_loop_now_ns(loop) + MACHINE_PAUSE_NS, pause_late);
+    if (rc)
+        return vm_fail(rc, "pause: out of memory");
     m->pause_done = done;
     m->pause_ctx = ctx;
     pthread_mutex_lock(&m->run_lock);
@@ -271,6 +292,7 @@ void vmm_machine_free(struct vmm_machine *m)
         vm_work_cancel(m->config.env->loop, &m->lifecycle_work);
     if (m->pause_done)
         pause_finished(m, fail_ended(m));
+    vm_timer_cancel(&m->pause_timer);
     vmm_machine_destroy(m);
 }
 

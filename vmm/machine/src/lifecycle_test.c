@@ -105,6 +105,27 @@ Test(lifecycle, a_device_that_fails_late_fails_the_pause_too)
     mt_close();
 }
 
+Test(lifecycle, a_vcpu_that_waits_for_a_broken_device_fails_the_pause_in_the_end)
+{
+    MT_PLAY({ MT_OUT, 0x3f8 + LAB_PARK, 1, .value = 1 }, { MT_OUT, 0x3f8, 1, .value = 2 });
+    pause_now();
+    cr_assert(!t.paused);
+
+    cr_assert_eq(vm_loop_step(t.env.loop, MACHINE_PAUSE_NS - 1), 0);
+    cr_assert(!t.paused);
+    cr_assert_eq(vm_loop_step(t.env.loop, 1), 1);
+
+    cr_assert_eq(t.pause_code, -ETIMEDOUT);
+    cr_assert(strstr(t.pause_text, "within 15 s"));
+    vdev_unpark(&t.lab[0]->dev);
+    cr_assert_eq(vmm_machine_step(t.machine, 0), 1);
+    cr_assert_eq(vmm_machine_step(t.machine, 0), 1);
+    cr_assert_eq(t.lab[0]->writes, 2, "the guest runs on");
+    pause_now();
+    cr_assert(vmm_machine_paused(t.machine));
+    mt_close();
+}
+
 Test(lifecycle, resume_lets_devices_and_vcpus_go_on)
 {
     MT_PLAY({ .kind = MT_END });

@@ -15,11 +15,14 @@
 #include <pthread.h>
 
 #include <vmm/base/error.h>
+#include <vmm/base/loop.h>
 #include <vmm/machine/machine.h>
 #include <vmm/pci/pci.h>
 #include <vmm/virtio/transport.h>
 #include <vmm/vm-memory/view.h>
 
+/* How long a vCPU may take to come out: one that is parked waits for its device's own deadline (10 s). */
+#define MACHINE_PAUSE_NS (15ULL * 1000000000ULL)
 enum { MACHINE_PINS = 24, MACHINE_SLOTS = 64, MACHINE_NEWS = 8 };
 
 struct vmm_vcpu {
@@ -136,6 +139,7 @@ struct vmm_machine {
     bool ended_told;
     void (*pause_done)(void *ctx, int code);
     void *pause_ctx;
+    struct vm_timer pause_timer; /* vCPUs that do not come out */
 };
 
 /* memory.c */
