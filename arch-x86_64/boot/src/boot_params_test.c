@@ -25,13 +25,13 @@ static void prepare(enum vboot_x86_protocol protocol, const char *cmdline)
 {
     static struct elf_image elf;
     static uint8_t initrd[5000];
-    struct vboot_file file;
+    struct vm_file file;
 
     elf_init(&elf);
     if (protocol == VBOOT_X86_ENTRY_PVH)
         elf_note(&elf, 0, "Xen", 18, ELF_BASE);
     WORKS(boot_load(&b, &elf, sizeof(elf)));
-    vboot_file_data("initrd", initrd, sizeof(initrd), &file);
+    vm_file_data("initrd", initrd, sizeof(initrd), &file);
     WORKS(vboot_x86_initrd_load(&b.map, &b.view, &file, &b.kernel));
     if (protocol == VBOOT_X86_ENTRY_32)
         b.kernel.protocol = protocol;

@@ -34,7 +34,7 @@ struct boot {
     struct gm_region *low;
     struct gm_space *space;
     struct gm_view view;
-    struct vboot_file file;
+    struct vm_file file;
     struct vboot_x86_kernel kernel;
 };
 
@@ -68,7 +68,7 @@ static inline void boot_close(struct boot *b)
 
 static inline int boot_load(struct boot *b, const void *image, size_t len)
 {
-    vboot_file_data("kernel", image, len, &b->file);
+    vm_file_data("kernel", image, len, &b->file);
     return vboot_x86_kernel_load(&b->map, &b->view, &b->file, &b->kernel);
 }
 

@@ -48,7 +48,7 @@ static uint32_t header_end(const struct header *h)
     return MAGIC + (uint32_t)h->b[JUMP_LEN];
 }
 
-static int read_header(const struct vboot_file *file, struct header *h)
+static int read_header(const struct vm_file *file, struct header *h)
 {
     size_t len = file->size < sizeof(h->b) ? (size_t)file->size : sizeof(h->b);
     int rc;
@@ -79,7 +79,7 @@ static int read_header(const struct vboot_file *file, struct header *h)
 
 /* A relocatable kernel goes where it prefers. Another one is loaded at 1 MiB, where it must, and moves itself to the address
  * it prefers ("init_size"). */
-static int place(const struct vboot_x86_map *map, const struct vboot_file *file,
+static int place(const struct vboot_x86_map *map, const struct vm_file *file,
                  const struct header *h, uint64_t payload, struct vboot_x86_kernel *k)
 {
     uint64_t align = field(h, KERNEL_ALIGNMENT, 4), need = field(h, INIT_SIZE, 4);
@@ -105,7 +105,7 @@ static int place(const struct vboot_x86_map *map, const struct vboot_file *file,
 }
 
 int vboot_x86_bzimage_load(const struct vboot_x86_map *map, struct gm_view *memory,
-                           const struct vboot_file *file, struct vboot_x86_kernel *ret_kernel)
+                           const struct vm_file *file, struct vboot_x86_kernel *ret_kernel)
 {
     struct vboot_x86_kernel k = { .protocol = VBOOT_X86_ENTRY_32 };
     uint64_t setup;

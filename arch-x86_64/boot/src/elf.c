@@ -19,7 +19,7 @@ enum {
 };
 
 struct elf {
-    const struct vboot_file *file;
+    const struct vm_file *file;
     Elf64_Ehdr e;
     Elf64_Phdr p[PHDRS_MAX];
 };
@@ -169,7 +169,7 @@ static int check_entry(const struct elf *f, struct vboot_x86_kernel *k)
 }
 
 int vboot_x86_elf_load(const struct vboot_x86_map *map, struct gm_view *memory,
-                       const struct vboot_file *file, struct vboot_x86_kernel *ret_kernel)
+                       const struct vm_file *file, struct vboot_x86_kernel *ret_kernel)
 {
     struct vboot_x86_kernel k = { .start = UINT64_MAX,
                                   .initrd_max = INITRD_MAX,

@@ -11,7 +11,7 @@
 
 enum { READ_BYTES = 4 << 20, INITRD_ALIGN = GM_PAGE_BYTES };
 
-int vboot_x86_check_room(const struct vboot_x86_map *map, const struct vboot_file *file,
+int vboot_x86_check_room(const struct vboot_x86_map *map, const struct vm_file *file,
                          const char *what, uint64_t start, uint64_t end)
 {
     if (start < VBOOT_X86_KERNEL_MIN)
@@ -34,7 +34,7 @@ int vboot_x86_check_room(const struct vboot_x86_map *map, const struct vboot_fil
 }
 
 int vboot_x86_load_piece(const struct vboot_x86_map *map, struct gm_view *memory,
-                         const struct vboot_file *file, const char *what, uint64_t offset,
+                         const struct vm_file *file, const char *what, uint64_t offset,
                          uint64_t len, gpa_t gpa)
 {
     uint64_t end;
@@ -64,7 +64,7 @@ int vboot_x86_load_piece(const struct vboot_x86_map *map, struct gm_view *memory
 }
 
 int vboot_x86_kernel_load(const struct vboot_x86_map *map, struct gm_view *memory,
-                          const struct vboot_file *file, struct vboot_x86_kernel *ret_kernel)
+                          const struct vm_file *file, struct vboot_x86_kernel *ret_kernel)
 {
     uint8_t magic[4] = { 0 };
     int rc;
@@ -81,7 +81,7 @@ int vboot_x86_kernel_load(const struct vboot_x86_map *map, struct gm_view *memor
 }
 
 /* Who is in the way decides what helps. */
-static int initrd_too_large(const struct vboot_x86_map *map, const struct vboot_file *file,
+static int initrd_too_large(const struct vboot_x86_map *map, const struct vm_file *file,
                             const struct vboot_x86_kernel *kernel)
 {
     unsigned long long size = file->size, start = kernel->end, limit = kernel->initrd_max,
@@ -99,7 +99,7 @@ static int initrd_too_large(const struct vboot_x86_map *map, const struct vboot_
 }
 
 int vboot_x86_initrd_load(const struct vboot_x86_map *map, struct gm_view *memory,
-                          const struct vboot_file *file, struct vboot_x86_kernel *kernel)
+                          const struct vm_file *file, struct vboot_x86_kernel *kernel)
 {
     uint64_t top = map->ram_low.size, at;
     int rc;

@@ -84,9 +84,9 @@ static void check_boot(struct machine *m, struct vboot_x86_kernel *k)
 {
     static const uint8_t bytes[5000];
     struct vboot_x86_start start;
-    struct vboot_file initrd;
+    struct vm_file initrd;
 
-    vboot_file_data("initrd", bytes, sizeof(bytes), &initrd);
+    vm_file_data("initrd", bytes, sizeof(bytes), &initrd);
     if (!vboot_x86_initrd_load(&m->map, &m->view, &initrd, k) &&
         (k->initrd.base < k->end || k->initrd.base + k->initrd.size > m->map.ram_low.size ||
          k->initrd.base + k->initrd.size - 1 > k->initrd_max))
@@ -102,13 +102,13 @@ static void check_boot(struct machine *m, struct vboot_x86_kernel *k)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct vboot_x86_kernel k;
-    struct vboot_file file;
+    struct vm_file file;
     struct machine m;
 
     if (!size)
         return 0;
     machine_open(&m, data[size - 1] & 1 ? 2 * MIB : 32 * MIB);
-    vboot_file_data("kernel", data, size, &file);
+    vm_file_data("kernel", data, size, &file);
     vm_error_clear();
     if (vboot_x86_kernel_load(&m.map, &m.view, &file, &k)) {
         check_low_memory(&m);

@@ -32,7 +32,7 @@ Test(x86_kernel, three_bytes_are_no_kernel)
     FAILS(boot_load(&b, "\177EL", 3), -EINVAL, "kernel: 3 bytes are no kernel");
 }
 
-static int broken_read(const struct vboot_file *file, void *buf, size_t len, uint64_t offset)
+static int broken_read(const struct vm_file *file, void *buf, size_t len, uint64_t offset)
 {
     (void)buf;
     (void)len;
@@ -42,7 +42,7 @@ static int broken_read(const struct vboot_file *file, void *buf, size_t len, uin
 
 Test(x86_kernel, read_error_is_handed_on)
 {
-    b.file = (struct vboot_file){ .name = "kernel", .size = 1 << 20, .read = broken_read };
+    b.file = (struct vm_file){ .name = "kernel", .size = 1 << 20, .read = broken_read };
 
     FAILS(vboot_x86_kernel_load(&b.map, &b.view, &b.file, &b.kernel), -EIO,
           "kernel: the disk is broken");
@@ -50,11 +50,11 @@ Test(x86_kernel, read_error_is_handed_on)
 
 /* Breaks at the n-th read. */
 struct flaky {
-    struct vboot_file file;
+    struct vm_file file;
     unsigned left;
 };
 
-static int flaky_read(const struct vboot_file *file, void *buf, size_t len, uint64_t offset)
+static int flaky_read(const struct vm_file *file, void *buf, size_t len, uint64_t offset)
 {
     struct flaky *f = container_of(file, struct flaky, file);
 
@@ -100,17 +100,17 @@ static uint8_t initrd[3 * 4096 + 5];
 
 static int load_initrd(size_t len)
 {
-    struct vboot_file file;
+    struct vm_file file;
 
     for (size_t i = 0; i < sizeof(initrd); i++)
         initrd[i] = (uint8_t)(i * 3);
-    vboot_file_data("initrd.img", initrd, len, &file);
+    vm_file_data("initrd.img", initrd, len, &file);
     return vboot_x86_initrd_load(&b.map, &b.view, &file, &b.kernel);
 }
 
 static int load_huge_initrd(uint64_t len)
 {
-    struct vboot_file file = { .name = "initrd.img", .size = len, .read = broken_read };
+    struct vm_file file = { .name = "initrd.img", .size = len, .read = broken_read };
 
     return vboot_x86_initrd_load(&b.map, &b.view, &file, &b.kernel);
 }
@@ -142,12 +142,12 @@ Test(x86_kernel, initrd_keeps_below_the_kernels_limit)
 Test(x86_kernel, initrd_keeps_below_the_hole)
 {
     struct boot big;
-    struct vboot_file file;
+    struct vm_file file;
 
     boot_open(&big, 6 * GIB, 4 * MIB);
     big.kernel.initrd_max = UINT64_MAX;
     big.kernel.end = 2 * MIB;
-    vboot_file_data("initrd.img", initrd, 4096, &file);
+    vm_file_data("initrd.img", initrd, 4096, &file);
 
     FAILS(vboot_x86_initrd_load(&big.map, &big.view, &file, &big.kernel), -EFAULT,
           "initrd.img: initrd: no memory at 0xbffff000");

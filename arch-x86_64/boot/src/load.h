@@ -19,15 +19,15 @@ enum {
 
 /* Reads [offset, offset + len) of the file to gpa. [gpa, gpa + len) must be RAM above 1 MiB: -ENOSPC. what names the piece. */
 int vboot_x86_load_piece(const struct vboot_x86_map *map, struct gm_view *memory,
-                         const struct vboot_file *file, const char *what, uint64_t offset,
+                         const struct vm_file *file, const char *what, uint64_t offset,
                          uint64_t len, gpa_t gpa);
 /* [start, end) is RAM that a kernel may use. -ENOSPC with text. */
-int vboot_x86_check_room(const struct vboot_x86_map *map, const struct vboot_file *file,
+int vboot_x86_check_room(const struct vboot_x86_map *map, const struct vm_file *file,
                          const char *what, uint64_t start, uint64_t end);
 
 int vboot_x86_bzimage_load(const struct vboot_x86_map *map, struct gm_view *memory,
-                           const struct vboot_file *file, struct vboot_x86_kernel *ret_kernel);
+                           const struct vm_file *file, struct vboot_x86_kernel *ret_kernel);
 int vboot_x86_elf_load(const struct vboot_x86_map *map, struct gm_view *memory,
-                       const struct vboot_file *file, struct vboot_x86_kernel *ret_kernel);
+                       const struct vm_file *file, struct vboot_x86_kernel *ret_kernel);
 
 #endif

@@ -327,14 +327,14 @@ static int load_reset_vector(struct varch *arch, struct gm_view *memory)
 int varch_load(struct varch *arch, struct gm_view *memory, const struct varch_payload *payload)
 {
     struct vboot_x86_kernel kernel;
-    struct vboot_file file;
+    struct vm_file file;
     uint64_t rsdp = 0;
-    int rc = vboot_file_fd(payload->kernel.name, payload->kernel.fd, &file);
+    int rc = vm_file_fd(payload->kernel.name, payload->kernel.fd, &file);
 
     if (!rc)
         rc = vboot_x86_kernel_load(&arch->map, memory, &file, &kernel);
     if (!rc && payload->initrd.fd >= 0) {
-        rc = vboot_file_fd(payload->initrd.name, payload->initrd.fd, &file);
+        rc = vm_file_fd(payload->initrd.name, payload->initrd.fd, &file);
         if (!rc)
             rc = vboot_x86_initrd_load(&arch->map, memory, &file, &kernel);
     }

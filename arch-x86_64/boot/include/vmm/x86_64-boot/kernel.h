@@ -16,20 +16,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <vmm/base/file.h>
 #include <vmm/vm-memory/view.h>
 #include <vmm/x86_64-boot/map.h>
-
-/* Where an image's bytes come from. read fills len bytes from offset: 0 or -errno with text. name is for messages. */
-struct vboot_file {
-    const char *name;
-    uint64_t size;
-    int (*read)(const struct vboot_file *file, void *buf, size_t len, uint64_t offset);
-    int fd; /* vboot_file_fd() */
-    const void *data; /* vboot_file_data() */
-};
-/* A regular file that is open for reading; the fd is borrowed. -EINVAL (not a regular file, empty) or -errno with text. */
-int vboot_file_fd(const char *name, int fd, struct vboot_file *ret_file);
-void vboot_file_data(const char *name, const void *data, size_t len, struct vboot_file *ret_file);
 
 enum vboot_x86_protocol {
     VBOOT_X86_ENTRY_32, /* bzImage, 32-bit boot protocol */
@@ -51,11 +40,11 @@ struct vboot_x86_kernel {
 /* Loads an image into RAM, which must be fresh: what an ELF file leaves out (bss) is not written. -ENOEXEC (neither bzImage nor ELF), -EINVAL (broken, truncated, for another architecture), -ENOSPC (does
  * not fit into RAM or would hit a hole), -errno of read; with text. */
 int vboot_x86_kernel_load(const struct vboot_x86_map *map, struct gm_view *memory,
-                          const struct vboot_file *file, struct vboot_x86_kernel *ret_kernel);
+                          const struct vm_file *file, struct vboot_x86_kernel *ret_kernel);
 
 /* As high as the kernel allows. -ENOSPC with text (sizes and limit). */
 int vboot_x86_initrd_load(const struct vboot_x86_map *map, struct gm_view *memory,
-                          const struct vboot_file *file, struct vboot_x86_kernel *kernel);
+                          const struct vm_file *file, struct vboot_x86_kernel *kernel);
 
 /* A segment descriptor as both the GDT and KVM want it. */
 struct vboot_x86_segment {

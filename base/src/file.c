@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Where an image's bytes come from: a file, or memory. */
-#include <vmm/x86_64-boot/kernel.h>
+#include <vmm/base/file.h>
 
 #include <errno.h>
 #include <string.h>
@@ -10,14 +10,14 @@
 #include <vmm/base/error.h>
 #include <vmm/base/fd.h>
 
-static int read_fd(const struct vboot_file *file, void *buf, size_t len, uint64_t offset)
+static int read_fd(const struct vm_file *file, void *buf, size_t len, uint64_t offset)
 {
     int rc = vm_pread_full(file->fd, buf, len, offset);
 
     return rc ? vm_wrap(rc, "%s", file->name) : 0;
 }
 
-static int read_data(const struct vboot_file *file, void *buf, size_t len, uint64_t offset)
+static int read_data(const struct vm_file *file, void *buf, size_t len, uint64_t offset)
 {
     if (!vm_range_in(offset, len, file->size))
         return vm_fail(-EPIPE, "%s: ends at byte %llu", file->name, (unsigned long long)file->size);
@@ -25,7 +25,7 @@ static int read_data(const struct vboot_file *file, void *buf, size_t len, uint6
     return 0;
 }
 
-int vboot_file_fd(const char *name, int fd, struct vboot_file *ret_file)
+int vm_file_fd(const char *name, int fd, struct vm_file *ret_file)
 {
     struct stat st;
 
@@ -37,14 +37,13 @@ int vboot_file_fd(const char *name, int fd, struct vboot_file *ret_file)
         return vm_fail(-EINVAL, "%s is not a regular file", name);
     if (!st.st_size)
         return vm_fail(-EINVAL, "%s is empty", name);
-    *ret_file = (struct vboot_file){
-        .name = name, .size = (uint64_t)st.st_size, .read = read_fd, .fd = fd
-    };
+    *ret_file =
+        (struct vm_file){ .name = name, .size = (uint64_t)st.st_size, .read = read_fd, .fd = fd };
     return 0;
 }
 
-void vboot_file_data(const char *name, const void *data, size_t len, struct vboot_file *ret_file)
+void vm_file_data(const char *name, const void *data, size_t len, struct vm_file *ret_file)
 {
     *ret_file =
-        (struct vboot_file){ .name = name, .size = len, .read = read_data, .fd = -1, .data = data };
+        (struct vm_file){ .name = name, .size = len, .read = read_data, .fd = -1, .data = data };
 }
