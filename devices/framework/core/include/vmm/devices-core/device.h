@@ -105,7 +105,11 @@ struct vdev_resource {
 enum { VDEV_RESOURCES_MAX = 6 };
 struct vdev_firmware {
     const char *acpi_hid; /* "PNP0501"; NULL: not in ACPI by itself */
-    const char *compatible; /* FDT; NULL: not in FDT by itself */
+    const char *compatible; /* FDT: names separated by spaces, most specific first; NULL: not in
+                             * FDT by itself */
+    const char *node; /* FDT: what its node is called ("serial"); NULL: "device" */
+    const char *clocks; /* FDT: names of its clock inputs, separated by spaces ("uartclk apb_pclk");
+                         * NULL: apb_pclk where compatible has arm,primecell, else none */
     uint32_t uid;
     struct vdev_resource resource[VDEV_RESOURCES_MAX]; /* ends with VDEV_RES_END or full */
 };
