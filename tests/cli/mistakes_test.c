@@ -116,6 +116,33 @@ Test(mistakes, memory_that_is_too_small_or_no_whole_pages)
     expect(USAGE, "lots", "");
 }
 
+Test(mistakes, huge_pages_that_do_not_fit)
+{
+    CLI(&r, "plan", "--memory", "hugepage_size=2M", "k");
+    expect(USAGE, "hugepage_size=2097152", "hugepages=on");
+    CLI(&r, "plan", "--memory", "hugepages=on,hugepage_size=3M", "k");
+    expect(USAGE, "hugepage_size=3145728", "power of two");
+    CLI(&r, "plan", "--memory", "size=1030M,hugepages=on,hugepage_size=1G", "k");
+    expect(USAGE, "size=1080033280", "hugepage_size=1073741824");
+    CLI(&r, "plan", "--memory", "thp=maybe", "k");
+    expect(USAGE, "thp=maybe", "on or off");
+    CLI(&r, "plan", "--memory", "host_numa_node=first", "k");
+    expect(USAGE, "host_numa_node=first", "number");
+}
+
+Test(mistakes, huge_pages_or_a_node_that_the_host_has_not)
+{
+    if (!cli_has_kvm())
+        cr_skip_test("no access to /dev/kvm");
+    cli_kernel("k", TINY_POWEROFF);
+    CLI(&r, "run", "--memory", "size=64T,hugepages=on", "k");
+    expect(RESOURCE, "huge pages", "vm.nr_hugepages");
+    CLI(&r, "run", "--memory", "hugepages=on,hugepage_size=16M", "k");
+    expect(HOST, "0x1000000", "/sys/kernel/mm/hugepages");
+    CLI(&r, "run", "--memory", "host_numa_node=1000", "k");
+    expect(USAGE, "host NUMA node 1000", "/sys/devices/system/node/online");
+}
+
 Test(mistakes, more_cpus_than_kvm_allows)
 {
     if (!cli_has_kvm())

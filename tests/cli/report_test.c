@@ -82,6 +82,17 @@ Test(report, plan_as_json_and_its_tables_as_files)
     cr_expect(!stat("t/APIC.dat", &st) && st.st_size > 36);
 }
 
+Test(report, plan_tells_where_memory_comes_from)
+{
+    CLI(&r, "plan", "-m", "64", "k");
+    cr_expect(strstr(r.out, "RAM: private, transparent huge pages\n"), "%s", r.out);
+    CLI(&r, "plan", "--memory", "hugepages=on,hugepage_size=2M,prefault=on,host_numa_node=0", "k");
+    cr_expect(strstr(r.out, "RAM: huge pages of 2097152 bytes, host node 0, touched before"), "%s",
+              r.out);
+    CLI(&r, "plan", "--json", "--memory", "hugepages=on,thp=off", "k");
+    cr_expect(strstr(r.out, "\"backing\": \"huge pages of the host's default size\""), "%s", r.out);
+}
+
 Test(report, abi_is_the_same_twice_and_tells_what_differs)
 {
     static char first[sizeof(r.out)];

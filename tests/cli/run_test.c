@@ -119,6 +119,15 @@ Test(run, eight_cpus_and_memory_across_the_pci_hole)
     cr_expect_eq(r.code, 0, "%d: %s", r.code, r.err);
 }
 
+Test(run, memory_of_a_node_touched_before_the_start)
+{
+    cli_kernel("k", TINY_POWEROFF);
+
+    CLI(&r, "run", QUIET, "--memory", "size=64M,prefault=on,thp=off,host_numa_node=0", "k");
+
+    cr_expect_eq(r.code, 0, "%d: %s", r.code, r.err);
+}
+
 Test(run, sigterm_presses_the_power_button)
 {
     pid_t pid;

@@ -251,7 +251,6 @@ void sim_open(struct sim *s)
     s->config = (struct vmm_machine_config){ .env = &s->env,
                                              .hv = s->hv,
                                              .classes = classes(),
-                                             .no_thp = true,
                                              .stepwise = true,
                                              .blank = true,
                                              .kernel = { "", -1 },

@@ -227,7 +227,9 @@ static int bind_node(const struct gm_region *region, unsigned node)
     mask[node / WORD_BITS] = 1UL << (node % WORD_BITS);
     /* + 1: the kernel takes one bit less than it is told (mm/mempolicy.c, get_nodes) */
     if (syscall(SYS_mbind, region->host, region->size, MPOL_BIND, mask, NODES_MAX + 1UL, 0UL))
-        return vm_fail_errno("host NUMA node %u: mbind", node);
+        return vm_fail_errno("host NUMA node %u (those of this host: "
+                             "/sys/devices/system/node/online): mbind",
+                             node);
     return 0;
 }
 

@@ -267,7 +267,7 @@ static const struct bad bad[] = {
     { { "K", "L" }, "vmm run: 'L' is one word too many; see vmm run --help" },
     { { "--memory-size", "x" },
       "--memory-size: size=x: a size (4096, 64K, 256M, 2G, 1T) of at least 1M is needed" },
-    { { "--memory=1,1" }, "--memory: unknown key '1'; valid: size, shared" },
+    { { "--memory=1,1" }, "--memory: unknown key '1'; valid: size, shared, node" },
     { { "--disk", "readonly=on" }, "--disk: 'path' is missing: image file" },
     { { "--disk", "pth=x" },
       "--disk: unknown key 'pth', did you mean 'path'? valid: path, readonly, id, serial" },

@@ -115,6 +115,7 @@ Test(help, props_tell_form_range_default_and_need)
     has("  cpus.num=N              vCPUs at start; from 1 to 255 (default: 1)\n");
     has("  cpus.features=[TEXT,...]\n                          CPU features\n");
     has("  memory.size=SIZE        bytes of guest memory; at least 1M (default: 256M)\n");
+    has("  memory.node=N           host node\n");
     has("  serial.mode=off|tty|file\n");
     has("  tpm.socket=PATH         socket of swtpm (required)\n");
     has("  sandbox=on|off          jail (default: on)\n");

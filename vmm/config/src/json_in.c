@@ -15,6 +15,8 @@
 
 #include <vmm/base/error.h>
 
+#include "text.h"
+
 #define ROWS_MAX 256u
 
 /* A place in the tree, for errors: "vm.json: disks[0]". */
@@ -216,11 +218,22 @@ static int load_array(const struct vmm_config_model *model, const struct vm_prop
     return 0;
 }
 
+static int load_optional(const struct vm_prop *prop, void *object, const struct place *at,
+                         const json_t *json)
+{
+    struct vm_prop one[2] = { *prop, { 0 } };
+
+    vm_prop_free(one, object);
+    return append_scalar(prop, object, at, json);
+}
+
 static int load_value(const struct vmm_config_model *model, const struct vm_prop *prop,
                       void *object, const struct place *at, json_t *json, bool root)
 {
     struct place p;
 
+    if (vmm_config_is_optional(prop))
+        return load_optional(prop, object, at, json);
     switch (prop->type) {
     case VM_PROP_LIST:
     case VM_PROP_OBJECTS:

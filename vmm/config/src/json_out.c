@@ -148,6 +148,8 @@ static int save_value(const struct vm_prop *prop, const void *object, enum vm_su
 
     if (vm_prop_type_size(prop->type))
         return save_scalar(prop, object, surface, ret_json);
+    if (vmm_config_is_optional(prop)) /* was_given() */
+        return save_element(prop, (const void *)place, 0, surface, ret_json);
     if (prop->type != VM_PROP_OBJECT)
         return save_list(prop, (const void *)place, surface, ret_json);
     *ret_json = json_object();

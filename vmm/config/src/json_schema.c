@@ -9,6 +9,7 @@
 #include <vmm/base/error.h>
 
 #include "json_tree.h"
+#include "text.h"
 
 struct schema {
     const struct vmm_config_model *model;
@@ -145,8 +146,13 @@ static int put_array(const struct schema *s, const struct vm_prop *prop, json_t 
 
 static int put_value(const struct schema *s, const struct vm_prop *prop, json_t *json)
 {
+    struct vm_prop element;
     int rc;
 
+    if (vmm_config_is_optional(prop)) {
+        element = vm_prop_element(prop);
+        return put_value(s, &element, json);
+    }
     switch (prop->type) {
     case VM_PROP_BOOL: return put_text(json, "type", "boolean");
     case VM_PROP_U32:

@@ -102,6 +102,17 @@ Test(json, list_that_is_given_replaces_the_old_one)
     cr_assert_eq(s.tags.count, 0);
 }
 
+Test(json, list_of_at_most_one_is_a_value_that_may_be_missing)
+{
+    cr_assert_eq(load("{\"memory\":{\"node\":3}}"), 0, "%s", vm_error_text());
+    cr_assert_eq(load("{\"memory\":{\"node\":0}}"), 0, "%s", vm_error_text());
+
+    cr_assert_eq(s.memory.node.count, 1);
+    cr_assert_eq(*(uint32_t *)s.memory.node.items, 0);
+    cr_assert_eq(load("{\"memory\":{\"node\":[1]}}"), -EINVAL);
+    cr_assert_str_eq(vm_error_text(), "vm.json: memory: node: a number is needed, not an array");
+}
+
 Test(json, zero_that_is_given_counts_as_given)
 {
     static const struct vm_prop inner[] = { { .name = "n", .type = VM_PROP_U32, .required = true },
@@ -237,7 +248,7 @@ Test(json, text_beyond_the_limit_is_refused)
 
 static const char full[] =
     "{\"cpus\":{\"num\":2,\"max\":0,\"features\":[\"a,b\"]},"
-    "\"memory\":{\"size\":1073741824,\"shared\":false},"
+    "\"memory\":{\"size\":1073741824,\"shared\":false,\"node\":0},"
     "\"payload\":{\"kernel\":\"/k "
     "\\\"\xc3\xa4\\\"\"},\"serial\":{\"mode\":\"file\",\"file\":\"/log\"},"
     "\"tpm\":{\"socket\":\"/t\",\"version\":2},\"sandbox\":false,\"console_fd\":7,"

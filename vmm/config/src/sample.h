@@ -26,6 +26,7 @@ struct sample {
     struct {
         uint64_t size;
         bool shared;
+        struct vm_prop_list node;
     } memory;
     struct {
         char *kernel, *cmdline, *initramfs;
@@ -77,6 +78,12 @@ static const struct vm_prop sample_memory[] = {
       .min = 1 << 20,
       .help = "bytes of guest memory" },
     { .name = "shared", .type = VM_PROP_BOOL, SAMPLE_IN(memory, shared), .help = "others map it" },
+    { .name = "node",
+      .type = VM_PROP_LIST,
+      SAMPLE_IN(memory, node),
+      .element = VM_PROP_U32,
+      .max = 1,
+      .help = "host node" },
     { 0 },
 };
 static const struct vm_prop sample_payload[] = {

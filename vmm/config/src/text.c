@@ -112,7 +112,10 @@ void vmm_config_put_form(struct vmm_config_text *t, const struct vm_prop *prop)
 {
     struct vm_prop element;
 
-    if (prop->type == VM_PROP_LIST) {
+    if (vmm_config_is_optional(prop)) {
+        element = vm_prop_element(prop);
+        vmm_config_put_form(t, &element);
+    } else if (prop->type == VM_PROP_LIST) {
         element = vm_prop_element(prop);
         vmm_config_put(t, "[");
         vmm_config_put_form(t, &element);

@@ -40,6 +40,12 @@ void vmm_config_put_help(struct vmm_config_text *t, const struct vm_prop *prop);
 const struct vm_prop *vmm_config_option_prop(const struct vmm_command *command,
                                              const struct vmm_option *option);
 
+/* A LIST of at most one is a value that may be missing: written without brackets everywhere. */
+static inline bool vmm_config_is_optional(const struct vm_prop *prop)
+{
+    return prop->type == VM_PROP_LIST && prop->max == 1;
+}
+
 /* True for OBJECT, OBJECTS, VARIANTS: their text has keys. */
 bool vmm_config_has_keys(const struct vm_prop *prop);
 

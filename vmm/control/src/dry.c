@@ -61,7 +61,9 @@ int vmm_dry_new(const struct run_model *model, struct run_config *config, struct
     memset(d, 0, sizeof(*d));
     vm_env_host((enum vm_level)config->log_level, &d->env);
     d->env.open = open_stand_in;
-    rc = vm_loop_new(&d->env, 0, &d->env.loop);
+    rc = vmm_run_config_check(config, false);
+    if (!rc)
+        rc = vm_loop_new(&d->env, 0, &d->env.loop);
     if (rc)
         return rc;
     rc = vmm_run_inputs_make(model, config, false, &d->inputs);

@@ -174,6 +174,19 @@ static const void *platform_config(void *ctx, const struct vdev_class *cls, cons
     return NULL;
 }
 
+/* Transparent huge pages are for memory that has no huge pages of its own. */
+static struct gm_backing ram_backing(const struct run_memory *m)
+{
+    return (struct gm_backing){
+        .kind = m->hugepages ? GM_HUGETLB : GM_ANONYMOUS,
+        .huge_bytes = m->hugepage_size,
+        .prefault = m->prefault,
+        .thp = m->thp && !m->hugepages,
+        .bind_node = m->node.count > 0,
+        .node = m->node.count ? *(const uint32_t *)m->node.items : 0,
+    };
+}
+
 int vmm_run_inputs_make(const struct run_model *model, struct run_config *config, bool open_files,
                         struct run_inputs *in)
 {
@@ -201,8 +214,7 @@ int vmm_run_inputs_make(const struct run_model *model, struct run_config *config
     }
     arch_config(in);
     in->machine.classes = vdev_classes;
-    in->machine.prefault = config->memory.prefault;
-    in->machine.no_thp = !config->memory.thp;
+    in->machine.ram = ram_backing(&config->memory);
     in->machine.platform = platform_config;
     return 0;
 }

@@ -73,7 +73,7 @@ int vmm_command_run(struct session *s)
             rc = vm_buffer_add(&b, "\n", 1);
         return print_buffer(&b, rc);
     }
-    rc = vmm_run_config_check(s->config);
+    rc = vmm_run_config_check(s->config, true);
     return rc ? vmm_command_fail(rc) : vmm_run_machine(&s->model, s->config);
 }
 

@@ -23,7 +23,7 @@ static void add_range(void *ctx, uint64_t base, uint64_t size, const char *name)
 {
     char range[48];
 
-    snprintf(range, sizeof(range), "%#014llx-%#014llx", (unsigned long long)base,
+    snprintf(range, sizeof(range), "0x%012llx-0x%012llx", (unsigned long long)base,
              (unsigned long long)(base + size - 1));
     json_array_append_new(ctx, json_pack("{s:s,s:I,s:I,s:s}", "range", range, "base",
                                          (json_int_t)base, "size", (json_int_t)size, "name", name));
@@ -70,14 +70,38 @@ static void add_device(void *ctx, struct vdev *dev)
                                              "sandbox", "none: a thread of the VMM"));
 }
 
+/* Where RAM's bytes will come from: the user's words back, with the defaults. */
+static void ram_text(const struct run_memory *m, char *text, size_t room)
+{
+    char node[24] = "";
+
+    if (m->node.count)
+        snprintf(node, sizeof(node), ", host node %u", *(const uint32_t *)m->node.items);
+    if (m->hugepages && m->hugepage_size)
+        snprintf(text, room, "huge pages of %llu bytes%s", (unsigned long long)m->hugepage_size,
+                 node);
+    else
+        snprintf(text, room, "%s%s",
+                 m->hugepages ? "huge pages of the host's default size"
+                 : m->thp     ? "private, transparent huge pages"
+                              : "private",
+                 node);
+    if (m->prefault)
+        snprintf(text + strlen(text), room - strlen(text), ", touched before the start");
+}
+
 static json_t *ram_rows(struct dry *d)
 {
     struct varch_range ram[8];
     unsigned n = vmm_machine_ram(d->machine, ram, VM_ARRAY_SIZE(ram));
     json_t *rows = json_array();
+    char backing[128];
 
-    for (unsigned i = 0; i < n; i++)
+    ram_text(&d->inputs.config->memory, backing, sizeof(backing));
+    for (unsigned i = 0; i < n; i++) {
         add_range(rows, ram[i].base, ram[i].size, "RAM");
+        json_object_set_new(json_array_get(rows, i), "backing", json_string(backing));
+    }
     return rows;
 }
 
@@ -109,7 +133,12 @@ static void write_ranges(struct report *r, const char *title, const json_t *rows
 
     vmm_report_add(r, "%s\n", title);
     json_array_foreach(rows, i, row)
-        vmm_report_add(r, "  %s  %s\n", text_of(row, "range"), text_of(row, "name"));
+    {
+        const char *backing = text_of(row, "backing");
+
+        vmm_report_add(r, "  %s  %s%s%s\n", text_of(row, "range"), text_of(row, "name"),
+                       *backing ? ": " : "", backing);
+    }
 }
 
 static void write_pci(struct report *r, const json_t *rows)

@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <vmm/base/check.h>
 #include <vmm/base/error.h>
+#include <vmm/vm-memory/memory.h>
 
 static const char *const irqchips[] = { "default", "split", "kernel", NULL };
 static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
@@ -36,6 +38,14 @@ static const struct vm_prop memory_props[] = {
       .preset = "256M",
       .min = 2 << 20,
       .help = "guest memory" },
+    { .name = "hugepages",
+      .type = VM_PROP_BOOL,
+      .offset = offsetof(struct run_memory, hugepages),
+      .help = "take it from the host's reserved huge pages (hugetlbfs)" },
+    { .name = "hugepage_size",
+      .type = VM_PROP_SIZE,
+      .offset = offsetof(struct run_memory, hugepage_size),
+      .help = "size of one huge page; 0: the host's default" },
     { .name = "prefault",
       .type = VM_PROP_BOOL,
       .offset = offsetof(struct run_memory, prefault),
@@ -45,6 +55,12 @@ static const struct vm_prop memory_props[] = {
       .offset = offsetof(struct run_memory, thp),
       .preset = "on",
       .help = "ask for transparent huge pages" },
+    { .name = "host_numa_node",
+      .type = VM_PROP_LIST,
+      .offset = offsetof(struct run_memory, node),
+      .element = VM_PROP_U32,
+      .max = 1,
+      .help = "take it from this NUMA node of the host only" },
     { 0 },
 };
 static const struct vm_prop payload_props[] = {
@@ -203,9 +219,34 @@ void vmm_run_config_free(const struct run_model *m, struct run_config *c)
     free(c);
 }
 
-int vmm_run_config_check(struct run_config *c)
+/* What can be said before the host is asked. */
+static int check_memory(const struct run_memory *m)
 {
-    if (!c->payload.kernel)
+    uint64_t huge = m->hugepage_size;
+
+    if (m->size % GM_PAGE_BYTES)
+        return vm_fail(-EINVAL, "--memory: size=%llu is not a multiple of the page size %d",
+                       (unsigned long long)m->size, GM_PAGE_BYTES);
+    if (huge && !m->hugepages)
+        return vm_fail(-EINVAL,
+                       "--memory: hugepage_size=%llu without hugepages=on: add that, or "
+                       "leave it out",
+                       (unsigned long long)huge);
+    if (huge && (!vm_is_pow2(huge) || huge < GM_PAGE_BYTES))
+        return vm_fail(
+            -EINVAL,
+            "--memory: hugepage_size=%llu is not a power of two of at least 4096 (sizes of "
+            "this host: /sys/kernel/mm/hugepages)",
+            (unsigned long long)huge);
+    if (huge && m->size % huge)
+        return vm_fail(-EINVAL, "--memory: size=%llu is not a multiple of hugepage_size=%llu",
+                       (unsigned long long)m->size, (unsigned long long)huge);
+    return 0;
+}
+
+int vmm_run_config_check(const struct run_config *c, bool needs_kernel)
+{
+    if (needs_kernel && !c->payload.kernel)
         return vm_fail(
             -EINVAL, "no kernel: give its path, as in: vmm run KERNEL (vmm run --help tells more)");
     if (c->cpus.max && c->cpus.max < c->cpus.boot)
@@ -214,8 +255,5 @@ int vmm_run_config_check(struct run_config *c)
         return vm_fail(
             -EINVAL, "--cpus: max=%u: vCPUs cannot be plugged in yet; give max=%u or leave it out",
             c->cpus.max, c->cpus.boot);
-    if (c->memory.size % 4096)
-        return vm_fail(-EINVAL, "--memory: size=%llu is not a multiple of the page size 4096",
-                       (unsigned long long)c->memory.size);
-    return 0;
+    return check_memory(&c->memory);
 }

@@ -17,8 +17,9 @@ struct run_config {
         uint32_t boot, max;
     } cpus;
     struct run_memory {
-        uint64_t size;
-        bool prefault, thp;
+        uint64_t size, hugepage_size;
+        bool hugepages, prefault, thp;
+        struct vm_prop_list node; /* of the host: one uint32_t, or none */
     } memory;
     struct run_payload {
         char *kernel, *initramfs, *cmdline;
@@ -65,7 +66,7 @@ static inline void *run_part_of(const struct run_model *model, struct run_config
     return model->part[id].cls ? (char *)config + model->part[id].offset : NULL;
 }
 
-/* What the user can say, checked for what tables cannot say. -EINVAL with text. */
-int vmm_run_config_check(struct run_config *config);
+/* What the user can say, checked for what tables cannot say; a plan needs no kernel. -EINVAL with text. */
+int vmm_run_config_check(const struct run_config *config, bool needs_kernel);
 
 #endif

@@ -42,12 +42,9 @@ static int slot_remove(struct gm_listener *listener, struct gm_region *region)
 
 static int add_ram(struct vmm_machine *m, const struct varch_range *range)
 {
-    struct gm_backing backing = { .kind = GM_ANONYMOUS,
-                                  .prefault = m->config.prefault,
-                                  .thp = !m->config.no_thp };
     struct gm_change change = { .add_count = 1 };
     struct gm_region *region;
-    int rc = gm_region_new(range->base, range->size, &backing, &region);
+    int rc = gm_region_new(range->base, range->size, &m->config.ram, &region);
 
     if (rc)
         return rc;

@@ -27,6 +27,7 @@
 #include <vmm/base/job.h>
 #include <vmm/devices-core/device.h>
 #include <vmm/hypervisor/hypervisor.h>
+#include <vmm/vm-memory/memory.h>
 
 struct vmm_machine;
 
@@ -53,7 +54,7 @@ struct vmm_machine_config {
     struct hv *hv; /* borrowed; NULL: plan only (nothing can be started) */
     const struct vdev_class *const *classes;
     struct varch_config arch;
-    bool prefault, no_thp;
+    struct gm_backing ram; /* GM_ANONYMOUS or GM_HUGETLB, prefault, thp, node; zeroed will do */
     bool stepwise; /* no threads: see above */
     bool blank; /* no kernel is loaded and no register set: the state comes from a snapshot */
     struct varch_image kernel, initrd;
@@ -81,8 +82,8 @@ void vmm_machine_free(struct vmm_machine *machine);
 int vmm_machine_start(struct vmm_machine *machine);
 
 /* Pause: vCPUs out, their last exits finished, devices quiesced. done comes once, later, with the
- * result: 0; what a device that cannot stop said (then the machine runs on); -ESHUTDOWN where it
- * ended or was freed meanwhile; with text. -EALREADY, -EBUSY (a pause is under way, or not
+ * result: 0; what a device that cannot stop said, or -ETIMEDOUT where a vCPU waits for such a one
+ * (then the machine runs on); -ESHUTDOWN where it ended or was freed meanwhile; with text. -EALREADY, -EBUSY (a pause is under way, or not
  * started), -ESHUTDOWN (ended): done does not come. */
 int vmm_machine_pause(struct vmm_machine *machine, void (*done)(void *ctx, int code), void *ctx);
 /* The ctx of the pause that is under way, or NULL. */
