@@ -30,10 +30,12 @@ static uint64_t take(struct input *in, unsigned bytes)
     return value;
 }
 
-#define MUST(condition)       \
-    do {                      \
-        if (!(condition))     \
-            __builtin_trap(); \
+#define MUST(condition)                                                             \
+    do {                                                                            \
+        if (!(condition)) {                                                         \
+            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
+            __builtin_trap();                                                       \
+        }                                                                           \
     } while (0)
 
 static void add_parts(struct card *card, unsigned kind)
@@ -225,13 +227,25 @@ static bool expected(const struct fuzz *f, const struct vpci_function *fn, unsig
                              in_window(&c->mem64, *ret_base, fn->bar[n].size));
 }
 
+/* Somebody answers there: this BAR or one that lies on it; or the guest has put ECAM on it, where nobody answers for functions that
+ * are not there. */
+static bool answered(const struct fuzz *f, struct vdev_bus_reader *reader, uint64_t at)
+{
+    uint64_t base, bytes;
+    uint8_t byte;
+
+    if (reader == &f->w.reader && vpci_root_ecam(f->w.root, &base, &bytes) && at >= base &&
+        at - base < bytes)
+        return true;
+    return !vdev_bus_read(reader, at, &byte, 1, NULL);
+}
+
 static void check_bars(struct fuzz *f, struct card *card)
 {
     for (unsigned n = 0; n < VPCI_BARS; n++) {
         const struct vpci_bar *bar = &card->fn.bar[n];
         struct vdev_bus_reader *reader = bar->kind == VPCI_BAR_IO ? &f->w.io : &f->w.reader;
         uint64_t base, want;
-        uint8_t byte;
 
         if (bar->kind == VPCI_BAR_NONE)
             continue;
@@ -242,9 +256,8 @@ static void check_bars(struct fuzz *f, struct card *card)
             continue;
         base = bar->region.base;
         MUST(base == want);
-        /* Somebody answers in all of it: this BAR or one that lies on it. */
-        MUST(!vdev_bus_read(reader, base, &byte, 1, NULL));
-        MUST(!vdev_bus_read(reader, base + bar->size - 1, &byte, 1, NULL));
+        MUST(answered(f, reader, base));
+        MUST(answered(f, reader, base + bar->size - 1));
     }
 }
 
