@@ -8,68 +8,15 @@
 # and a link $BED/kernels/SUITE-FLAVOUR to the version (flavours: cloud, standard). --qemu: trixie's QEMU
 # with all its libraries into $BED/qemu, for the emulated host (its SMP is steadier than bookworm's).
 # What is there is not looked for again, so that it works offline; --update asks the archive.
-# The machine's own apt is only read: lists and packages live in a private directory.
+# The machine's own apt is only read: apt.sh.
 set -euo pipefail
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/e2e/apt.sh
+. "$(dirname "$0")/apt.sh"
 
 UPDATE=
 WANT=()
-
-# The archive this machine uses already: the first URI that serves its own release.
-mirror() {
-    local codename
-    # shellcheck source=/dev/null
-    codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
-    { cat /etc/apt/sources.list /etc/apt/sources.list.d/*.{list,sources} 2>/dev/null || true; } | awk -v suite="$codename" '
-        $1 == "deb" { sub(/\[[^]]*\]/, ""); if ($3 == suite) { print $2; exit } }
-        $1 == "Types:" { uri = "" }
-        $1 == "URIs:" { uri = $2 }
-        $1 == "Suites:" { for (i = 2; i <= NF; i++) if ($i == suite) { print uri; exit } }'
-}
-
-# apt_private SUITE: makes apt-get and apt-cache work on SUITE alone, with no package installed.
-# /etc/apt/apt.conf.d still counts (proxies); sources and preferences of the machine do not.
-apt_private() {
-    local suite=$1 dir=$BED/apt-$1 uri
-    export APT_CONFIG=$dir/apt.conf
-    [[ ! -e $dir/ok || -n $UPDATE ]] || return 0
-    uri=$(mirror)
-    [[ -n $uri ]] || die "no Debian archive found in /etc/apt: add one for this release"
-    mkdir -p "$dir"/{lists/partial,cache/archives/partial,none}
-    : >"$dir/status"
-    echo "deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $uri $suite main" \
-        >"$dir/sources.list"
-    cat >"$APT_CONFIG" <<CONF
-APT::Architecture "amd64";
-APT::Architectures { "amd64"; };
-APT::Install-Recommends "false";
-APT::Sandbox::User "root";
-Acquire::Languages "none";
-Acquire::Check-Valid-Until "false";
-Dir::State "$dir";
-Dir::State::status "$dir/status";
-Dir::Cache "$dir/cache";
-Dir::Etc::sourcelist "$dir/sources.list";
-Dir::Etc::sourceparts "$dir/none";
-Dir::Etc::preferences "$dir/none/preferences";
-Dir::Etc::preferencesparts "$dir/none";
-CONF
-    apt-get -qq update || die "cannot read $suite from $uri: is the network there?"
-    touch "$dir/ok"
-}
-
-# unpack DIR PACKAGE...: downloads and unpacks, maintainer scripts are not run.
-unpack() {
-    local dir=$1 debs deb
-    shift
-    debs=$(mktemp -d "$BED/debs.XXXXXX")
-    (cd "$debs" && apt-get -qq download "$@") || die "cannot download $*"
-    for deb in "$debs"/*.deb; do
-        dpkg-deb -x "$deb" "$dir"
-    done
-    rm -rf "$debs"
-}
 
 fetch_kernel() {
     local name=$1 suite=${1%-*} meta package version new
@@ -104,7 +51,7 @@ fetch_qemu() {
     [[ ! -e $BED/qemu/usr/bin/qemu-system-x86_64 || -n $UPDATE ]] || return 0
     apt_private trixie
     say "QEMU of trixie"
-    mapfile -t debs < <(apt-get -qq -s install qemu-system-x86 seabios | awk '$1 == "Inst" { print $2 }')
+    mapfile -t debs < <(with_dependencies qemu-system-x86 seabios)
     new=$(mktemp -d "$BED/qemu.XXXXXX")
     chmod 755 "$new"
     unpack "$new" "${debs[@]}"

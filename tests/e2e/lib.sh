@@ -44,6 +44,10 @@ TEST_PACKAGES=(g++ make clang clang-format libclang-rt-14-dev llvm git shellchec
 # shellcheck disable=SC2034
 BED_PACKAGES=(qemu-system-x86 seabios busybox-static cpio kmod xz-utils lz4 zstd gcc libc6-dev e2fsprogs pciutils
     util-linux debian-archive-keyring)
+# What builds for AArch64 on another machine, and runs its tests there.
+# shellcheck disable=SC2034
+ARM_PACKAGES=(gcc-aarch64-linux-gnu binutils-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static util-linux
+    debian-archive-keyring)
 
 # bed_lock: one script at a time changes $BED; released when the calling script ends.
 bed_lock() {
