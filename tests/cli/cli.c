@@ -74,6 +74,49 @@ static const uint8_t code_flood[] = { 0xb9, 0x00, 0x00, 0x04, 0x00, 0x66, 0xba, 
 static const uint8_t code_button[] = { 0x66, 0xba, 0x04, 0x06, 0xed,   0xa8,
                                        0x01, 0x74, 0xfb, OFF,  FOREVER };
 
+#define WAIT_SIZE(cols, rows) 0x8b, 0x06, 0x3d, (cols), 0, (rows), 0, 0x75, 0xf7
+static const uint8_t code_window[] = {
+    0x0f,
+    0x20,
+    0xd8, /* mov rax, cr3 */
+    0x48,
+    0x8b,
+    0x00, /* mov rax, [rax]: the table of GiBs */
+    0x25,
+    0x00,
+    0xf0,
+    0xff,
+    0xff, /* and eax, ~0xfff */
+    0xc7,
+    0x40,
+    0x18,
+    0x03,
+    0x00,
+    0x20,
+    0x00, /* mov dword [rax + 3 * 8], 0x200003: the fourth */
+    0xc7,
+    0x04,
+    0x25,
+    0xa8,
+    0x0f,
+    0x20,
+    0x00, /* mov dword [0x200000 + 0x1f5 * 8], */
+    0x83,
+    0x00,
+    0xa0,
+    0xfe, /* 0xfea00083: 2 MiB around the first virtio-mmio slot */
+    0xbe,
+    0x00,
+    0x01,
+    0xb0,
+    0xfe, /* mov esi, 0xfeb00100: its configuration space */
+    WAIT_SIZE(80, 24), /* again: mov eax, [rsi]; cmp eax, rows << 16 | cols; jnz again */
+    OUT(0x3f8, '1'),
+    WAIT_SIZE(100, 50),
+    OFF,
+    FOREVER
+};
+
 static const struct {
     const uint8_t *code;
     size_t len;
@@ -85,6 +128,7 @@ static const struct {
     [TINY_HELLO] = { code_hello, sizeof(code_hello) },
     [TINY_FLOOD] = { code_flood, sizeof(code_flood) },
     [TINY_BUTTON] = { code_button, sizeof(code_button) },
+    [TINY_WINDOW] = { code_window, sizeof(code_window) },
 };
 
 void cli_kernel(const char *path, enum tiny what)

@@ -18,6 +18,7 @@ enum tiny {
     TINY_HELLO, /* prints "hello" on the serial port, powers off */
     TINY_FLOOD, /* prints 256 KiB, powers off */
     TINY_BUTTON, /* waits for the power button's bit, powers off */
+    TINY_WINDOW, /* waits until the first virtio-mmio device, a console, has 80 x 24, prints a byte, waits for 100 x 50, powers off */
 };
 
 /* A directory of the test's own; removed with cli_end(). Changes into it. */

@@ -6,6 +6,8 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -176,28 +178,47 @@ Test(run, fds_0_to_2_closed_harm_nobody)
     cr_expect_eq(cli_wait(pid), 0);
 }
 
-/* Runs on a pseudo-terminal and types keys; gives the exit code and whether the terminal was restored. */
-static int on_a_terminal(const char *keys, bool *ret_restored)
+static int open_terminal(int *ret_slave)
 {
-    int master = posix_openpt(O_RDWR | O_NOCTTY), slave, code;
-    struct termios before, after;
-    pid_t pid;
+    int master = posix_openpt(O_RDWR | O_NOCTTY);
 
     cr_assert(master >= 0 && !grantpt(master) && !unlockpt(master));
-    slave = open(ptsname(master), O_RDWR | O_NOCTTY);
-    cr_assert(slave >= 0 && !tcgetattr(slave, &before));
-    pid = fork();
+    *ret_slave = open(ptsname(master), O_RDWR | O_NOCTTY);
+    cr_assert(*ret_slave >= 0);
+    return master;
+}
+
+/* Runs with that terminal as standard input, output, error and as the controlling one. */
+static pid_t start_on(int master, const char *const argv[])
+{
+    pid_t pid = fork();
+
+    cr_assert(pid >= 0);
     if (!pid) {
+        int slave;
+
         setsid();
-        close(slave);
         slave = open(ptsname(master), O_RDWR); /* becomes the controlling terminal */
         dup2(slave, 0);
         dup2(slave, 1);
         dup2(slave, 2);
-        execl(getenv("VMM_PROGRAM"), "vmm", "run", QUIET, "-s", "sock", "k", NULL);
+        execv(getenv("VMM_PROGRAM"), (char *const *)argv);
         _exit(127);
     }
     cr_assert(!cli_wait_for("sock"));
+    return pid;
+}
+
+/* Types keys; gives the exit code and whether the terminal was restored. */
+static int on_a_terminal(const char *keys, bool *ret_restored)
+{
+    static const char *const argv[] = { "vmm", "run", QUIET, "-s", "sock", "k", NULL };
+    struct termios before, after;
+    int slave, code, master = open_terminal(&slave);
+    pid_t pid;
+
+    cr_assert(!tcgetattr(slave, &before));
+    pid = start_on(master, argv);
     do { /* raw: only then the keys are the guest's */
         cr_assert(!tcgetattr(slave, &after));
         usleep(1000);
@@ -222,4 +243,31 @@ Test(run, ctrl_a_x_stops_and_the_terminal_is_restored)
 
     cr_expect_eq(code, 13, "%d", code);
     cr_expect(restored);
+}
+
+Test(run, the_console_has_the_size_of_the_terminal_and_follows_it)
+{
+    static const char *const argv[] = { "vmm",       "run", QUIET,      "--pci",    "off",
+                                        "--console", "tty", "--serial", "file=log", "-s",
+                                        "sock",      "k",   NULL };
+    struct winsize size = { .ws_col = 80, .ws_row = 24 };
+    int slave, master = open_terminal(&slave), code;
+    struct stat st = { 0 };
+    pid_t pid;
+
+    cli_kernel("k", TINY_WINDOW);
+    cr_assert(!ioctl(master, TIOCSWINSZ, &size));
+
+    pid = start_on(master, argv);
+    for (int ms = 0; ms < 10000 && !st.st_size; ms += 5) { /* the guest has seen the first size */
+        usleep(5000);
+        cr_assert(!stat("log", &st));
+    }
+    size = (struct winsize){ .ws_col = 100, .ws_row = 50 };
+    cr_assert(!ioctl(master, TIOCSWINSZ, &size));
+    code = cli_wait(pid);
+
+    cr_expect_eq(code, 0, "%d", code);
+    close(slave);
+    close(master);
 }

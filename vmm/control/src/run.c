@@ -18,6 +18,7 @@
 
 #include "server.h"
 #include "terminal.h"
+#include "window.h"
 
 struct run {
     struct vm_env env;
@@ -25,6 +26,7 @@ struct run {
     struct vmm_machine *machine;
     struct server *server;
     struct terminal terminal;
+    struct window window;
     struct vm_watch signals;
     int signal_fd;
     bool asked; /* SIGTERM has pressed the power button: the next one stops */
@@ -95,6 +97,10 @@ static void on_signal(struct vm_watch *watch, uint32_t events)
     while (read(r->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
         bool stop = info.ssi_signo != SIGTERM || r->asked;
 
+        if (info.ssi_signo == SIGWINCH) {
+            vmm_window_update(&r->window);
+            continue;
+        }
         if (!stop && vmm_machine_power_button(r->machine)) {
             vm_log(&r->env, VM_LOG_WARN, "SIGTERM: %s; stopping", vm_error_text());
             stop = true;
@@ -113,6 +119,7 @@ static int watch_signals(struct run *r)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGWINCH);
     if (sigprocmask(SIG_BLOCK, &set, NULL))
         return vm_fail_errno("signals");
     r->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -152,8 +159,10 @@ static int set_up(struct run *r, struct run_inputs *in)
     in->machine.ctx = in;
     rc = vmm_machine_new(&in->machine, &r->machine);
     if (!rc)
-        rc = watch_signals(
-            r); /* before any thread, for all inherit the mask; until here ^C just ends us */
+        /* before any thread, for all inherit the mask; until here ^C just ends us */
+        rc = watch_signals(r);
+    if (!rc) /* behind the signal: a change in between is told twice, not never */
+        vmm_window_init(&r->window, r->machine, in);
     if (!rc && in->config->socket)
         rc = vmm_server_new(&r->env, r->machine, in->config->socket, &r->server);
     return rc;
