@@ -224,27 +224,29 @@ int vdev_bus_add(struct vdev_bus *bus, struct vdev_region *region)
     return rc;
 }
 
-static void place(struct vdev_bus *bus, struct vdev_region *region, uint64_t base)
+static void place(struct vdev_bus *bus, struct vdev_region *region, uint64_t base, uint64_t order)
 {
     vm_list_del(&region->node);
     region->base = base;
+    region->order = order;
     insert(bus, region);
 }
 
 int vdev_bus_move(struct vdev_bus *bus, struct vdev_region *region, uint64_t base)
 {
     int rc = check_place(bus, region, base);
-    uint64_t before;
+    uint64_t before, order;
 
     if (rc)
         return rc;
     vm_lock_acquire(&bus->lock);
     assert(region->on_bus);
     before = region->base;
-    place(bus, region, base);
+    order = region->order;
+    place(bus, region, base, bus->next_order++);
     rc = publish(bus);
     if (rc)
-        place(bus, region, before);
+        place(bus, region, before, order);
     vm_lock_release(&bus->lock);
     bury(bus);
     return rc;
@@ -308,6 +310,21 @@ static size_t search(const struct bus_map *map, uint64_t addr)
             high = middle;
     }
     return low;
+}
+
+bool vdev_bus_reaches(struct vdev_bus *bus, uint64_t addr, const struct vdev_region *region)
+{
+    const struct bus_map *map;
+    bool found;
+    size_t at;
+
+    vm_lock_acquire(&bus->lock);
+    map = container_of(vm_version_current(&bus->versioned), struct bus_map, version);
+    at = search(map, addr);
+    found = at < map->count && addr >= map->range[at].base &&
+            __atomic_load_n(&map->range[at].region, __ATOMIC_RELAXED) == region;
+    vm_lock_release(&bus->lock);
+    return found;
 }
 
 /* The range that holds addr. The hint is only a place to look first, as good for a gap as for a

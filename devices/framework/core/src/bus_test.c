@@ -286,6 +286,41 @@ Test(bus, a_moved_region_answers_only_where_it_is_now)
     close_bus(&f);
 }
 
+Test(bus, a_region_that_moves_onto_another_does_not_take_its_place)
+{
+    struct fixture f;
+    struct probe first, second;
+    open_bus(&f, 0xffff);
+    first = probe_at(&f, "first", 0x100, 0x10, 1);
+    second = probe_at(&f, "second", 0x200, 0x10, 2);
+    cr_assert_eq(add(&f, &first) | add(&f, &second), 0);
+
+    cr_assert_eq(vdev_bus_move(f.bus, &first.region, 0x200), 0);
+
+    cr_assert_eq(look(&f, 0x200), 2);
+    cr_assert_eq(vdev_bus_move(f.bus, &second.region, 0x300), 0);
+    cr_assert_eq(look(&f, 0x200), 1);
+    close_bus(&f);
+}
+
+Test(bus, reaches_says_whose_an_address_is)
+{
+    struct fixture f;
+    struct probe under, over;
+    open_bus(&f, 0xffff);
+    under = probe_at(&f, "under", 0x100, 0x20, 1);
+    over = probe_at(&f, "over", 0x110, 0x20, 2);
+    over.region.priority = 1;
+    cr_assert_eq(add(&f, &under) | add(&f, &over), 0);
+
+    cr_assert(vdev_bus_reaches(f.bus, 0x10f, &under.region));
+    cr_assert_not(vdev_bus_reaches(f.bus, 0x110, &under.region));
+    cr_assert(vdev_bus_reaches(f.bus, 0x110, &over.region));
+    cr_assert_not(vdev_bus_reaches(f.bus, 0xff, &under.region));
+    cr_assert_not(vdev_bus_reaches(f.bus, 0x130, &over.region));
+    close_bus(&f);
+}
+
 Test(bus, a_move_that_does_not_fit_leaves_the_region_where_it_was)
 {
     struct fixture f;

@@ -132,6 +132,14 @@ static struct vdev_bus *bus_of(const struct vpci_root *root, enum vpci_bar_kind 
     return kind == VPCI_BAR_IO ? config->pio : config->mmio;
 }
 
+bool vpci_bar_reached(const struct vpci_function *fn, unsigned n, uint64_t offset)
+{
+    const struct vpci_bar *bar = &fn->bar[n];
+
+    return fn->root && bar->mapped &&
+           vdev_bus_reaches(bus_of(fn->root, bar->kind), bar->region.base + offset, &bar->region);
+}
+
 static void update(struct vpci_function *fn, unsigned n)
 {
     struct vpci_bar *bar = &fn->bar[n];

@@ -87,7 +87,8 @@ static void doorbells_remove(struct virtio_pci *p)
         }
 }
 
-/* Writes to the doorbells of started queues go straight to the loop. Where the machine cannot do that, the region gets them. */
+/* Writes to the doorbells of started queues go straight to the loop. Where the machine cannot do that, the region gets them;
+ * so it does under another device's BAR, whose doorbells these addresses are. */
 static void doorbells_install(struct virtio_pci *p)
 {
     struct vdev_machine *m = p->dev->dev.machine;
@@ -97,7 +98,9 @@ static void doorbells_install(struct virtio_pci *p)
         return;
     p->doorbell_base = p->fn.bar[PCI_BAR].region.base;
     for (uint16_t n = 0; n < p->dev->queues; n++)
-        if (p->dev->queue[n].started && !p->doorbell[n] && !virtio_kick_fd(p->dev, n, &fd))
+        if (p->dev->queue[n].started && !p->doorbell[n] &&
+            vpci_bar_reached(&p->fn, PCI_BAR, PCI_NOTIFY + (uint64_t)n * PCI_NOTIFY_STEP) &&
+            !virtio_kick_fd(p->dev, n, &fd))
             p->doorbell[n] =
                 !m->ops->doorbell_add(m, false, doorbell_address(p, n), 0, false, 0, fd);
 }

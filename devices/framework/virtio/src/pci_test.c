@@ -256,6 +256,23 @@ Test(virtio_pci, doorbells_follow_the_bar)
     cr_assert_eq(lab_ask(&h, 0), 4);
 }
 
+Test(virtio_pci, a_bar_under_another_one_leaves_its_doorbells_alone)
+{
+    static const struct vdev_region_ops nothing = { 0 };
+    struct vdev_region other = { .name = "other", .size = 1 << 20, .ops = &nothing };
+
+    cr_assert_eq(vh_start(&h, 0), 0);
+    other.base = h.bar[4] + (1 << 20);
+    cr_assert_eq(vdev_bus_add(h.mmio, &other), 0);
+    vh_pci_write(&h, 0x20, 4, (uint32_t)(other.base & UINT32_MAX));
+    cr_assert_eq(h.doorbells, 0);
+
+    vh_pci_write(&h, 0x20, 4, (uint32_t)(h.bar[4] & UINT32_MAX));
+
+    cr_assert_eq(h.doorbells, LAB_QUEUES);
+    vdev_bus_del(h.mmio, &other, NULL, NULL);
+}
+
 Test(virtio_pci, a_bar_that_is_off_has_no_doorbells_and_on_again_has_them)
 {
     cr_assert_eq(vh_start(&h, 0), 0);

@@ -48,8 +48,8 @@ struct vdev_region {
     void *self; /* first argument of ops */
     struct vm_lock *lock; /* taken around ops; NULL: ops are thread safe by themselves */
     struct vdev *dev; /* owner, for parking; may be NULL */
-    /* Higher wins where regions overlap (a guest may move a BAR anywhere); equal: the one added
-     * first wins. 0 for BARs, 1 for the platform's. An access goes whole to the region that its
+    /* Higher wins where regions overlap (a guest may move a BAR anywhere); equal: the one that
+     * came to its place first wins. 0 for BARs, 1 for the platform's. An access goes whole to the region that its
      * first byte hits, so that a register inside another's dword (0xcf9 in 0xcf8) does not cut
      * it in two. */
     unsigned priority;
@@ -57,7 +57,7 @@ struct vdev_region {
     /* The bus's own; zeroed by the caller at first. */
     struct vm_list node;
     bool on_bus;
-    uint64_t order; /* of the add */
+    uint64_t order; /* of the add or the last move */
     struct vdev_region *below; /* while a map is made */
     uint64_t gone_after; /* no map before this number may be in use */
     void (*gone)(void *ctx);
@@ -74,8 +74,12 @@ void vdev_bus_free(struct vdev_bus *bus);
 /* The region stays the caller's and unchanged while it is on the bus. 0; -EINVAL (empty, wraps,
  * beyond the limit) or -ENOMEM, with text. */
 int vdev_bus_add(struct vdev_bus *bus, struct vdev_region *region);
-/* Takes the region to another base. As vdev_bus_add(); on error it is where it was. */
+/* Takes the region to another base, where it is the last that came. As vdev_bus_add(); on error it
+ * is where it was. */
 int vdev_bus_move(struct vdev_bus *bus, struct vdev_region *region, uint64_t base);
+/* Whether an access at addr is this region's now. Once it is, regions of its priority that come
+ * later do not change that; regions that leave may make it so. */
+bool vdev_bus_reaches(struct vdev_bus *bus, uint64_t addr, const struct vdev_region *region);
 /* Off the bus. An access that began before may still be running: the region and its self must
  * live until gone() is called: before this returns, or later from another thread, so gone()
  * takes no lock that the caller may hold; it posts. gone may be NULL when the caller knows that

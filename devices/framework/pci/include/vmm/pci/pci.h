@@ -139,6 +139,10 @@ void vpci_function_exit(struct vpci_function *fn);
 int vpci_bar_add(struct vpci_function *fn, unsigned n, enum vpci_bar_kind kind, uint64_t size,
                  const struct vdev_region_ops *ops, void *self);
 
+/* Whether an access at this offset of BAR n reaches it now: it decodes, and nothing else was there
+ * before it. A BAR moved onto another one must not take over the other's doorbells. */
+bool vpci_bar_reached(const struct vpci_function *fn, unsigned n, uint64_t offset);
+
 /* Adds a capability of len bytes (header included; id and next are filled in, the body is copied
  * from body + 2) and gives its offset. -ENOSPC. Bits set in writable (same layout, may be NULL)
  * may be changed by the guest. */
