@@ -14,9 +14,9 @@
 #include <string.h>
 
 #include <vmm/base/error.h>
-#include <vmm/base/loop.h>
-#include <vmm/char/char.h>
 #include <vmm/devices/classes.h>
+
+#include "uart.h"
 
 extern const struct vdev_class serial_class;
 
@@ -100,7 +100,7 @@ struct serial {
     struct vdev_irq *irq;
     bool line; /* what irq was last set to */
     bool burst; /* THR was written, and LSR not read since */
-    struct vchar *chr;
+    struct vdev_uart uart;
     struct serial_state s;
     struct {
         uint64_t tx, rx, overruns;
@@ -159,8 +159,7 @@ static int restart(struct serial *u)
 {
     u->line = u->burst = false;
     vdev_irq_set(u->irq, false);
-    if (u->chr)
-        vchar_ready(u->chr);
+    vdev_uart_ready(&u->uart);
     return update_irq(u);
 }
 
@@ -193,8 +192,7 @@ static void transmit(struct serial *u, uint8_t byte)
         return;
     }
     u->count.tx++;
-    if (u->chr)
-        vchar_write(u->chr, &byte, 1, true);
+    vdev_uart_send(&u->uart, byte);
 }
 
 static uint8_t read_data(struct serial *u)
@@ -209,8 +207,8 @@ static uint8_t read_data(struct serial *u)
     else
         u->s.lsr &= (uint8_t)~LSR_DATA;
     /* A guest reads until nothing is left: only then is it worth waking who has more. */
-    if (!u->s.rx_count && u->chr)
-        vchar_ready(u->chr);
+    if (!u->s.rx_count)
+        vdev_uart_ready(&u->uart);
     return byte;
 }
 
@@ -289,8 +287,7 @@ static void write_fcr(struct serial *u, uint8_t v)
     if (changed || (v & FCR_ENABLE && v & FCR_CLEAR_RX)) {
         u->s.rx_count = 0;
         u->s.lsr &= (uint8_t)~LSR_DATA;
-        if (u->chr)
-            vchar_ready(u->chr);
+        vdev_uart_ready(&u->uart);
     }
     u->s.fcr = v & FCR_ENABLE ? v & FCR_KEPT : 0;
 }
@@ -309,8 +306,8 @@ static void write_mcr(struct serial *u, uint8_t v)
 
     u->s.mcr = v & MCR_MASK;
     update_modem(u);
-    if (back_on_line && u->chr)
-        vchar_ready(u->chr);
+    if (back_on_line)
+        vdev_uart_ready(&u->uart);
 }
 
 static void write_register(struct serial *u, uint64_t offset, uint8_t v)
@@ -361,28 +358,23 @@ static int serial_write(void *self, uint64_t offset, const uint8_t *data, unsign
 
 static const struct vdev_region_ops region_ops = { .read = serial_read, .write = serial_write };
 
-static size_t input(void *ctx, const uint8_t *data, size_t len)
+/* A guest in loop-back does not listen to the line. */
+static bool hear(struct vdev *dev, uint8_t byte)
 {
-    struct serial *u = ctx;
-    size_t n = 0;
+    struct serial *u = container_of(dev, struct serial, dev);
+    bool room = rx_room(u) && !(u->s.mcr & MCR_LOOP);
 
-    vm_lock_acquire(&u->dev.lock);
-    /* A guest in loop-back does not listen to the line. */
-    while (n < len && rx_room(u) && !(u->s.mcr & MCR_LOOP) && !u->dev.quiesced)
-        receive(u, data[n++]);
-    update_irq(u);
-    vm_lock_release(&u->dev.lock);
-    return n;
+    if (room)
+        receive(u, byte);
+    return room;
 }
 
-static void escape(void *ctx, uint8_t key)
+static void heard(struct vdev *dev)
 {
-    struct serial *u = ctx;
-
-    vdev_event(&u->dev, VDEV_EVENT_ESCAPE, key);
+    update_irq(container_of(dev, struct serial, dev));
 }
 
-static const struct vchar_ops chr_ops = { .input = input, .escape = escape };
+static const struct vdev_uart_ops uart_ops = { .receive = hear, .received = heard };
 
 static const struct serial_state power_on = {
     .msr = MSR_CONNECTED, .dll = 12, /* 9600 baud, as firmware leaves it */
@@ -437,7 +429,7 @@ static void serial_destroy(struct vdev *dev)
     struct serial *u = container_of(dev, struct serial, dev);
 
     vdev_bus_del(u->pio, &u->region, NULL, NULL);
-    vchar_free(u->chr);
+    vdev_uart_close(&u->uart);
     vdev_exit(dev);
     free(u);
 }
@@ -476,11 +468,11 @@ static int serial_create(const struct vdev_context *context, struct vdev **ret_d
                                       .lock = &u->dev.lock,
                                       .dev = &u->dev,
                                       .priority = 1 };
-    rc = vchar_new(context->env, u->dev.id, &config->chr, &chr_ops, u, &u->chr);
+    rc = vdev_uart_open(&u->uart, &u->dev, &config->chr, &uart_ops);
     if (!rc)
         rc = vdev_bus_add(u->pio, &u->region);
     if (rc) {
-        vchar_free(u->chr);
+        vdev_uart_close(&u->uart);
         vdev_exit(&u->dev);
         free(u);
         return rc;

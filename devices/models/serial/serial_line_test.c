@@ -2,35 +2,22 @@
 /* The bytes' way through the UART: from standard input to the guest and from the guest to standard output. */
 #include <criterion/criterion.h>
 
+#include "line_harness.h"
 #include "serial_test.h"
 
 static struct plat p;
-static int keyboard, screen;
-
-static void put_at(int fd, int place)
-{
-    cr_assert_eq(dup2(fd, place), place);
-    close(fd);
-}
+static struct line line;
 
 static void setup(void)
 {
-    int a[2], b[2];
-
-    cr_assert_eq(pipe2(a, O_CLOEXEC), 0);
-    cr_assert_eq(pipe2(b, O_CLOEXEC | O_NONBLOCK), 0);
-    put_at(a[0], STDIN_FILENO);
-    put_at(b[1], STDOUT_FILENO);
-    keyboard = a[1];
-    screen = b[0];
+    cr_assert_eq(line_open(&line), 0);
     cr_assert_eq(serial_plat(&p, VCHAR_TTY), 0);
 }
 
 static void teardown(void)
 {
     plat_close(&p);
-    close(keyboard);
-    close(screen);
+    line_close(&line);
 }
 
 TestSuite(serial_line, .init = setup, .fini = teardown, .timeout = 60);
@@ -47,8 +34,7 @@ static void out(uint16_t port, uint8_t v)
 
 static void type(const char *keys)
 {
-    cr_assert_eq(write(keyboard, keys, strlen(keys)), (ssize_t)strlen(keys));
-    plat_idle(&p);
+    cr_assert(line_type(&line, &p, keys));
 }
 
 /* Reads as a driver does. */
@@ -69,9 +55,8 @@ Test(serial_line, guest_bytes_come_out)
 
     for (const char *c = "hello"; *c; c++)
         out(DATA, (uint8_t)*c);
-    plat_pass(&p, 5000000);
 
-    cr_assert_eq(read(screen, text, sizeof(text)), 5);
+    cr_assert_eq(line_read(&line, &p, text, sizeof(text)), 5);
     cr_assert_eq(memcmp(text, "hello", 5), 0);
     cr_assert_eq(plat_metric(&p, "tx_bytes"), 5);
 }
@@ -82,9 +67,8 @@ Test(serial_line, loop_back_sends_nothing_out)
 
     out(MCR, 0x10);
     out(DATA, 'x');
-    plat_pass(&p, 5000000);
 
-    cr_assert_eq(read(screen, &byte, 1), -1);
+    cr_assert_eq(line_read(&line, &p, &byte, 1), -1);
     cr_assert_eq(plat_metric(&p, "tx_bytes"), 0);
 }
 
