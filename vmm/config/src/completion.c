@@ -254,17 +254,43 @@ static void zsh_help(struct vmm_config_text *t, const char *text)
     }
 }
 
+/* What an option with keys may begin with: classes, or "help", words of the first key, keys. */
+static void put_starts(struct vmm_config_text *t, const struct vmm_command *c,
+                       const struct vmm_option *o, const struct vm_prop *prop)
+{
+    const struct vmm_config_classes *classes = c->model->classes;
+    const struct vm_prop *first =
+        o->first && prop->props ? vm_prop_find(prop->props, o->first, strlen(o->first)) : NULL;
+    struct vm_prop_class row;
+
+    vmm_config_put(t, "help");
+    for (size_t i = 0;
+         prop->type == VM_PROP_VARIANTS && classes && classes->at(classes->ctx, i, &row); i++)
+        vmm_config_put(t, " %s", row.name);
+    if (prop->type == VM_PROP_VARIANTS)
+        return;
+    if (first && (first->type == VM_PROP_BOOL || first->type == VM_PROP_ENUM)) {
+        vmm_config_put(t, " ");
+        put_values(t, first);
+    }
+    put_keys(t, prop->props, "");
+}
+
 /* ":SIZE:" and what to offer. */
-static void zsh_value(struct vmm_config_text *t, const struct vmm_option *o,
-                      const struct vm_prop *prop)
+static void zsh_value(struct vmm_config_text *t, const char *program, const struct vmm_command *c,
+                      const struct vmm_option *o, const struct vm_prop *prop)
 {
     if (!o->argument)
         return;
     vmm_config_put(t, ":");
     zsh_help(t, o->argument);
     vmm_config_put(t, ":");
-    if (!prop || prop->type == VM_PROP_PATH || vmm_config_has_keys(prop)) {
+    if (!prop || prop->type == VM_PROP_PATH) {
         vmm_config_put(t, "_files");
+    } else if (vmm_config_has_keys(prop)) {
+        vmm_config_put(t, "{_%s_keys ", program);
+        put_starts(t, c, o, prop);
+        vmm_config_put(t, "}");
     } else if (prop->type == VM_PROP_BOOL || prop->type == VM_PROP_ENUM) {
         vmm_config_put(t, "(");
         put_values(t, prop);
@@ -272,7 +298,7 @@ static void zsh_value(struct vmm_config_text *t, const struct vmm_option *o,
     }
 }
 
-static void zsh_command(struct vmm_config_text *t, const struct vmm_command *c)
+static void zsh_command(struct vmm_config_text *t, const char *program, const struct vmm_command *c)
 {
     vmm_config_put(t, "    %s)\n        _arguments \\\n", verb_of(c));
     for (const struct vmm_option *o = c->options; o && o->name; o++) {
@@ -285,7 +311,7 @@ static void zsh_command(struct vmm_config_text *t, const struct vmm_command *c)
                 vmm_config_put(t, "            '*--%s[", o->name);
             zsh_help(t, o->help);
             vmm_config_put(t, "]");
-            zsh_value(t, o, prop);
+            zsh_value(t, program, c, o, prop);
             vmm_config_put(t, "' \\\n");
         }
     }
@@ -294,8 +320,10 @@ static void zsh_command(struct vmm_config_text *t, const struct vmm_command *c)
 
 static void put_zsh(struct vmm_config_text *t, const struct vmm_program *program)
 {
-    vmm_config_put(t, "#compdef %s\n# made from the program's tables\n_%s()\n{\n", program->name,
-                   program->name);
+    vmm_config_put(t,
+                   "#compdef %s\n# made from the program's tables\n"
+                   "_%s_keys()\n{\n    compadd -S '' -- \"$@\"\n    _files\n}\n_%s()\n{\n",
+                   program->name, program->name, program->name);
     vmm_config_put(t, "    local -a commands\n    commands=(\n");
     for (const struct vmm_command *c = program->commands; c->name; c++) {
         vmm_config_put(t, "        '%s:", verb_of(c));
@@ -306,7 +334,7 @@ static void put_zsh(struct vmm_config_text *t, const struct vmm_program *program
                       "        return\n    fi\n    local verb=$words[2]\n    shift words\n"
                       "    (( CURRENT-- ))\n    case $verb in\n");
     for (const struct vmm_command *c = program->commands; c->name; c++)
-        zsh_command(t, c);
+        zsh_command(t, program->name, c);
     vmm_config_put(t, "    esac\n}\n_%s \"$@\"\n", program->name);
 }
 
@@ -330,6 +358,10 @@ static void fish_command(struct vmm_config_text *t, const char *program,
         if (o->argument && prop && (prop->type == VM_PROP_BOOL || prop->type == VM_PROP_ENUM)) {
             vmm_config_put(t, " -f -a '");
             put_values(t, prop);
+            vmm_config_put(t, "'");
+        } else if (o->argument && prop && vmm_config_has_keys(prop)) {
+            vmm_config_put(t, " -a '");
+            put_starts(t, c, o, prop);
             vmm_config_put(t, "'");
         }
         vmm_config_put(t, " -d '");
