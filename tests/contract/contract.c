@@ -59,15 +59,25 @@ void contract_options(const struct vdev_class *cls, char ret_options[CONTRACT_OP
                                     len ? "," : "", p->name, value_for(p, buf));
 }
 
-static int create(struct vh *h, const struct vdev_class *cls)
+static int create(struct vh *h, const struct vdev_class *cls, const char *more)
 {
     char options[CONTRACT_OPTIONS];
+    size_t len;
 
     contract_options(cls, options);
+    len = strlen(options);
+    if (more)
+        snprintf(options + len, sizeof(options) - len, "%s%s", len ? "," : "", more);
     return vh_create(h, cls, options[0] ? options : NULL);
 }
 
 int contract_open(struct vh *h, const struct vdev_class *cls, struct vh_config c)
+{
+    return contract_open_with(h, cls, c, NULL);
+}
+
+int contract_open_with(struct vh *h, const struct vdev_class *cls, struct vh_config c,
+                       const char *more)
 {
     int rc;
 
@@ -80,13 +90,13 @@ int contract_open(struct vh *h, const struct vdev_class *cls, struct vh_config c
         h->resource[i] = (struct vdev_resource){ .type = VDEV_RES_MMIO,
                                                  .base = REGION_STEP * (i + 1),
                                                  .size = REGION_BYTES };
-    return rc ? rc : create(h, cls);
+    return rc ? rc : create(h, cls, more);
 }
 
 int contract_replace(struct vh *h, const struct vdev_class *cls)
 {
     vh_destroy(h);
-    return create(h, cls);
+    return create(h, cls, NULL);
 }
 
 void contract_close(struct vh *h)

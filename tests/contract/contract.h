@@ -16,6 +16,9 @@ enum { CONTRACT_RAM = 1 << 20, CONTRACT_OPTIONS = 512 };
 void contract_options(const struct vdev_class *cls, char ret_options[CONTRACT_OPTIONS]);
 /* A machine with one device of the class. c->ram_bytes is set. 0, or what vh_create() said. */
 int contract_open(struct vh *h, const struct vdev_class *cls, struct vh_config c);
+/* The same with more options, as on the command line; NULL: none. */
+int contract_open_with(struct vh *h, const struct vdev_class *cls, struct vh_config c,
+                       const char *more);
 /* Another device of the class in its place, over the same memory. */
 int contract_replace(struct vh *h, const struct vdev_class *cls);
 void contract_close(struct vh *h);

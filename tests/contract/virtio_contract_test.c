@@ -44,6 +44,27 @@ Test(virtio_contract, a_driver_negotiates_everything_and_starts)
     each(sees_all_queues);
 }
 
+static uint64_t offered_with(const struct vdev_class *cls, const char *options)
+{
+    uint64_t offered;
+
+    cr_assert_eq(contract_open_with(&h, cls, ways[0], options), 0, "%s: %s", cls->name,
+                 vm_error_text());
+    offered = vh_offered(&h);
+    contract_close(&h);
+    return offered;
+}
+
+Test(virtio_contract, packed_rings_are_offered_unless_the_user_wants_split_ones)
+{
+    for (const struct vdev_class *const *row = vdev_classes; *row; row++) {
+        if ((*row)->kind != VDEV_VIRTIO)
+            continue;
+        cr_assert(offered_with(*row, NULL) & VQ_F_RING_PACKED, "%s", (*row)->name);
+        cr_assert_not(offered_with(*row, "packed=off") & VQ_F_RING_PACKED, "%s", (*row)->name);
+    }
+}
+
 static void works_with_least(const struct vdev_class *cls)
 {
     vh_set_status(&h, 3);

@@ -201,7 +201,8 @@ int virtio_blk_new(const struct vdev_context *context, const struct virtio_blk_c
                                   .features = features(disk, config),
                                   .queue_sizes = sizes,
                                   .queues = (uint16_t)config->num_queues,
-                                  .config_bytes = sizeof(struct virtio_blk_space) };
+                                  .config_bytes = sizeof(struct virtio_blk_space),
+                                  .options = &config->virtio };
     struct virtio_blk *blk = calloc(1, sizeof(*blk));
     const char *serial = config->serial ? config->serial : disk->info.id;
     int rc;
@@ -251,6 +252,7 @@ static int blk_create(const struct vdev_context *context, struct vdev **ret_dev)
 #define AT(member) .offset = offsetof(struct virtio_blk_config, member)
 static const struct vm_prop props[] = {
     VDEV_PROPS(struct virtio_blk_config),
+    VIRTIO_PROPS(struct virtio_blk_config),
     VBLOCK_PROPS(struct virtio_blk_config, disk),
     { .name = "num_queues",
       .type = VM_PROP_U32,

@@ -89,6 +89,7 @@ struct virtio_blk_config {
     uint32_t num_queues, queue_size;
     uint32_t block_size; /* 0: the image's */
     char *serial;
+    struct virtio_options virtio;
 };
 
 /* What the driver wrote into writeback. */

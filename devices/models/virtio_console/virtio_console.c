@@ -51,6 +51,7 @@ struct console_config {
     struct vdev_common common;
     struct vchar_config chr;
     uint32_t cols, rows;
+    struct virtio_options virtio;
 };
 
 struct console_state {
@@ -341,12 +342,13 @@ static const struct virtio_ops ops = {
 static int console_create(const struct vdev_context *context, struct vdev **ret_dev)
 {
     static const uint16_t sizes[QUEUES] = { RECEIVE_SIZE, TRANSMIT_SIZE };
-    static const struct virtio_setup setup = { .id = VIRTIO_ID_CONSOLE,
-                                               .features = F_SIZE | F_EMERG_WRITE,
-                                               .queue_sizes = sizes,
-                                               .queues = QUEUES,
-                                               .config_bytes = sizeof(struct console_space) };
     const struct console_config *config = context->config;
+    const struct virtio_setup setup = { .id = VIRTIO_ID_CONSOLE,
+                                        .features = F_SIZE | F_EMERG_WRITE,
+                                        .queue_sizes = sizes,
+                                        .queues = QUEUES,
+                                        .config_bytes = sizeof(struct console_space),
+                                        .options = &config->virtio };
     struct console *con = calloc(1, sizeof(*con));
     int rc;
 
@@ -372,6 +374,7 @@ static int console_create(const struct vdev_context *context, struct vdev **ret_
 
 static const struct vm_prop props[] = {
     VDEV_PROPS(struct console_config),
+    VIRTIO_PROPS(struct console_config),
     VCHAR_PROPS(struct console_config, chr),
     { .name = "cols",
       .type = VM_PROP_U32,

@@ -20,6 +20,7 @@ struct console_config {
     struct vdev_common common;
     struct vchar_config chr;
     uint32_t cols, rows;
+    struct virtio_options virtio;
 };
 
 enum { RX = 0, TX = 1 };

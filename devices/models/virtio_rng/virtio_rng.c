@@ -25,6 +25,7 @@ struct virtio_rng_config {
     struct vdev_common common;
     char *src;
     uint64_t max_bytes;
+    struct virtio_options virtio;
 };
 
 struct virtio_rng {
@@ -185,10 +186,11 @@ static int open_source(const struct vdev_context *context, const char *src, int 
 static int rng_create(const struct vdev_context *context, struct vdev **ret_dev)
 {
     static const uint16_t sizes[] = { QUEUE_SIZE };
+    const struct virtio_rng_config *config = context->config;
     const struct virtio_setup setup = { .id = VIRTIO_ID_RNG,
                                         .queue_sizes = sizes,
-                                        .queues = VM_ARRAY_SIZE(sizes) };
-    const struct virtio_rng_config *config = context->config;
+                                        .queues = VM_ARRAY_SIZE(sizes),
+                                        .options = &config->virtio };
     struct virtio_rng *rng = calloc(1, sizeof(*rng));
     int fd, rc;
 
@@ -214,6 +216,7 @@ free_rng:
 
 static const struct vm_prop props[] = {
     VDEV_PROPS(struct virtio_rng_config),
+    VIRTIO_PROPS(struct virtio_rng_config),
     { .name = "src",
       .type = VM_PROP_PATH,
       .offset = offsetof(struct virtio_rng_config, src),

@@ -124,8 +124,10 @@ int virtio_init(struct virtio_dev *dev, const struct vdev_class *cls, const stru
     dev->ops = ops;
     dev->id = setup->id;
     /* IN_ORDER is not offered: a device that finishes out of order would have to hold back what is done. */
-    dev->offered = setup->features | VQ_F_VERSION_1 | VQ_F_INDIRECT | VQ_F_EVENT_IDX |
-                   VQ_F_RING_PACKED | VQ_F_RING_RESET;
+    dev->offered =
+        setup->features | VQ_F_VERSION_1 | VQ_F_INDIRECT | VQ_F_EVENT_IDX | VQ_F_RING_RESET;
+    if (!setup->options || setup->options->packed)
+        dev->offered |= VQ_F_RING_PACKED;
     gm_view_init(&dev->view, context->memory, &dev->dev.lock);
     rc = make_queues(dev, setup);
     if (rc) {

@@ -123,6 +123,17 @@ struct virtio_dev {
     } count;
 };
 
+/* What a user may choose about any virtio device: a member of its config struct, named virtio, and VIRTIO_PROPS() a row of
+ * its table. */
+struct virtio_options {
+    bool packed;
+};
+#define VIRTIO_PROPS(T)                                                               \
+    {                                                                                 \
+        .name = "packed", .type = VM_PROP_BOOL, .offset = offsetof(T, virtio.packed), \
+        .preset = "on", .help = "offer packed rings too; off leaves split ones"       \
+    }
+
 struct virtio_setup {
     uint32_t id;
     uint64_t
@@ -130,6 +141,7 @@ struct virtio_setup {
     const uint16_t *queue_sizes; /* largest size of each queue */
     uint16_t queues;
     uint32_t config_bytes;
+    const struct virtio_options *options; /* borrowed during virtio_init(); NULL: the presets */
 };
 
 /* First call of create(), instead of vdev_init(). 0 or -ENOMEM; on error nothing is left behind. */
