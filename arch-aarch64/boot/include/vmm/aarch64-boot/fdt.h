@@ -6,7 +6,7 @@
  *
  * What hangs on which device is a matter of the map: the device at VBOOT_ARM_UART_BASE is standard output, the one at
  * VBOOT_ARM_GPIO_BASE has the power key. Its labels (for overlays, in /__symbols__): gic, apb_clk, its0 ... or v2m, pcie0 ...,
- * uart0 ..., gpio.
+ * uart0 ..., rtc, gpio0.
  */
 #ifndef VMM_AARCH64_BOOT_FDT_H
 #define VMM_AARCH64_BOOT_FDT_H
@@ -71,9 +71,9 @@ struct vboot_arm_fdt {
  * one MPIDR, command line too long (says the limit), a device without address ...), -E2BIG (over 2 MiB), -ENOMEM, with text. */
 int vboot_arm_fdt_make(const struct vboot_arm_fdt *config, struct vm_buffer *ret_blob);
 
-/* Applies an overlay (dtc -@ -O dtb) to a finished tree. name is for messages. -EINVAL (no device tree, cut off, has no
- * fragments, what it refers to is not there ...), -E2BIG (the result is over 2 MiB), -ENOMEM, with text; then the tree is as
- * before. */
+/* Applies an overlay (made by dtc from a /plugin/ source) to a finished tree. name is for messages. -EINVAL (no device tree, cut
+ * off, no fragments, what it refers to is not there ...), -E2BIG (over 128 KiB, or the result over 2 MiB), -ENOMEM, with text;
+ * then the tree is as before. */
 int vboot_arm_fdt_overlay(struct vm_buffer *blob, const char *name, const void *untrusted,
                           size_t len);
 
