@@ -167,6 +167,12 @@ Test(fake, a_device_keeps_its_attributes)
     hv_device_free(device);
 }
 
+Test(fake, asking_for_a_device_makes_none)
+{
+    cr_assert_eq(hv_vm_device_new(vm, 5, NULL), 0);
+    cr_assert_eq(hv_vm_irq_line(vm, 1, true), -ENXIO);
+}
+
 Test(fake, coalesced_zones_are_remembered)
 {
     cr_assert_eq(hv_vm_coalesced_add(vm, 0x70, 1, true), 0);

@@ -172,11 +172,15 @@ static int power_on(struct fake_vcpu *c)
         rc = hv_fake_blob_set(&c->store.kind[HV_STATE_TSC_KHZ], &khz, sizeof(khz));
     return rc;
 }
-#else
+#elif defined(__aarch64__)
+/* MPIDR_EL1 as KVM makes it of the vCPU's number (Linux arch/arm64/kvm/sys_regs.c, reset_mpidr): bit 31 is fixed. */
 static int power_on(struct fake_vcpu *c)
 {
-    (void)c;
-    return 0;
+    uint64_t id = c->vcpu.id;
+    uint64_t mpidr = 1ULL << 31 | (id & 0xf) | (id >> 4 & 0xff) << 8 | (id >> 12 & 0xff) << 16;
+    struct kvm_one_reg reg = { .id = ARM64_SYS_REG(3, 0, 0, 0, 5), .addr = (uintptr_t)&mpidr };
+
+    return hv_fake_store_set(&c->store, HV_OBJECT_VCPU, HV_STATE_ONE_REG, &reg, sizeof(reg));
 }
 #endif
 

@@ -245,7 +245,7 @@ static const struct hv_device_ops device_ops = { .free = device_free, .attr = de
 static int machine_device_new(struct hv_vm *vm, uint32_t type, struct hv_device **ret_device)
 {
     int rc = hv_fake_enter(vm->hv, HV_FAKE_DEVICE_NEW);
-    struct fake_device *d = rc ? NULL : calloc(1, sizeof(*d));
+    struct fake_device *d = rc || !ret_device ? NULL : calloc(1, sizeof(*d));
     uint32_t *known = d ? hv_fake_list_add(&fake_vm_of(vm)->devices) : NULL;
 
     if (known) {
@@ -253,7 +253,7 @@ static int machine_device_new(struct hv_vm *vm, uint32_t type, struct hv_device 
         d->device = (struct hv_device){ .ops = &device_ops, .vm = vm };
         d->attrs.entry = sizeof(struct fake_attr);
         *ret_device = &d->device;
-    } else {
+    } else if (ret_device) {
         free(d);
         rc = rc ? rc : vm_fail(-ENOMEM, "no memory for a device");
     }

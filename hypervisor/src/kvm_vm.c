@@ -275,12 +275,24 @@ static int dev_attr(struct hv_device *device, enum hv_attr what, struct kvm_devi
 
 static const struct hv_device_ops dev_ops = { .free = dev_free, .attr = dev_attr };
 
+static int device_test(struct hv_vm *vm, uint32_t type)
+{
+    struct kvm_create_device create = { .type = type, .flags = KVM_CREATE_DEVICE_TEST };
+
+    return vm_ioctl(vm, KVM_CREATE_DEVICE, &create) < 0
+               ? hv_kvm_fail("KVM_CREATE_DEVICE: type %u", type)
+               : 0;
+}
+
 static int machine_device_new(struct hv_vm *vm, uint32_t type, struct hv_device **ret_device)
 {
     struct kvm_create_device create = { .type = type };
-    struct kvm_dev *d = calloc(1, sizeof(*d));
+    struct kvm_dev *d;
     int rc;
 
+    if (!ret_device)
+        return device_test(vm, type);
+    d = calloc(1, sizeof(*d));
     if (!d)
         return vm_fail(-ENOMEM, "no memory for a device");
     if (vm_ioctl(vm, KVM_CREATE_DEVICE, &create) < 0) {

@@ -11,6 +11,8 @@
 
 static int check(const struct varch_config *c)
 {
+    if (c->irqchip > VARCH_IRQCHIP_KERNEL)
+        return vm_fail(-EINVAL, "x86_64 machines have no GIC: --irqchip can be split or kernel");
     if (c->pit && c->irqchip != VARCH_IRQCHIP_KERNEL)
         return vm_fail(-EINVAL,
                        "a PIT needs the interrupt controller in the kernel: add --irqchip kernel");
@@ -27,6 +29,14 @@ static int check(const struct varch_config *c)
             "%u vCPUs without ACPI: a kernel finds only the first one; give one vCPU or ACPI",
             c->cpus);
     return 0;
+}
+
+void varch_vm_config(struct hv *hv, const struct varch_config *config,
+                     struct hv_vm_config *ret_config)
+{
+    (void)hv;
+    (void)config;
+    *ret_config = (struct hv_vm_config){ 0 };
 }
 
 int varch_new(const struct vm_env *env, struct hv_vm *vm, const struct varch_config *config,
@@ -199,10 +209,12 @@ uint32_t varch_irq_code(const struct varch *arch, uint32_t number)
     return number;
 }
 
-bool varch_msi_devid(const struct varch *arch)
+int varch_msi_send(struct varch *arch, const struct vdev_msi *msi)
 {
-    (void)arch;
-    return false;
+    struct hv_msi to = { .addr = msi->addr, .data = msi->data };
+    int rc = arch->vm ? hv_vm_signal_msi(arch->vm, &to) : -ENODEV;
+
+    return rc < 0 ? rc : 0;
 }
 
 int varch_vm_setup(struct varch *arch)
@@ -286,6 +298,14 @@ int varch_acpi(const struct varch *arch, const struct varch_payload *payload,
         return vm_fail(-ENOTSUP, "this machine has no ACPI");
     tables_config(arch, payload, &t);
     return vboot_x86_tables_make(&t, ret_image);
+}
+
+int varch_dtb(struct varch *arch, const struct varch_payload *payload, struct vm_buffer *ret_blob)
+{
+    (void)arch;
+    (void)payload;
+    (void)ret_blob;
+    return vm_fail(-ENOTSUP, "x86_64 machines have no device tree");
 }
 
 static int load_acpi(struct varch *arch, struct gm_view *memory,
@@ -390,4 +410,14 @@ void varch_dump(struct varch *arch, struct hv_vcpu *vcpu, char *ret_text, size_t
 const char *varch_console_name(void)
 {
     return "ttyS0";
+}
+
+const char *varch_serial_class(void)
+{
+    return "serial";
+}
+
+bool varch_has_acpi(void)
+{
+    return true;
 }

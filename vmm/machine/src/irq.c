@@ -64,13 +64,7 @@ void vmm_machine_irq_controller(struct vmm_machine *m, struct vdev *dev)
 
 static int msi_send(struct vdev_msi_sink *sink, const struct vdev_msi *msi)
 {
-    struct vmm_machine *m = container_of(sink, struct vmm_machine, msi);
-    struct hv_msi to = { .addr = msi->addr, .data = msi->data, .devid = msi->devid };
-    int rc;
-
-    to.has_devid = varch_msi_devid(m->arch);
-    rc = m->vm ? hv_vm_signal_msi(m->vm, &to) : -ENODEV;
-    return rc < 0 ? rc : 0;
+    return varch_msi_send(container_of(sink, struct vmm_machine, msi)->arch, msi);
 }
 
 /* True: the routes KVM has must change. */

@@ -44,9 +44,13 @@ static int make_buses(struct vmm_machine *m)
 
 static int make_vm(struct vmm_machine *m)
 {
-    static const struct hv_vm_config plain = { 0 };
-    int rc = m->config.hv ? hv_vm_new(m->config.hv, &plain, &m->vm) : 0;
+    struct hv_vm_config config;
+    int rc = 0;
 
+    if (m->config.hv) {
+        varch_vm_config(m->config.hv, &m->config.arch, &config);
+        rc = hv_vm_new(m->config.hv, &config, &m->vm);
+    }
     if (!rc)
         rc = varch_new(m->config.env, m->vm, &m->config.arch, &m->arch);
     if (!rc && m->vm)
@@ -74,6 +78,7 @@ static int load(struct vmm_machine *m)
 {
     struct varch_payload payload = { .kernel = m->config.kernel,
                                      .initrd = m->config.initrd,
+                                     .overlay = m->config.overlay,
                                      .cmdline = m->config.cmdline };
     int rc = vmm_machine_firmware(m, &payload.devices, &payload.device_count);
 
@@ -178,6 +183,18 @@ int vmm_machine_acpi(struct vmm_machine *m, struct vacpi_image *ret_image)
     if (rc)
         return rc;
     rc = varch_acpi(m->arch, &payload, ret_image);
+    free((void *)payload.devices);
+    return rc;
+}
+
+int vmm_machine_dtb(struct vmm_machine *m, struct vm_buffer *ret_blob)
+{
+    struct varch_payload payload = { .cmdline = m->config.cmdline, .overlay = m->config.overlay };
+    int rc = vmm_machine_firmware(m, &payload.devices, &payload.device_count);
+
+    if (rc)
+        return rc;
+    rc = varch_dtb(m->arch, &payload, ret_blob);
     free((void *)payload.devices);
     return rc;
 }

@@ -409,7 +409,7 @@ static inline int hv_vm_stats_fd(struct hv_vm *vm)
 /* --- devices in the kernel (VGIC, ITS, VFIO) --- */
 
 /* type: KVM_DEV_TYPE_*. 0; -ENODEV (unknown type); -EEXIST; with text. The device is the caller's.
- * */
+ * ret_device NULL: nothing is made; whether it could be. */
 static inline int hv_vm_device_new(struct hv_vm *vm, uint32_t type, struct hv_device **ret_device)
 {
     return vm->ops->device_new(vm, type, ret_device);

@@ -5,6 +5,7 @@
  *
  * Order:
  *
+ *   varch_vm_config()    before hv_vm_new(): what kind of VM it shall be
  *   varch_new()          after hv_vm_new(): checks the configuration, makes the address map
  *   varch_ram()          where RAM goes; the caller makes the slots
  *   varch_devices()      which platform devices there are and where: data; the caller creates them
@@ -29,7 +30,13 @@
 
 struct varch;
 
-enum varch_irqchip { VARCH_IRQCHIP_DEFAULT, VARCH_IRQCHIP_SPLIT, VARCH_IRQCHIP_KERNEL };
+enum varch_irqchip {
+    VARCH_IRQCHIP_DEFAULT,
+    VARCH_IRQCHIP_SPLIT, /* x86: local APICs in the kernel, the IOAPIC ours */
+    VARCH_IRQCHIP_KERNEL, /* x86: all in the kernel */
+    VARCH_IRQCHIP_GICV3, /* Arm */
+    VARCH_IRQCHIP_GICV2,
+};
 
 struct varch_config {
     unsigned machine; /* version of the map; 0: the newest */
@@ -68,6 +75,9 @@ struct varch_device {
 };
 enum { VARCH_DEVICES_MAX = 16 };
 
+/* The VM that a machine of this configuration needs. */
+void varch_vm_config(struct hv *hv, const struct varch_config *config,
+                     struct hv_vm_config *ret_config);
 /* vm may be NULL: then only the pure parts work (map, devices, load), for vmm plan. host_phys_bits is then 0 for "the most
  * the architecture has". env and vm are borrowed. -EINVAL or -ENOTSUP with text. */
 int varch_new(const struct vm_env *env, struct hv_vm *vm, const struct varch_config *config,
@@ -88,8 +98,9 @@ uint64_t varch_pio_limit(const struct varch *arch);
 /* Wired interrupts are 0 to varch_irqs() - 1; what hv_vm_irq_line() wants to hear for one of them. */
 uint32_t varch_irqs(const struct varch *arch);
 uint32_t varch_irq_code(const struct varch *arch, uint32_t number);
-/* What messages carry: does the controller want device ids with them (ITS)? */
-bool varch_msi_devid(const struct varch *arch);
+/* A device's message: to the controller in the kernel. 0, or -EINVAL, -ENODEV (nobody takes messages there); no text. Any
+ * thread. */
+int varch_msi_send(struct varch *arch, const struct vdev_msi *msi);
 
 /* Call-backs of the machine. */
 int varch_vm_setup(struct varch *arch); /* capabilities of the VM, before the slots */
@@ -99,13 +110,14 @@ bool varch_irqchip_last(const struct varch *arch);
 bool varch_irqchip_in_kernel(const struct varch *arch);
 int varch_vcpu_init(struct varch *arch, struct hv_vcpu *vcpu);
 
-/* An opened image; fd < 0: none. name is for messages. */
+/* An opened image; fd < 0 or no name: none. name is for messages. */
 struct varch_image {
     const char *name;
     int fd;
 };
 struct varch_payload {
     struct varch_image kernel, initrd;
+    struct varch_image overlay; /* of the device tree */
     const char *cmdline;
     const struct vdev_firmware *const *devices; /* what each device says, in order */
     size_t device_count;
@@ -115,6 +127,9 @@ int varch_load(struct varch *arch, struct gm_view *memory, const struct varch_pa
 /* The tables alone (vmm plan --dump-acpi); the image belongs to the caller. -ENOTSUP without ACPI. */
 int varch_acpi(const struct varch *arch, const struct varch_payload *payload,
                struct vacpi_image *ret_image);
+/* The device tree alone (vmm plan --dump-dtb), without what only a start decides (seeds, initrd); the buffer belongs to the
+ * caller. -ENOTSUP where the architecture has none. */
+int varch_dtb(struct varch *arch, const struct varch_payload *payload, struct vm_buffer *ret_blob);
 /* The first vCPU's registers, after varch_load(). */
 int varch_boot(struct varch *arch, struct hv_vcpu *vcpu);
 
@@ -126,5 +141,9 @@ void varch_dump(struct varch *arch, struct hv_vcpu *vcpu, char *ret_text, size_t
 
 /* What the platform appends to the kernel's command line by default, for the given console: "console=ttyS0" ... */
 const char *varch_console_name(void);
+/* The class of its serial ports: "serial" ... */
+const char *varch_serial_class(void);
+/* Machines of this architecture can have ACPI (without firmware). */
+bool varch_has_acpi(void);
 
 #endif

@@ -58,6 +58,7 @@ struct vmm_machine_config {
     bool stepwise; /* no threads: see above */
     bool blank; /* no kernel is loaded and no register set: the state comes from a snapshot */
     struct varch_image kernel, initrd;
+    struct varch_image overlay; /* of the device tree, where the architecture has one */
     const char *cmdline;
     const struct vmm_machine_device *devices;
     size_t device_count;
@@ -134,6 +135,8 @@ struct gm_space *vmm_machine_memory(struct vmm_machine *machine);
 /* Where device dev sits: "0000:00:01.0", "mmio 0xfeb00000", "platform". */
 void vmm_machine_place(struct vmm_machine *machine, struct vdev *dev, char *ret_text, size_t room);
 int vmm_machine_acpi(struct vmm_machine *machine, struct vacpi_image *ret_image);
+/* As varch_dtb(). */
+int vmm_machine_dtb(struct vmm_machine *machine, struct vm_buffer *ret_blob);
 
 struct vmm_machine_info {
     unsigned cpus;
