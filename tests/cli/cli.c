@@ -36,6 +36,11 @@ void cli_end(void)
     cr_assert_eq(system(command), 0);
 }
 
+const char *cli_directory(void)
+{
+    return directory;
+}
+
 void cli_file(const char *path, const void *data, size_t len)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -73,6 +78,11 @@ static const uint8_t code_flood[] = { 0xb9, 0x00, 0x00, 0x04, 0x00, 0x66, 0xba, 
 /* mov dx, 0x604; again: in eax, dx; test al, 1; jz again */
 static const uint8_t code_button[] = { 0x66, 0xba, 0x04, 0x06, 0xed,   0xa8,
                                        0x01, 0x74, 0xfb, OFF,  FOREVER };
+
+/* mov eax, 0x20000000: neither memory nor a device. There: jmp rax; or mov [rax], eax. */
+#define NOWHERE 0xb8, 0x00, 0x00, 0x00, 0x20
+static const uint8_t code_jump[] = { NOWHERE, 0xff, 0xe0 };
+static const uint8_t code_write[] = { NOWHERE, 0x89, 0x00, OFF, FOREVER };
 
 #define WAIT_SIZE(cols, rows) 0x8b, 0x06, 0x3d, (cols), 0, (rows), 0, 0x75, 0xf7
 static const uint8_t code_window[] = {
@@ -128,35 +138,56 @@ static const struct {
     [TINY_HELLO] = { code_hello, sizeof(code_hello) },
     [TINY_FLOOD] = { code_flood, sizeof(code_flood) },
     [TINY_BUTTON] = { code_button, sizeof(code_button) },
+    [TINY_JUMP] = { code_jump, sizeof(code_jump) },
+    [TINY_WRITE] = { code_write, sizeof(code_write) },
     [TINY_WINDOW] = { code_window, sizeof(code_window) },
 };
 
+enum { SEGMENTS = 2, CODE_BYTES = 128 };
+struct kernel_file {
+    Elf64_Ehdr e;
+    Elf64_Phdr p[SEGMENTS];
+    uint8_t code[SEGMENTS][CODE_BYTES];
+};
+
+static Elf64_Phdr segment(unsigned n, uint64_t at, uint64_t bytes)
+{
+    return (Elf64_Phdr){ .p_type = PT_LOAD,
+                         .p_flags = PF_R | PF_X,
+                         .p_offset = offsetof(struct kernel_file, code) + n * CODE_BYTES,
+                         .p_paddr = at,
+                         .p_vaddr = at,
+                         .p_filesz = bytes,
+                         .p_memsz = bytes };
+}
+
+static Elf64_Ehdr header(uint16_t segments)
+{
+    return (Elf64_Ehdr){ .e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT },
+                         .e_type = ET_EXEC,
+                         .e_machine = EM_X86_64,
+                         .e_version = EV_CURRENT,
+                         .e_entry = LOAD,
+                         .e_phoff = offsetof(struct kernel_file, p),
+                         .e_ehsize = sizeof(Elf64_Ehdr),
+                         .e_phentsize = sizeof(Elf64_Phdr),
+                         .e_phnum = segments };
+}
+
 void cli_kernel(const char *path, enum tiny what)
 {
-    struct {
-        Elf64_Ehdr e;
-        Elf64_Phdr p;
-        uint8_t code[128];
-    } file = {
-        .e = { .e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT },
-               .e_type = ET_EXEC,
-               .e_machine = EM_X86_64,
-               .e_version = EV_CURRENT,
-               .e_entry = LOAD,
-               .e_phoff = sizeof(Elf64_Ehdr),
-               .e_ehsize = sizeof(Elf64_Ehdr),
-               .e_phentsize = sizeof(Elf64_Phdr),
-               .e_phnum = 1 },
-        .p = { .p_type = PT_LOAD,
-               .p_flags = PF_R | PF_X,
-               .p_offset = sizeof(Elf64_Ehdr) + sizeof(Elf64_Phdr),
-               .p_paddr = LOAD,
-               .p_vaddr = LOAD,
-               .p_filesz = sizeof(file.code),
-               .p_memsz = sizeof(file.code) },
-    };
+    struct kernel_file file = { .e = header(1), .p = { segment(0, LOAD, CODE_BYTES) } };
 
-    memcpy(file.code, kernels[what].code, kernels[what].len);
+    memcpy(file.code[0], kernels[what].code, kernels[what].len);
+    cli_file(path, &file, sizeof(file));
+}
+
+void cli_kernel_of(const char *path, const uint64_t at[2], const uint64_t bytes[2])
+{
+    struct kernel_file file = { .e = header(SEGMENTS) };
+
+    for (unsigned i = 0; i < SEGMENTS; i++)
+        file.p[i] = segment(i, at[i], bytes[i]);
     cli_file(path, &file, sizeof(file));
 }
 

@@ -18,15 +18,20 @@ enum tiny {
     TINY_HELLO, /* prints "hello" on the serial port, powers off */
     TINY_FLOOD, /* prints 256 KiB, powers off */
     TINY_BUTTON, /* waits for the power button's bit, powers off */
+    TINY_JUMP, /* goes on where there is no memory */
+    TINY_WRITE, /* writes where there is no memory, powers off */
     TINY_WINDOW, /* waits until the first virtio-mmio device, a console, has 80 x 24, prints a byte, waits for 100 x 50, powers off */
 };
 
 /* A directory of the test's own; removed with cli_end(). Changes into it. */
 void cli_begin(void);
 void cli_end(void);
+const char *cli_directory(void);
 
 /* Writes such a kernel to a file named path. */
 void cli_kernel(const char *path, enum tiny what);
+/* An ELF file with two segments at these addresses and of these sizes; the file holds 128 bytes of each. */
+void cli_kernel_of(const char *path, const uint64_t at[2], const uint64_t bytes[2]);
 void cli_file(const char *path, const void *data, size_t len);
 /* A file of that size, sparse. */
 void cli_sparse(const char *path, off_t size);

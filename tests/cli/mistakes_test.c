@@ -3,8 +3,10 @@
 #include <criterion/criterion.h>
 #include <elf.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -29,6 +31,27 @@ static void expect(int code, const char *a, const char *b)
     cr_expect(strstr(r.err, a), "no '%s' in: %s", a, r.err);
     cr_expect(strstr(r.err, b), "no '%s' in: %s", b, r.err);
     cr_expect_str_eq(r.out, "");
+}
+
+/* Runs "vmm run ARGUMENT..." in a child that prepare() has changed; what it says goes to r.err. */
+#define CHANGED(prepare, ...) \
+    run_changed(prepare, (const char *const[]){ "vmm", "run", __VA_ARGS__, NULL })
+static void run_changed(int (*prepare)(void), const char *const argv[])
+{
+    int fd = open("err", O_RDWR | O_CREAT | O_TRUNC, 0666);
+    pid_t pid = fork();
+
+    cr_assert(fd >= 0 && pid >= 0);
+    if (!pid) {
+        dup2(fd, 2);
+        if (prepare())
+            _exit(99);
+        execv(getenv("VMM_PROGRAM"), (char *const *)argv);
+        _exit(98);
+    }
+    r.code = cli_wait(pid);
+    r.err[pread(fd, r.err, sizeof(r.err) - 1, 0)] = 0;
+    close(fd);
 }
 
 Test(mistakes, no_kernel)
@@ -81,6 +104,45 @@ Test(mistakes, a_kernel_for_another_machine)
     cli_file("k", &e, sizeof(e));
     CLI(&r, "run", "k");
     expect(USAGE, "another machine", "x86_64");
+}
+
+/* Kernels with two segments; what is wrong with them. */
+Test(mistakes, kernels_whose_segments_cannot_be)
+{
+    static const struct {
+        uint64_t at[2], bytes[2];
+        const char *say;
+    } rows[] = {
+        { { 0x100000, 0x100040 }, { 128, 128 }, "segments 0 and 1 overlap" },
+        { { 0x100000, UINT64_MAX - 63 }, { 128, 128 }, "wraps around" },
+        { { 0x100000, 0xfec00000 }, { 128, 128 }, "beyond the first GiB" },
+        { { 0x100000, 0x200000 }, { 128, 4096 }, "cut off" },
+    };
+
+    if (!cli_has_kvm())
+        cr_skip_test("no access to /dev/kvm");
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        cli_kernel_of("k", rows[i].at, rows[i].bytes);
+        CLI(&r, "run", "k");
+        expect(USAGE, "k", rows[i].say);
+    }
+}
+
+Test(mistakes, a_bzimage_that_is_cut_off)
+{
+    static const char header[] = "\xeb\x66HdrS\x0f\x02";
+    uint8_t image[2048] = { 0 };
+
+    if (!cli_has_kvm())
+        cr_skip_test("no access to /dev/kvm");
+    memcpy(image + 0x200, header, sizeof(header) - 1);
+    image[0x1fe] = 0x55;
+    image[0x1ff] = 0xaa;
+    image[0x211] = 1; /* loads at 1 MiB */
+    image[0x1f1] = 27; /* sectors of the set-up code: more than there are */
+    cli_file("k", image, sizeof(image));
+    CLI(&r, "run", "k");
+    expect(USAGE, "k is cut off", "");
 }
 
 Test(mistakes, an_initramfs_larger_than_memory)
@@ -234,6 +296,31 @@ Test(mistakes, disks_that_cannot_be)
     cli_sparse("odd.img", 1000);
     CLI(&r, "run", "-d", "odd.img", "k");
     expect(USAGE, "odd.img", "512");
+    cli_sparse("empty.img", 0);
+    CLI(&r, "run", "-d", "empty.img", "k");
+    expect(USAGE, "empty.img: is empty", "truncate");
+}
+
+static int only_readable(void)
+{
+    return unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+           mount(".", ".", NULL, MS_BIND, NULL) ||
+           mount(".", ".", NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL) || chdir("/") ||
+           chdir(cli_directory());
+}
+
+Test(mistakes, a_disk_that_cannot_be_written)
+{
+    if (!cli_has_kvm() || geteuid())
+        cr_skip_test("needs root and /dev/kvm");
+    cli_kernel("k", TINY_POWEROFF);
+    cli_sparse("d.img", 1 << 20);
+
+    CHANGED(only_readable, "-d", "d.img", "k");
+    if (r.code == 99)
+        cr_skip_test("no mount namespaces here");
+
+    expect(USAGE, "d.img: cannot be opened for writing", "readonly=on");
 }
 
 Test(mistakes, a_disk_that_another_machine_has)
@@ -317,25 +404,6 @@ Test(mistakes, a_stale_socket_is_replaced)
     cr_expect_eq(r.code, 0, "%s", r.err);
 }
 
-/* Runs "vmm run k" in a child that prepare() has changed; what it says goes to r.err. */
-static void run_changed(int (*prepare)(void), const char *cpus)
-{
-    int fd = open("err", O_RDWR | O_CREAT | O_TRUNC, 0666);
-    pid_t pid = fork();
-
-    cr_assert(fd >= 0 && pid >= 0);
-    if (!pid) {
-        dup2(fd, 2);
-        if (prepare())
-            _exit(99);
-        execl(getenv("VMM_PROGRAM"), "vmm", "run", "-c", cpus, "k", NULL);
-        _exit(98);
-    }
-    r.code = cli_wait(pid);
-    r.err[pread(fd, r.err, sizeof(r.err) - 1, 0)] = 0;
-    close(fd);
-}
-
 /* A program built to count lines complains when it may not write its counters: that is not its own word. */
 static void without_profiling(void)
 {
@@ -362,9 +430,74 @@ Test(mistakes, too_few_file_descriptors)
         cr_skip_test("no access to /dev/kvm");
     cli_kernel("k", TINY_POWEROFF);
 
-    run_changed(few_files, "16");
+    CHANGED(few_files, "-c", "16", "k");
 
-    expect(RESOURCE, "open files", "");
+    expect(RESOURCE, "open files", "at most 16: give more by ulimit -n");
+}
+
+static int no_locked_memory(void)
+{
+    struct rlimit none = { 0, 0 };
+
+    return setrlimit(RLIMIT_MEMLOCK, &none);
+}
+
+Test(mistakes, no_locked_memory_is_needed)
+{
+    if (!cli_has_kvm())
+        cr_skip_test("no access to /dev/kvm");
+    cli_kernel("k", TINY_POWEROFF);
+
+    CHANGED(no_locked_memory, "-c", "2", "k");
+
+    cr_expect_eq(r.code, 0, "%d: %s", r.code, r.err);
+}
+
+static int little_memory(void)
+{
+    struct rlimit little = { 64 << 20, 64 << 20 };
+
+    return setrlimit(RLIMIT_AS, &little);
+}
+
+Test(mistakes, more_memory_than_the_host_gives)
+{
+    if (!cli_has_kvm())
+        cr_skip_test("no access to /dev/kvm");
+    cli_kernel("k", TINY_POWEROFF);
+    if (getenv("ASAN_OPTIONS"))
+        cr_skip_test("the address sanitizer needs more than the limit");
+
+    CHANGED(little_memory, "k");
+
+    expect(RESOURCE, "guest memory of 256 MiB", "--memory");
+}
+
+/* In a mount namespace of the child's own. */
+static int hide_kvm(void)
+{
+    return unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+           mount("none", "/dev", "tmpfs", 0, NULL);
+}
+
+static int other_device(void)
+{
+    return unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+           mount("/dev/null", "/dev/kvm", NULL, MS_BIND, NULL);
+}
+
+Test(mistakes, no_kvm)
+{
+    if (!cli_has_kvm() || geteuid())
+        cr_skip_test("needs root and /dev/kvm");
+    cli_kernel("k", TINY_POWEROFF);
+
+    CHANGED(hide_kvm, "k");
+    if (r.code == 99)
+        cr_skip_test("no mount namespaces here");
+    expect(HOST, "/dev/kvm does not exist", "kvm_intel or kvm_amd");
+    CHANGED(other_device, "k");
+    expect(HOST, "/dev/kvm: ", "not a KVM device");
 }
 
 static int be_nobody(void)
@@ -379,7 +512,7 @@ Test(mistakes, an_unprivileged_user_without_access_to_kvm)
     cr_assert(!chmod(".", 0755));
     cli_kernel("k", TINY_POWEROFF);
 
-    run_changed(be_nobody, "1");
+    CHANGED(be_nobody, "k");
     if (r.code == 98)
         cr_skip_test("the program's folder is not readable for others");
     without_profiling();

@@ -56,6 +56,27 @@ Test(run, a_triple_fault_gives_12_and_the_registers)
     cr_expect(strstr(r.err, "rip 0000000000100000"), "%s", r.err);
 }
 
+Test(run, a_jump_to_where_there_is_no_memory_gives_12_and_the_registers)
+{
+    cli_kernel("k", TINY_JUMP);
+
+    CLI(&r, "run", QUIET, "k");
+
+    cr_expect_eq(r.code, 12, "%d: %s", r.code, r.err);
+    cr_expect(strstr(r.err, "rip 0000000020000000"), "%s", r.err);
+}
+
+/* As on a board, where nobody drives the bus and a ROM keeps its bytes. */
+Test(run, a_write_that_nothing_takes_is_lost)
+{
+    cli_kernel("k", TINY_WRITE);
+
+    CLI(&r, "run", QUIET, "k");
+
+    cr_expect_eq(r.code, 0, "%d: %s", r.code, r.err);
+    cr_expect_str_eq(r.err, "");
+}
+
 Test(run, the_serial_port_is_standard_output)
 {
     cli_kernel("k", TINY_HELLO);
@@ -98,6 +119,15 @@ Test(run, a_reader_that_does_not_read_blocks_no_guest)
     code = cli_wait(pid);
 
     cr_expect_eq(code, 0, "%d", code);
+}
+
+Test(run, a_pseudo_terminal_that_nobody_reads_blocks_no_guest)
+{
+    cli_kernel("k", TINY_FLOOD);
+
+    CLI(&r, "run", QUIET, "--serial", "pty", "k");
+
+    cr_expect_eq(r.code, 0, "%d: %s", r.code, r.err);
 }
 
 Test(run, the_same_with_every_irqchip_and_without_pci)

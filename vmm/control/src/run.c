@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -41,6 +42,10 @@ int vmm_run_exit_code(int code)
     case -ENOEXEC:
     case -ENOENT:
     case -EISDIR:
+    case -EACCES:
+    case -ENXIO:
+    case -ELOOP:
+    case -ENAMETOOLONG:
     case -EEXIST:
     case -ERANGE:
     case -EBUSY:
@@ -84,7 +89,7 @@ static int open_kvm(struct run *r)
     rc = hv_kvm_new(&r->env, fd, &r->hv);
     if (rc)
         close(fd);
-    return rc;
+    return rc ? vm_wrap(rc, "/dev/kvm") : 0;
 }
 
 /* SIGTERM: the power button, then the plug. SIGINT reaches us only where the terminal is not raw: the plug at once. */
@@ -179,6 +184,18 @@ static void tear_down(struct run *r)
     vm_loop_free(r->env.loop);
 }
 
+/* The errors that only the user's limits can mend say which. */
+static void tell(const struct run *r, int rc)
+{
+    struct rlimit files = { 0 };
+
+    if (rc == -EMFILE && !getrlimit(RLIMIT_NOFILE, &files))
+        vm_log(&r->env, VM_LOG_ERROR, "%s (at most %llu: give more by ulimit -n)", vm_error_text(),
+               (unsigned long long)files.rlim_cur);
+    else
+        vm_log(&r->env, VM_LOG_ERROR, "%s", vm_error_text());
+}
+
 int vmm_run_machine(const struct run_model *model, struct run_config *config)
 {
     struct run r = { .signal_fd = -1 };
@@ -188,7 +205,7 @@ int vmm_run_machine(const struct run_model *model, struct run_config *config)
     vm_env_host((enum vm_level)config->log_level, &r.env);
     rc = vmm_run_inputs_make(model, config, true, &in);
     if (rc) {
-        vm_log(&r.env, VM_LOG_ERROR, "%s", vm_error_text());
+        tell(&r, rc);
         return vmm_run_exit_code(rc);
     }
     rc = set_up(&r, &in);
@@ -200,7 +217,7 @@ int vmm_run_machine(const struct run_model *model, struct run_config *config)
         rc = vm_loop_run(r.env.loop);
     vmm_terminal_restore(&r.terminal);
     if (rc)
-        vm_log(&r.env, VM_LOG_ERROR, "%s", vm_error_text());
+        tell(&r, rc);
     tear_down(&r);
     vmm_run_inputs_free(&in);
     return rc ? vmm_run_exit_code(rc) : end_code(r.end);

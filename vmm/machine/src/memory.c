@@ -3,8 +3,11 @@
 #include "machine_private.h"
 
 #include <errno.h>
+#include <sys/mman.h>
 
 #include <vmm/base/error.h>
+
+enum { LOW_BYTES = 2 << 20 };
 
 static int slot_add(struct gm_listener *listener, struct gm_region *region)
 {
@@ -40,6 +43,14 @@ static int slot_remove(struct gm_listener *listener, struct gm_region *region)
     return m->vm ? hv_vm_set_slot(m->vm, &slot) : 0;
 }
 
+/* At address 0 there are a few pages of boot data, and then the kernel keeps off: to clear a huge page for them would be a
+ * fifth of what it costs to start and end a machine. Advice: no error where the kernel has none. */
+static void keep_low_pages_small(const struct vmm_machine *m, struct gm_region *region)
+{
+    if (m->config.ram.thp && !gm_region_base(region) && gm_region_size(region) > LOW_BYTES)
+        (void)madvise(gm_region_host(region), LOW_BYTES, MADV_NOHUGEPAGE);
+}
+
 static int add_ram(struct vmm_machine *m, const struct varch_range *range)
 {
     struct gm_change change = { .add_count = 1 };
@@ -48,6 +59,7 @@ static int add_ram(struct vmm_machine *m, const struct varch_range *range)
 
     if (rc)
         return rc;
+    keep_low_pages_small(m, region);
     change.add = &region;
     rc = gm_space_change(m->memory, &change);
     gm_region_unref(region);
@@ -73,6 +85,9 @@ int vmm_machine_memory_new(struct vmm_machine *m)
     for (unsigned i = 0; !rc && m->vm && i < n; i++)
         rc = add_ram(m, &ram[i]);
     gm_view_init(&m->view, m->memory, NULL);
+    if (rc == -ENOMEM)
+        return vm_wrap(rc, "guest memory of %llu MiB is more than this host gives (--memory)",
+                       (unsigned long long)m->config.arch.ram_bytes >> 20);
     return rc ? vm_wrap(rc, "guest memory") : 0;
 }
 
