@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* A driver of our own on the machine's PCI bus: tests/payload/guest/bars.c and interrupts.c. */
+#include <criterion/criterion.h>
+
+#include "machine.h"
+
+TestSuite(bars, .timeout = 120);
+TestSuite(interrupts, .timeout = 120);
+TestSuite(rings, .timeout = 120);
+
+#define CAM "--pci-cam", "on"
+
+Test(bars, are_sized_and_every_one_can_be_read)
+{
+    RUN("bars_are_sized_and_read", "");
+}
+
+Test(bars, are_sized_by_ports_too)
+{
+    RUN("bars_are_sized_and_read", "config=cam", CAM);
+}
+
+Test(bars, move_within_the_window_and_above_4_gib)
+{
+    RUN("bars_move", "fifo=on");
+}
+
+Test(bars, move_with_interrupts_and_packed_rings)
+{
+    RUN("bars_move", "irq=on ring=packed");
+}
+
+Test(bars, move_by_ports_too)
+{
+    RUN("bars_move", "irq=on config=cam", CAM);
+}
+
+Test(bars, change_places)
+{
+    RUN("bars_swap", "irq=on");
+}
+
+Test(bars, change_places_by_ports_too)
+{
+    RUN("bars_swap", "ring=packed config=cam", CAM);
+}
+
+Test(bars, lie_on_each_other_and_part)
+{
+    RUN("bars_overlap", "");
+}
+
+Test(bars, lie_on_each_other_with_interrupts_and_packed_rings)
+{
+    RUN("bars_overlap", "irq=on ring=packed");
+}
+
+Test(bars, leave_every_window_and_come_back)
+{
+    RUN("bars_outside", "irq=on");
+}
+
+Test(bars, leave_every_window_by_ports_with_packed_rings)
+{
+    RUN("bars_outside", "ring=packed config=cam", CAM);
+}
+
+Test(bars, move_with_requests_that_the_device_cannot_end_yet)
+{
+    RUN("bars_in_flight", "fifo=on irq=on");
+}
+
+Test(bars, move_with_such_requests_on_packed_rings)
+{
+    RUN("bars_in_flight", "fifo=on ring=packed");
+}
+
+Test(bars, answer_nobody_without_decoding)
+{
+    RUN("decode_off", "irq=on");
+}
+
+Test(bars, answer_nobody_without_decoding_set_by_ports)
+{
+    RUN("decode_off", "config=cam ring=packed", CAM);
+}
+
+Test(interrupts, and_requests_wait_for_bus_mastering)
+{
+    RUN("bus_master_off", "irq=on");
+}
+
+Test(interrupts, requests_of_packed_rings_wait_for_bus_mastering)
+{
+    RUN("bus_master_off", "ring=packed config=cam", CAM);
+}
+
+Test(interrupts, masked_messages_wait_in_the_pending_bits)
+{
+    RUN("msix_masked", "irq=on");
+}
+
+Test(interrupts, masked_messages_wait_with_packed_rings_and_the_kernels_irqchip)
+{
+    RUN("msix_masked", "irq=on ring=packed config=cam", CAM, "--irqchip", "kernel");
+}
+
+Test(interrupts, messages_to_anywhere_harm_nobody)
+{
+    RUN("msix_anywhere", "irq=on");
+}
+
+Test(interrupts, without_msix_are_in_isr_and_status)
+{
+    RUN("intx_status", "");
+}
+
+Test(rings, split_polled)
+{
+    RUN("traffic", "fifo=on");
+}
+
+Test(rings, split_with_messages)
+{
+    RUN("traffic", "irq=on");
+}
+
+Test(rings, packed_polled)
+{
+    RUN("traffic", "ring=packed");
+}
+
+Test(rings, packed_with_messages)
+{
+    RUN("traffic", "fifo=on irq=on ring=packed");
+}
+
+Test(rings, split_on_virtio_mmio)
+{
+    RUN("traffic", "bus=mmio irq=on", "--pci", "off");
+}
+
+Test(rings, packed_on_virtio_mmio_polled)
+{
+    RUN("traffic", "bus=mmio ring=packed fifo=on", "--pci", "off");
+}
+
+Test(rings, packed_on_virtio_mmio_with_the_kernels_irqchip)
+{
+    RUN("traffic", "bus=mmio irq=on ring=packed", "--pci", "off", "--irqchip", "kernel");
+}
+
+Test(rings, are_reset_with_requests_under_way)
+{
+    RUN("reset_in_flight", "fifo=on");
+}
+
+Test(rings, packed_ones_are_reset_with_requests_under_way)
+{
+    RUN("reset_in_flight", "fifo=on irq=on ring=packed");
+}
+
+Test(rings, are_reset_on_virtio_mmio)
+{
+    RUN("reset_in_flight", "fifo=on bus=mmio irq=on", "--pci", "off");
+}
+
+Test(rings, packed_ones_are_reset_on_virtio_mmio)
+{
+    RUN("reset_in_flight", "fifo=on bus=mmio ring=packed", "--pci", "off");
+}
