@@ -4,6 +4,7 @@
 # run.sh [OPTION...]: installs what is missing, builds every tree, runs every test; the last words are ctest's summary.
 #   -R REGEX    only tests whose name matches (names: tests/ci/CMakeLists.txt)
 #   --long      fuzz each target for 10 minutes
+#   --each-commit [BASE]  builds each commit since BASE (default: origin/main), and nothing else
 #   --full      boot the full product of guests instead of the choice (hours)
 #   -j N        tests and compilers at a time (default: processors)
 # Needs Debian 12; root and the network the first time, or after a package list has grown.
@@ -14,6 +15,7 @@ set -euo pipefail
 JOBS=$(nproc) CTEST=() CI=(-DVMM_LONG=OFF -DVMM_FULL=OFF) PRESETS=(release coverage asan tsan fuzz)
 while (($#)); do
     case $1 in
+    --each-commit) exec "$ROOT/tests/each-commit.sh" "${@:2:1}" ;;
     -R) CTEST+=(-R "$2") && shift ;;
     -j) JOBS=$2 && shift ;;
     --long) CI+=(-DVMM_LONG=ON) ;;
