@@ -12,7 +12,7 @@ set -euo pipefail
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/e2e/lib.sh"
 
-JOBS=$(nproc) CTEST=() CI=(-DVMM_LONG=OFF -DVMM_FULL=OFF) PRESETS=(release coverage asan tsan fuzz)
+JOBS=$(nproc) CTEST=() CI=(-DVMM_LONG=OFF -DVMM_FULL=OFF) PRESETS=(release coverage asan tsan fuzz aarch64)
 while (($#)); do
     case $1 in
     --each-commit) exec "$ROOT/tests/each-commit.sh" "${@:2:1}" ;;
@@ -35,7 +35,8 @@ quietly() {
 
 cd "$ROOT"
 mkdir -p build
-packages_ensure "${BUILD_PACKAGES[@]}" "${TEST_PACKAGES[@]}" "${BED_PACKAGES[@]}"
+packages_ensure "${BUILD_PACKAGES[@]}" "${TEST_PACKAGES[@]}" "${BED_PACKAGES[@]}" "${ARM_PACKAGES[@]}"
+quietly sysroot tests/arm/sysroot.sh
 for preset in "${PRESETS[@]}"; do
     extra=()
     [[ $preset != fuzz ]] || extra=(-DVMM_TESTS=OFF)

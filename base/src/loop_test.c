@@ -14,6 +14,7 @@
 
 #include <vmm/base/error.h>
 
+#include "emulated.h"
 #include "loop_test.h"
 
 /* ---- real time ---- */
@@ -72,6 +73,7 @@ static void forbid_epoll_pwait2(void)
 
 Test(loop, old_kernels_wait_in_milliseconds)
 {
+    skip_in_emulator("seccomp filters");
     struct vm_loop *loop = make_loop(0);
 
     forbid_epoll_pwait2();

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #
 # run.sh SYSROOT PROGRAM [ARGUMENT...]: runs a program for AArch64 on this machine, with the libraries below SYSROOT.
-# Criterion starts its program again for each test, so that a call of the emulator is not enough: the kernel has to know
-# it. What it is told here holds in a namespace of its own and changes nothing on the machine.
+# Tests start programs in their turn, so that a call of the emulator is not enough: the kernel has to know it. What it is
+# told here holds in a namespace of its own and changes nothing on the machine. VMM_USER_EMULATOR=1 tells the tests.
 set -euo pipefail
 EMULATOR=/usr/bin/qemu-aarch64-static
 # The first 20 bytes of an ELF file: 64 bits, little endian, a program or a shared object, machine 183 (ELF for the Arm
@@ -23,6 +23,7 @@ else
     (($# >= 2)) || die "usage: run.sh SYSROOT PROGRAM [ARGUMENT...]"
     export QEMU_LD_PREFIX=$1
     shift
+    [[ $(uname -m) = aarch64 ]] || export VMM_USER_EMULATOR=1
     # An Arm machine, or one that knows the emulator already.
     ! "$QEMU_LD_PREFIX/lib/ld-linux-aarch64.so.1" --version >/dev/null 2>&1 || exec "$@"
     [[ -x $EMULATOR ]] || die "$EMULATOR is missing: install qemu-user-static"

@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #
-# hardening.sh PROGRAM BUILD: the program is what the release flags ask for. CET's marks (.note.gnu.property) are looked
-# for in our archives: the linker drops the mark of a program as soon as one object lacks it, and Debian's libc.a does.
+# hardening.sh PROGRAM BUILD: the program is what the release flags ask for. The marks for CET, and on Arm for BTI and
+# PAC, (.note.gnu.property) are looked for in our archives: the linker drops the mark of a program as soon as one object
+# lacks it, and Debian's libc.a does.
 set -euo pipefail
 # shellcheck source=tests/package/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -25,13 +26,16 @@ grep -qE '^ *[A-Z_]+ .* RWE ' "$WORK/segments" && wrong "a segment that is writa
 grep -q ' __stack_chk_fail' "$WORK/symbols" || wrong "no stack protector"
 grep -qE ' __(memcpy|snprintf)_chk' "$WORK/symbols" || wrong "no fortified calls"
 
-# Each object of ours says that it can do CET.
+# Each object of ours says that it can do CET, or on Arm BTI and PAC.
 while IFS='|' read -r name _ archive _; do
     objects=$(ar t "$archive" | wc -l)
     readelf -hW "$archive" >"$WORK/headers"
     if grep -q 'Machine:.*X86-64' "$WORK/headers"; then
         marked=$(readelf -nW "$archive" | grep -c 'IBT, SHSTK' || true)
         ((marked == objects)) || wrong "$name: $marked of $objects objects are marked for IBT and SHSTK"
+    else
+        marked=$(readelf -nW "$archive" | grep -c 'BTI, PAC' || true)
+        ((marked == objects)) || wrong "$name: $marked of $objects objects are marked for BTI and PAC"
     fi
 done <"$build/libraries.txt"
 readelf -sW "$build"/libvmm-*.a >"$WORK/undefined"

@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "emulated.h"
 #include "memory_test.h"
 
 static const struct gm_backing anonymous = { .kind = GM_ANONYMOUS };
@@ -413,6 +414,7 @@ Test(region, pages_come_only_when_touched)
 
 Test(region, prefault_makes_every_page_present)
 {
+    skip_in_emulator("madvise() but MADV_DONTNEED");
     struct gm_backing backing = { .kind = GM_ANONYMOUS, .prefault = true };
     struct gm_region *region = made(0, 16 * PAGE, &backing);
 
@@ -441,6 +443,7 @@ Test(region, prefault_without_madvise_keeps_the_bytes)
 
 Test(region, prefault_of_what_is_not_mapped_is_an_error)
 {
+    skip_in_emulator("madvise() but MADV_DONTNEED");
     struct gm_region *region = made(0, PAGE, &anonymous);
 
     cr_assert_eq(munmap(gm_region_host(region), PAGE), 0);
@@ -451,6 +454,7 @@ Test(region, prefault_of_what_is_not_mapped_is_an_error)
 
 Test(region, thp_and_core_dump_advice_reach_the_mapping)
 {
+    skip_in_emulator("madvise() but MADV_DONTNEED");
     struct gm_backing backing = { .kind = GM_ANONYMOUS, .thp = true };
     struct gm_region *region = made(0, 4 << 20, &backing);
     char line[512];

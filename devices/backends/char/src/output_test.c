@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Standard output of each kind, and readers that do not read. */
 #include "char_test.h"
+#include "emulated.h"
 
 #include <pthread.h>
 #include <termios.h>
@@ -62,6 +63,7 @@ static void stalls_and_goes_on(int reader)
 
 Test(vchar_output, pipe_that_nobody_reads_does_not_block)
 {
+    skip_in_emulator("pwritev2()");
     int reader = stdio_pipe();
     cr_assert_eq(open_chr(VCHAR_TTY, NULL, NULL, false), 0);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* Runs Criterion tests with the thread sanitizer, without Criterion's library: that one puts its arena where the
- * sanitizer has its shadow memory, and ends before the first test. The tests are compiled with Criterion's own headers,
+/* Runs Criterion tests without Criterion's library, where that is of no use: with the thread sanitizer (it puts its arena
+ * where the sanitizer has its shadow memory, and ends before the first test), and in the user-mode emulator (for each test
+ * it starts the program anew with twenty shared libraries). The tests are compiled with Criterion's own headers,
  * which leave a pointer per test in section cr_tst and per suite in cr_sts; what they call at run time is here.
  * Each test runs in a child of a process with a single thread. Of Criterion's features: init, fini, signal, exit_code,
  * disabled, timeout, of test and suite. Arguments are ignored, but --filter=SUITE/TEST (fnmatch). */
@@ -15,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define TIMEOUT_S   60 /* for a test that names none: a deadlock shall end, too */
+#define TIMEOUT_S   240 /* for a test that names none: a deadlock shall end, too */
 #define EXIT_FAILED 65
 #define EXIT_SKIP   77
 
@@ -72,7 +73,13 @@ void criterion_continue_test(void)
 
 void criterion_skip_test(const char *format, ...)
 {
-    (void)format;
+    va_list args;
+
+    fprintf(stderr, "SKIPPED %s/%s: ", running->category, running->name);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
     fflush(NULL);
     _exit(EXIT_SKIP);
 }
