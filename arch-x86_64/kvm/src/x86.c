@@ -407,17 +407,9 @@ void varch_dump(struct varch *arch, struct hv_vcpu *vcpu, char *ret_text, size_t
              s.gdt.limit, s.idt.base, s.idt.limit);
 }
 
-const char *varch_console_name(void)
-{
-    return "ttyS0";
-}
-
-const char *varch_serial_class(void)
-{
-    return "serial";
-}
-
-bool varch_has_acpi(void)
-{
-    return true;
-}
+const struct varch_facts varch_facts = {
+    .console = "ttyS0",
+    .serial_class = "serial",
+    .clock_class = "cmos-rtc",
+    .acpi = true,
+};

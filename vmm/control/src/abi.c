@@ -77,6 +77,19 @@ static int add_acpi(struct report *r, struct dry *d)
     return 0;
 }
 
+static int add_dtb(struct report *r, struct dry *d)
+{
+    struct vm_buffer blob = { 0 };
+    int rc = vmm_machine_dtb(d->machine, &blob);
+
+    if (rc)
+        return rc == -ENOTSUP ? 0 : rc;
+    vmm_report_add(r, "device tree\n  %zu bytes\n", blob.len);
+    vmm_report_hex(r, blob.data, blob.len);
+    vm_buffer_free(&blob);
+    return 0;
+}
+
 static int make_report(struct session *s, struct report *r)
 {
     struct varch_range ram[8];
@@ -100,6 +113,8 @@ static int make_report(struct session *s, struct report *r)
         vpci_root_walk(vmm_machine_pci(d.machine, i), add_function, r);
     vmm_report_add(r, "acpi\n");
     rc = add_acpi(r, &d);
+    if (!rc)
+        rc = add_dtb(r, &d);
     vmm_dry_free(&d);
     return rc ? rc : r->code;
 }

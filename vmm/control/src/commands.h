@@ -12,7 +12,7 @@ struct session {
     bool print_config, json;
     char *values[8]; /* operands of verbs, by order; borrowed from argv */
     unsigned value_count;
-    const char *dump_dir, *compare; /* plan --dump-acpi, abi --diff */
+    const char *dump_dir, *dump_dtb, *compare; /* plan --dump-acpi, --dump-dtb, abi --diff */
 };
 
 struct command {

@@ -60,7 +60,7 @@ static int make_cmdline(struct run_inputs *in)
 {
     const struct run_config *c = in->config;
     struct vm_buffer b = { 0 };
-    const char *console = is_on(chr_of(in, RUN_SERIAL))    ? varch_console_name()
+    const char *console = is_on(chr_of(in, RUN_SERIAL))    ? varch_facts.console
                           : is_on(chr_of(in, RUN_CONSOLE)) ? "hvc0"
                                                            : NULL;
     int rc = 0;
@@ -153,15 +153,13 @@ static void arch_config(struct run_inputs *in)
         .acpi = c->acpi,
         .cam = c->cam,
         .rtc = c->rtc,
-        .i8042 = !c->acpi,
+        .i8042 = varch_facts.acpi && !c->acpi,
         .debug_ports = c->debug_ports,
         .pit = c->pit,
         .serials = is_on(chr_of(in, RUN_SERIAL)) ? 1 : 0,
         .mmio_slots = on_mmio,
         .pci_intx = c->pci,
-        .irqchip = c->irqchip == RUN_IRQCHIP_KERNEL  ? VARCH_IRQCHIP_KERNEL
-                   : c->irqchip == RUN_IRQCHIP_SPLIT ? VARCH_IRQCHIP_SPLIT
-                                                     : VARCH_IRQCHIP_DEFAULT,
+        .irqchip = (enum varch_irqchip)c->irqchip,
     };
 }
 
@@ -195,8 +193,8 @@ int vmm_run_inputs_make(const struct run_model *model, struct run_config *config
     memset(in, 0, sizeof(*in));
     in->model = model;
     in->config = config;
-    in->kernel_fd = in->initrd_fd = -1;
-    in->machine.kernel.fd = in->machine.initrd.fd = -1;
+    in->kernel_fd = in->initrd_fd = in->overlay_fd = -1;
+    in->machine.kernel.fd = in->machine.initrd.fd = in->machine.overlay.fd = -1;
     settle_consoles(in);
     rc = check_consoles(in);
     if (!rc)
@@ -208,6 +206,9 @@ int vmm_run_inputs_make(const struct run_model *model, struct run_config *config
     if (!rc && open_files && config->payload.initramfs)
         rc =
             open_image("initramfs", config->payload.initramfs, &in->initrd_fd, &in->machine.initrd);
+    if (!rc && config->payload.overlay)
+        rc = open_image("device tree overlay", config->payload.overlay, &in->overlay_fd,
+                        &in->machine.overlay);
     if (rc) {
         vmm_run_inputs_free(in);
         return rc;
@@ -223,6 +224,7 @@ void vmm_run_inputs_free(struct run_inputs *in)
 {
     vm_close(&in->kernel_fd);
     vm_close(&in->initrd_fd);
+    vm_close(&in->overlay_fd);
     free(in->devices);
     free(in->cmdline);
     in->devices = NULL;

@@ -112,6 +112,15 @@ static int option_dump(void *ctx, const struct vmm_option *option, const char *v
     return 0;
 }
 
+static int option_dump_dtb(void *ctx, const struct vmm_option *option, const char *value)
+{
+    struct session *s = ctx;
+
+    (void)option;
+    s->dump_dtb = value;
+    return 0;
+}
+
 static int option_diff(void *ctx, const struct vmm_option *option, const char *value)
 {
     struct session *s = ctx;
@@ -128,6 +137,10 @@ static const struct vmm_option options_plan[] = {
       .call = option_dump,
       .argument = "DIR",
       .help = "write each ACPI table into a file of DIR" },
+    { .name = "dump-dtb",
+      .call = option_dump_dtb,
+      .argument = "FILE",
+      .help = "write the device tree into FILE (AArch64)" },
     { 0 },
 };
 static const struct vmm_option options_abi[] = {

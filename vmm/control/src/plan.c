@@ -223,6 +223,21 @@ static int dump_acpi(struct dry *d, const char *path)
     return rc;
 }
 
+static int dump_dtb(struct dry *d, const char *path)
+{
+    struct vm_buffer blob = { 0 };
+    int rc = vmm_machine_dtb(d->machine, &blob), fd;
+
+    if (rc)
+        return vm_wrap(rc, "--dump-dtb");
+    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    rc = fd < 0 ? vm_fail_errno("--dump-dtb %s", path) : vm_write_full(fd, blob.data, blob.len);
+    if (fd >= 0)
+        close(fd);
+    vm_buffer_free(&blob);
+    return rc;
+}
+
 int vmm_command_plan(struct session *s)
 {
     struct report r = { 0 };
@@ -233,6 +248,8 @@ int vmm_command_plan(struct session *s)
     if (rc)
         return vmm_command_fail(rc);
     rc = s->dump_dir ? dump_acpi(&d, s->dump_dir) : 0;
+    if (!rc && s->dump_dtb)
+        rc = dump_dtb(&d, s->dump_dtb);
     if (rc) {
         code = vmm_command_fail(rc);
         vmm_dry_free(&d);

@@ -13,13 +13,13 @@ struct run_inputs {
     struct vmm_machine_config machine;
     struct vmm_machine_device *devices;
     char *cmdline;
-    int kernel_fd, initrd_fd;
+    int kernel_fd, initrd_fd, overlay_fd;
     const struct run_model *model;
     struct run_config *config;
     void *ended_ctx; /* who runs the machine */
 };
 
-/* open_files false: for plan, which reads none. -errno with text. */
+/* open_files false: for plan, which reads neither kernel nor initramfs. -errno with text. */
 int vmm_run_inputs_make(const struct run_model *model, struct run_config *config, bool open_files,
                         struct run_inputs *ret_inputs);
 void vmm_run_inputs_free(struct run_inputs *inputs);

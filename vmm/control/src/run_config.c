@@ -6,11 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <vmm/arch/arch.h>
 #include <vmm/base/check.h>
 #include <vmm/base/error.h>
 #include <vmm/vm-memory/memory.h>
 
-static const char *const irqchips[] = { "default", "split", "kernel", NULL };
+/* In the order of enum varch_irqchip. */
+static const char *const irqchips[] = { "default", "split", "kernel", "gicv3", "gicv2", NULL };
 static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
 
 static const struct vm_prop cpus_props[] = {
@@ -67,7 +69,7 @@ static const struct vm_prop payload_props[] = {
     { .name = "kernel",
       .type = VM_PROP_PATH,
       .offset = offsetof(struct run_payload, kernel),
-      .help = "bzImage (vmlinuz) or ELF (vmlinux)" },
+      .help = "bzImage (vmlinuz) or ELF (vmlinux); AArch64: Image, also gzip, zstd, vmlinuz.efi" },
     { .name = "initramfs",
       .type = VM_PROP_PATH,
       .offset = offsetof(struct run_payload, initramfs),
@@ -77,6 +79,10 @@ static const struct vm_prop payload_props[] = {
       .offset = offsetof(struct run_payload, cmdline),
       .max = 65535,
       .help = "kernel command line" },
+    { .name = "device_tree_overlay",
+      .type = VM_PROP_PATH,
+      .offset = offsetof(struct run_payload, overlay),
+      .help = "changes to the device tree (dtc -@ -O dtb); AArch64" },
     { 0 },
 };
 static const struct vm_prop platform_props[] = {
@@ -116,7 +122,8 @@ static const struct vm_prop root_props[] = {
       .help = "collect what the guest writes to ports 0x80 and 0x402" },
     { ROOT("pit", VM_PROP_BOOL, pit), .help = "PIT and PICs, with irqchip kernel" },
     { ROOT("irqchip", VM_PROP_ENUM, irqchip), .values = irqchips, .preset = "default",
-      .help = "interrupt controller: I/O APIC of ours (split) or the kernel's" },
+      .help = "interrupt controller; x86_64: I/O APIC of ours (split) or the kernel's; AArch64: "
+              "gicv3 or gicv2" },
     { ROOT("api_socket", VM_PROP_PATH, socket), .max = 107,
       .help = "control socket; a directory gets a name by pid" },
     { ROOT("log_level", VM_PROP_ENUM, log_level), .values = levels, .preset = "warn",
@@ -129,7 +136,7 @@ static const struct {
     const char *cls;
     struct vm_prop row;
 } parts[RUN_PARTS] = {
-    [RUN_SERIAL] = { "serial",
+    [RUN_SERIAL] = { NULL, /* the architecture's */
                      { .name = "serial", .type = VM_PROP_OBJECT, .help = "first serial port" } },
     [RUN_CONSOLE] = { "virtio-console",
                       { .name = "console", .type = VM_PROP_OBJECT, .help = "virtio console" } },
@@ -159,6 +166,21 @@ static size_t align(size_t n)
     return (n + _Alignof(max_align_t) - 1) & ~(_Alignof(max_align_t) - 1);
 }
 
+static const struct vdev_class *find(const char *name)
+{
+    return vdev_class_find(name, strlen(name));
+}
+
+/* What this architecture, or this build, does not have is off by default. */
+static void settle_preset(struct vm_prop *row)
+{
+    bool missing = (!strcmp(row->name, "rtc") && !find(varch_facts.clock_class)) ||
+                   (!strcmp(row->name, "acpi") && !varch_facts.acpi);
+
+    if (missing)
+        row->preset = "off";
+}
+
 int vmm_run_model_new(struct run_model *m)
 {
     size_t n = VM_ARRAY_SIZE(root_props);
@@ -168,12 +190,11 @@ int vmm_run_model_new(struct run_model *m)
     if (!m->props)
         return vm_fail(-ENOMEM, "out of memory");
     memcpy(m->props, root_props, sizeof(root_props));
-    for (size_t i = 0; i < n; i++) /* a build without the clock has none by default */
-        if (!strcmp(m->props[i].name, "rtc") && !vdev_class_find("cmos-rtc", strlen("cmos-rtc")))
-            m->props[i].preset = "off";
+    for (size_t i = 0; i < n; i++)
+        settle_preset(&m->props[i]);
     m->size = sizeof(struct run_config);
     for (unsigned i = 0; i < RUN_PARTS; i++) {
-        const struct vdev_class *cls = vdev_class_find(parts[i].cls, strlen(parts[i].cls));
+        const struct vdev_class *cls = find(parts[i].cls ? parts[i].cls : varch_facts.serial_class);
         struct vm_prop *row = &m->props[n];
 
         if (!cls)

@@ -10,8 +10,6 @@
 #include <vmm/config/model.h>
 #include <vmm/devices/classes.h>
 
-enum run_irqchip { RUN_IRQCHIP_DEFAULT, RUN_IRQCHIP_SPLIT, RUN_IRQCHIP_KERNEL };
-
 struct run_config {
     struct run_cpus {
         uint32_t boot, max;
@@ -22,14 +20,14 @@ struct run_config {
         struct vm_prop_list node; /* of the host: one uint32_t, or none */
     } memory;
     struct run_payload {
-        char *kernel, *initramfs, *cmdline;
+        char *kernel, *initramfs, *cmdline, *overlay;
     } payload;
     struct vm_prop_list params; /* -p: more words of the command line */
     struct run_platform {
         uint32_t num_pci_segments, machine;
     } platform;
     bool acpi, pci, cam, rng_on, rtc, debug_ports, pit;
-    uint32_t irqchip;
+    uint32_t irqchip; /* enum varch_irqchip */
     char *socket;
     uint32_t log_level;
     struct vm_prop_list devices; /* struct vm_prop_variant */

@@ -139,11 +139,12 @@ int varch_exit(struct varch *arch, struct hv_vcpu *vcpu, struct hv_exit *exit);
 /* A vCPU's state in words, for the log after a crash; NUL-terminated, several lines. */
 void varch_dump(struct varch *arch, struct hv_vcpu *vcpu, char *ret_text, size_t room);
 
-/* What the platform appends to the kernel's command line by default, for the given console: "console=ttyS0" ... */
-const char *varch_console_name(void);
-/* The class of its serial ports: "serial" ... */
-const char *varch_serial_class(void);
-/* Machines of this architecture can have ACPI (without firmware). */
-bool varch_has_acpi(void);
+/* What is constant of the architecture. */
+struct varch_facts {
+    const char *console; /* the kernel's name of the first serial port: "ttyS0" */
+    const char *serial_class, *clock_class; /* classes of its serial ports and clock */
+    bool acpi; /* tables without firmware; i8042, ports, PIT: what comes with a PC */
+};
+extern const struct varch_facts varch_facts;
 
 #endif

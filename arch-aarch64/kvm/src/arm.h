@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * Between the files of the AArch64 architecture.
+ *
+ *   arm.c   map, platform devices, boot     gic.c    interrupt controller and messages
+ *   vcpu.c  registers and features          probe.c  small guests for vmm doctor
+ */
+#ifndef VARCH_ARM_H
+#define VARCH_ARM_H
+
+#include <vmm/aarch64-boot/fdt.h>
+#include <vmm/aarch64-boot/kernel.h>
+#include <vmm/aarch64-boot/map.h>
+#include <vmm/arch/arch.h>
+
+struct varch {
+    const struct vm_env *env;
+    struct hv_vm *vm; /* NULL: plan only */
+    struct varch_config config;
+    struct vboot_arm_map map;
+    enum vboot_arm_gic gic;
+    bool msi; /* messages reach the guest: ITS, or GICv2m */
+    bool pmu;
+    struct hv_device *vgic, *its[VBOOT_ARM_SEGMENTS];
+    struct hv_vcpu *vcpu[VBOOT_ARM_CPUS_MAX]; /* borrowed, as they were initialised */
+    unsigned vcpus;
+    struct vboot_arm_start start;
+};
+
+/* gic.c */
+/* Which one this host can give; in a plan the newest. -ENOTSUP, -EINVAL with text. */
+int varch_arm_gic_choose(struct varch *arch);
+int varch_arm_gic_new(struct varch *arch);
+void varch_arm_gic_free(struct varch *arch);
+
+/* vcpu.c */
+int varch_arm_vcpu_init(struct varch *arch, struct hv_vcpu *vcpu);
+/* What can only be set when the interrupt controller is there. */
+int varch_arm_vcpu_settle(const struct varch *arch, struct hv_vcpu *vcpu);
+int varch_arm_vcpu_start(struct hv_vcpu *vcpu, const struct vboot_arm_start *start);
+int varch_arm_mpidr(struct hv_vcpu *vcpu, uint64_t *ret_mpidr);
+/* An access without syndrome: the guest gets an external abort. */
+int varch_arm_abort(struct hv_vcpu *vcpu);
+
+#endif
