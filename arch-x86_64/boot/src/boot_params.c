@@ -70,14 +70,11 @@ unsigned vboot_x86_e820_make(const struct vboot_x86_map *map,
             E820_RESERVED);
     add_row(ret_rows, &n, VBOOT_X86_KERNEL_MIN, map->ram_low.size, E820_RAM);
     /* Linux uses an ECAM only where the E820 map or a PNP0C02 device reserves it. */
-    add_row(ret_rows, &n, map->ecam[0].base, map->ecam[0].base + map->ecam[0].size, E820_RESERVED);
+    add_row(ret_rows, &n, map->ecam[0].base,
+            map->ecam[map->segments - 1].base + map->ecam[map->segments - 1].size, E820_RESERVED);
     if (map->ram_high.size)
         add_row(ret_rows, &n, map->ram_high.base, map->ram_high.base + map->ram_high.size,
                 E820_RAM);
-    if (map->segments > 1)
-        add_row(ret_rows, &n, map->ecam[1].base,
-                map->ecam[map->segments - 1].base + map->ecam[map->segments - 1].size,
-                E820_RESERVED);
     return n;
 }
 

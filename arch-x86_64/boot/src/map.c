@@ -7,11 +7,14 @@
 #include <vmm/base/check.h>
 #include <vmm/base/error.h>
 
-#define GIB        (1ULL << 30)
-#define ECAM_BYTES (256ULL << 20) /* 256 buses of 1 MiB */
-#define ECAM0_BASE 0xe0000000ULL
-#define WINDOW_MAX (64 * GIB)
-#define RAM_MIN    (1ULL << 20)
+#define GIB         (1ULL << 30)
+#define ECAM0_BASE  0xe0000000ULL
+#define ECAM0_BYTES (256ULL << 20) /* 256 buses of 1 MiB */
+#define ECAM1_BASE  (ECAM0_BASE + ECAM0_BYTES)
+#define ECAM1_BYTES (8ULL << 20) /* of each other segment */
+#define HIGH_FREE   (4 * GIB)
+#define WINDOW_MAX  (64 * GIB)
+#define RAM_MIN     (1ULL << 20)
 
 static int check(unsigned version, uint64_t ram_bytes, unsigned phys_bits, unsigned segments)
 {
@@ -42,17 +45,17 @@ static void place_ram(uint64_t bytes, struct vboot_x86_map *map)
         map->ram_high = (struct vboot_x86_range){ VBOOT_X86_HIGH_BASE, bytes - low };
 }
 
-/* Above RAM: the configuration spaces of the other segments, then a window for each segment. */
+/* Linux ignores what MCFG says of memory above 4 GiB, but where SMBIOS tells a date: all configuration spaces are below. Above
+ * RAM a window for each segment. */
 static int place_pci(unsigned phys_bits, struct vboot_x86_map *map)
 {
     uint64_t end = 1ULL << phys_bits, at = VBOOT_X86_HIGH_BASE + map->ram_high.size, each;
 
     map->mem32 = (struct vboot_x86_range){ VBOOT_X86_LOW_END, ECAM0_BASE - VBOOT_X86_LOW_END };
-    map->ecam[0] = (struct vboot_x86_range){ ECAM0_BASE, ECAM_BYTES };
-    at = (at + GIB - 1) & ~(GIB - 1);
+    map->ecam[0] = (struct vboot_x86_range){ ECAM0_BASE, ECAM0_BYTES };
     for (unsigned i = 1; i < map->segments; i++)
-        map->ecam[i] = (struct vboot_x86_range){ at + (i - 1) * ECAM_BYTES, ECAM_BYTES };
-    at += VBOOT_X86_SEGMENTS * ECAM_BYTES;
+        map->ecam[i] = (struct vboot_x86_range){ ECAM1_BASE + (i - 1) * ECAM1_BYTES, ECAM1_BYTES };
+    at = ((at + GIB - 1) & ~(GIB - 1)) + HIGH_FREE;
 
     each = at < end ? (end - at) / map->segments & ~(GIB - 1) : 0;
     if (!each)

@@ -91,7 +91,7 @@ Test(x86_map, version_1_with_2_segments)
            "ram1 100000000+40000000\n"
            "mem32.0 c0000000+20000000\n"
            "ecam0 e0000000+10000000\n"
-           "ecam1 140000000+10000000\n"
+           "ecam1 f0000000+800000\n"
            "mem64.0 240000000+1000000000\n"
            "mem64.1 1240000000+1000000000\n");
 }
@@ -103,21 +103,21 @@ Test(x86_map, version_1_with_16_segments_within_36_bits)
            "ram1 100000000+40000000\n"
            "mem32.0 c0000000+20000000\n"
            "ecam0 e0000000+10000000\n"
-           "ecam1 140000000+10000000\n"
-           "ecam2 150000000+10000000\n"
-           "ecam3 160000000+10000000\n"
-           "ecam4 170000000+10000000\n"
-           "ecam5 180000000+10000000\n"
-           "ecam6 190000000+10000000\n"
-           "ecam7 1a0000000+10000000\n"
-           "ecam8 1b0000000+10000000\n"
-           "ecam9 1c0000000+10000000\n"
-           "ecam10 1d0000000+10000000\n"
-           "ecam11 1e0000000+10000000\n"
-           "ecam12 1f0000000+10000000\n"
-           "ecam13 200000000+10000000\n"
-           "ecam14 210000000+10000000\n"
-           "ecam15 220000000+10000000\n"
+           "ecam1 f0000000+800000\n"
+           "ecam2 f0800000+800000\n"
+           "ecam3 f1000000+800000\n"
+           "ecam4 f1800000+800000\n"
+           "ecam5 f2000000+800000\n"
+           "ecam6 f2800000+800000\n"
+           "ecam7 f3000000+800000\n"
+           "ecam8 f3800000+800000\n"
+           "ecam9 f4000000+800000\n"
+           "ecam10 f4800000+800000\n"
+           "ecam11 f5000000+800000\n"
+           "ecam12 f5800000+800000\n"
+           "ecam13 f6000000+800000\n"
+           "ecam14 f6800000+800000\n"
+           "ecam15 f7000000+800000\n"
            "mem64.0 240000000+c0000000\n"
            "mem64.1 300000000+c0000000\n"
            "mem64.2 3c0000000+c0000000\n"
@@ -186,7 +186,8 @@ static void check_pieces(const struct vboot_x86_map *m, unsigned phys_bits)
                           "%u and %u", i, j);
     }
     for (unsigned i = 0; i < m->segments; i++) {
-        cr_assert_eq(m->ecam[i].size, 256 * MIB);
+        cr_assert_eq(m->ecam[i].size, i ? 8 * MIB : 256 * MIB);
+        cr_assert_leq(m->ecam[i].base + m->ecam[i].size, VBOOT_X86_MMIO_BASE, "Linux wants it low");
         cr_assert_geq(m->mem64[i].size, GIB);
         cr_assert_eq(m->mem64[i].size % GIB, 0);
         cr_assert_eq(m->mem64[i].base % GIB, 0);

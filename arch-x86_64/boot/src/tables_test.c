@@ -210,7 +210,7 @@ Test(x86_tables, mcfg_has_each_segment)
 
     WORKS(vboot_x86_tables_make(&config, &image));
 
-    HOLDS(dsl("MCFG"), "Base Address : 00000000E0000000", "Base Address : 0000000140000000",
+    HOLDS(dsl("MCFG"), "Base Address : 00000000E0000000", "Base Address : 00000000F0000000",
           "Segment Group Number : 0001", "End Bus Number : 00");
 }
 

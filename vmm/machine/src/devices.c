@@ -264,16 +264,14 @@ static int add_device(struct vmm_machine *m, const struct vmm_machine_device *wa
 
 static int add_root(struct vmm_machine *m, unsigned s)
 {
-    struct vpci_root_config c = { .segment = (uint16_t)s,
-                                  .last_bus = 255,
-                                  .assign = true,
-                                  .mmio = m->mmio,
-                                  .pio = m->pio,
-                                  .msi = &m->msi };
+    struct vpci_root_config c = {
+        .segment = (uint16_t)s, .assign = true, .mmio = m->mmio, .pio = m->pio, .msi = &m->msi
+    };
     struct varch_pci_segment segment;
 
     varch_pci(m->arch, s, &segment);
     c.ecam_base = segment.ecam.base;
+    c.last_bus = (uint8_t)((segment.ecam.size >> 20) - 1); /* 1 MiB per bus */
     c.mem32 = (struct vpci_window){ segment.mem32.base, segment.mem32.size };
     c.mem64 = (struct vpci_window){ segment.mem64.base, segment.mem64.size };
     c.io = (struct vpci_window){ segment.io.base, segment.io.size };

@@ -38,7 +38,7 @@ static uint64_t encode(uint64_t base, uint64_t bytes)
     uint64_t length = bytes <= 64 * MIB ? 2 : bytes <= 128 * MIB ? 1 : 0;
     uint64_t value = length << 1 | PCIEXBAR_ENABLE;
 
-    if (base % length_of(value) || base >= PCIEXBAR_LIMIT)
+    if (bytes != length_of(value) || base % bytes || base >= PCIEXBAR_LIMIT)
         return 0;
     return base | value;
 }

@@ -76,6 +76,15 @@ Test(root, ecam_that_pciexbar_cannot_say_is_not_shown)
     cr_assert_eq(peek(&w, 0x1000000000, 4), 0x29c08086);
 }
 
+Test(root, ecam_of_a_length_that_pciexbar_cannot_say_is_not_shown)
+{
+    w.config.last_bus = 7;
+    w.config.ecam_base = 0xd4000000;
+    world_root(&w);
+
+    cr_assert_eq(peek(&w, 0xd4000060, 8), 0);
+}
+
 Test(root, firmware_may_move_ecam_and_switch_it_off)
 {
     uint64_t base = 0, bytes = 0;

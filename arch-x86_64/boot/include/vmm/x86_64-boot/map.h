@@ -8,11 +8,11 @@
  *   0x0000_0000  RAM, up to 3 GiB; 0xa0000 to 0xfffff is not offered to the guest, ACPI tables from 0xe0000
  *   0xc000_0000  PCI window of segment 0, 32-bit
  *   0xe000_0000  ECAM of segment 0, 256 buses
+ *   0xf000_0000  ECAM of segments 1 to 15, 8 buses each
  *   0xfeb0_0000  virtio-mmio devices, 4 KiB apart (so that each can be its own page)
  *   0xfec0_0000  I/O APIC;  0xfee0_0000 local APICs;  0xfeff_c000 KVM's identity map and TSS pages
- *   0x1_0000_0000  the rest of RAM, then rounded up to 1 GiB:
- *                ECAM of segments 1 to 15, 256 MiB each (always reserved: 4 GiB), then one 64-bit PCI window
- *                per segment, the remaining space split evenly, rounded down to 1 GiB, at most 64 GiB each
+ *   0x1_0000_0000  the rest of RAM, then rounded up to 1 GiB: 4 GiB free, then one 64-bit PCI window per
+ *                segment, the remaining space split evenly, rounded down to 1 GiB, at most 64 GiB each
  *
  * Ports: 0x60 i8042 (without ACPI), 0x70 CMOS, 0x80 and 0x402 debug, 0x3f8 serial, 0x600 ACPI sleep and reset
  * registers (4), 0xcf8 PCI (where asked), 0x1000 PCI I/O window.
