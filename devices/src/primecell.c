@@ -71,6 +71,8 @@ void vdev_primecell_init(struct vdev_primecell *p, const struct vdev_class *cls,
     p->irq = context->irqs[0];
     p->dev.firmware = (struct vdev_firmware){
         .compatible = type->compatible,
+        .node = type->node,
+        .clocks = type->clocks,
         .resource = { { VDEV_RES_MMIO, base, VDEV_PRIMECELL_BYTES },
                       { VDEV_RES_IRQ, p->irq ? p->irq->number : 0, 1 } },
     };

@@ -24,7 +24,7 @@ struct vdev_primecell {
 
 struct vdev_primecell_type {
     uint32_t id; /* PeriphID0 (lowest byte) to 3: part, designer, revision, configuration */
-    const char *compatible; /* as the firmware row says it */
+    const char *compatible, *node, *clocks; /* as the firmware row says them */
     /* One register, by its offset (a multiple of 4); what no register answers is zero, and ignored. Under the lock. */
     uint32_t (*read)(struct vdev_primecell *p, uint32_t offset);
     void (*write)(struct vdev_primecell *p, uint32_t offset, uint32_t value);

@@ -326,6 +326,8 @@ static void pl011_write(struct vdev_primecell *p, uint32_t offset, uint32_t valu
 static const struct vdev_primecell_type type = {
     .id = PART_ID,
     .compatible = "arm,pl011 arm,primecell",
+    .node = "serial",
+    .clocks = "uartclk apb_pclk",
     .read = pl011_read,
     .write = pl011_write,
 };

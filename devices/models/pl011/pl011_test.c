@@ -157,6 +157,8 @@ Test(pl011, firmware_row_says_what_and_where)
     const struct vdev_firmware *f = &p.dev->firmware;
 
     cr_assert_str_eq(f->compatible, "arm,pl011 arm,primecell");
+    cr_assert_str_eq(f->node, "serial");
+    cr_assert_str_eq(f->clocks, "uartclk apb_pclk");
     cr_assert_eq(f->resource[0].base, BASE);
     cr_assert_eq(f->resource[0].size, 0x1000);
     cr_assert_eq(f->resource[1].type, VDEV_RES_IRQ);

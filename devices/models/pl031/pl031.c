@@ -170,6 +170,7 @@ static void pl031_write(struct vdev_primecell *p, uint32_t offset, uint32_t valu
 static const struct vdev_primecell_type type = {
     .id = PART_ID,
     .compatible = "arm,pl031 arm,primecell",
+    .node = "rtc",
     .read = pl031_read,
     .write = pl031_write,
 };

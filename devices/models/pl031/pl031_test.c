@@ -97,6 +97,7 @@ Test(pl031, registers_hold_what_they_have_bits_for)
 Test(pl031, firmware_row_says_what_it_is)
 {
     cr_assert_str_eq(p.dev->firmware.compatible, "arm,pl031 arm,primecell");
+    cr_assert_str_eq(p.dev->firmware.node, "rtc");
 }
 
 Test(pl031, reset_is_power_on)

@@ -167,6 +167,7 @@ static void pl061_write(struct vdev_primecell *p, uint32_t offset, uint32_t valu
 static const struct vdev_primecell_type type = {
     .id = PART_ID,
     .compatible = "arm,pl061 arm,primecell",
+    .node = "gpio",
     .read = pl061_read,
     .write = pl061_write,
 };

@@ -98,6 +98,7 @@ Test(pl061, status_is_read_only)
 Test(pl061, firmware_row_says_what_it_is)
 {
     cr_assert_str_eq(p.dev->firmware.compatible, "arm,pl061 arm,primecell");
+    cr_assert_str_eq(p.dev->firmware.node, "gpio");
 }
 
 Test(pl061, outputs_keep_what_is_written)
