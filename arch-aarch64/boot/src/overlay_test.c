@@ -32,7 +32,7 @@ TestSuite(arm_overlay, .init = setup, .fini = teardown);
 static int apply_source(const char *source)
 {
     size_t len;
-    char *overlay = dtc("-@ -I dts -O dtb", source, strlen(source), &len);
+    char *overlay = dtc("-@ -q -I dts -O dtb", source, strlen(source), &len);
     int rc;
 
     rc = vboot_arm_fdt_overlay(&blob, "my.dtbo", overlay, len);
@@ -122,6 +122,71 @@ Test(arm_overlay, a_file_that_is_cut_off_is_refused)
     REFUSED(vboot_arm_fdt_overlay(&blob, "my.dtbo", blob.data, blob.len - 1), -EINVAL, text);
 }
 
+Test(arm_overlay, a_file_of_an_old_version_is_refused)
+{
+    uint8_t *copy = malloc(blob.len);
+
+    memcpy(copy, blob.data, blob.len);
+    fdt_set_version(copy, 16);
+    REFUSED(vboot_arm_fdt_overlay(&blob, "my.dtbo", copy, blob.len), -EINVAL,
+            "my.dtbo is a device tree blob of version 16: make one of version 17");
+    free(copy);
+}
+
+/* An overlay with something wrong in its fixups. */
+static int apply_fixups(const char *fixups)
+{
+    char source[1024];
+
+    snprintf(source, sizeof(source),
+             "/dts-v1/; / { fragment@0 { target = <0xffffffff>; __overlay__ { x-a = <1 2>; sub { "
+             "x-b = <3>; }; }; }; %s };",
+             fixups);
+    return apply_source(source);
+}
+
+Test(arm_overlay, fixups_that_lead_to_a_property_apply)
+{
+    NEEDS_DTC();
+
+    WORKS(apply_fixups(
+        "__fixups__ { uart0 = \"/fragment@0:target:0\"; gic = "
+        "\"/fragment@0/__overlay__:x-a:4\", \"/fragment@0/__overlay__/sub:x-b:0\"; };"));
+
+    CELLS("/serial@9000000", "x-a", "1 1");
+    CELLS("/serial@9000000/sub", "x-b", "1");
+}
+
+Test(arm_overlay, fixups_that_lead_nowhere_are_refused)
+{
+    static const char *const wrong[] = {
+        "__fixups__ { uart0 = \"/fragment@0:target:1\"; };",
+        "__fixups__ { uart0 = \"/fragment@0:target:4294967292\"; };",
+        "__fixups__ { uart0 = \"/fragment@0:target:99999999999\"; };",
+        "__fixups__ { uart0 = \"/fragment@0:target:-4\"; };",
+        "__fixups__ { uart0 = \"/fragment@0:target:\"; };",
+        "__fixups__ { uart0 = \"/fragment@0:target\"; };",
+        "__fixups__ { uart0 = \"/fragment@0\"; };",
+        "__fixups__ { uart0 = \"/fragment@1:target:0\"; };",
+        "__fixups__ { uart0 = \"/fragment@0:targets:0\"; };",
+        "__fixups__ { uart0 = \"/__fixups__:uart0:0\"; };",
+        "__fixups__ { uart0; };",
+        "__fixups__ { uart0 = [ 41 ]; };",
+        "__fixups__ { phandle = <1>; };",
+        "__local_fixups__ { fragment@0 { __overlay__ { x-a = <5>; }; }; };",
+        "__local_fixups__ { fragment@0 { __overlay__ { x-a = <0xfffffffc>; }; }; };",
+        "__local_fixups__ { fragment@0 { __overlay__ { x-c = <0>; }; }; };",
+        "__local_fixups__ { fragment@0 { __overlay__ { x-a = [ 00 ]; }; }; };",
+        "__local_fixups__ { fragment@0 { __overlay__ { no { x-a = <0>; }; }; }; };",
+        "__local_fixups__ { x = <0>; __local_fixups__ { x = <0>; }; };",
+        "__local_fixups__ { fragment@0 { phandle = <1>; }; };",
+    };
+
+    NEEDS_DTC();
+    for (unsigned i = 0; i < VM_ARRAY_SIZE(wrong); i++)
+        REFUSED(apply_fixups(wrong[i]), -EINVAL, "my.dtbo is broken: a fixup leads to no property");
+}
+
 Test(arm_overlay, a_broken_tree_is_refused)
 {
     uint8_t *copy = malloc(blob.len);
@@ -149,11 +214,11 @@ Test(arm_overlay, deep_nesting_is_refused)
 
 Test(arm_overlay, too_much_is_refused)
 {
-    size_t len = (128 << 10) + 1;
+    size_t len = (64 << 10) + 1;
     uint8_t *bytes = calloc(1, len);
 
     REFUSED(vboot_arm_fdt_overlay(&blob, "my.dtbo", bytes, len), -E2BIG,
-            "my.dtbo has 131073 bytes: overlays have at most 131072");
+            "my.dtbo has 65537 bytes: overlays have at most 65536");
     free(bytes);
 }
 

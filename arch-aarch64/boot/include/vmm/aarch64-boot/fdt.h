@@ -72,7 +72,7 @@ struct vboot_arm_fdt {
 int vboot_arm_fdt_make(const struct vboot_arm_fdt *config, struct vm_buffer *ret_blob);
 
 /* Applies an overlay (made by dtc from a /plugin/ source) to a finished tree. name is for messages. -EINVAL (no device tree, cut
- * off, no fragments, what it refers to is not there ...), -E2BIG (over 128 KiB, or the result over 2 MiB), -ENOMEM, with text;
+ * off, no fragments, what it refers to is not there ...), -E2BIG (over 64 KiB, or the result over 2 MiB), -ENOMEM, with text;
  * then the tree is as before. */
 int vboot_arm_fdt_overlay(struct vm_buffer *blob, const char *name, const void *untrusted,
                           size_t len);
