@@ -307,12 +307,12 @@ static void pl011_write(struct vdev_primecell *p, uint32_t offset, uint32_t valu
     uint16_t v = value & UINT16_MAX;
 
     switch (offset) {
-    case REG_DR: transmit(u, v & UINT8_MAX); break;
+    case REG_DR: transmit(u, (uint8_t)(v & UINT8_MAX)); break;
     case REG_RSR: s->rsr = 0; break; /* 3.3.2: whatever is written */
-    case REG_ILPR: s->ilpr = v & UINT8_MAX; break;
+    case REG_ILPR: s->ilpr = (uint8_t)(v & UINT8_MAX); break;
     case REG_IBRD: s->ibrd = v; break;
     case REG_FBRD: s->fbrd = v & FBRD_MASK; break;
-    case REG_LCR_H: write_lcr_h(u, v & UINT8_MAX); break;
+    case REG_LCR_H: write_lcr_h(u, (uint8_t)(v & UINT8_MAX)); break;
     case REG_CR: write_cr(u, v); break;
     case REG_IFLS: s->ifls = v & IFLS_MASK; break;
     case REG_IMSC: s->imsc = v & INT_MASK; break;

@@ -19,7 +19,7 @@ static void must(bool ok)
 
 static void step(uint8_t what, uint8_t where, uint8_t value)
 {
-    uint64_t reg = BASE + (what & 0x10 ? 0xf00 : 0) + (where & 0xff);
+    uint64_t reg = BASE + (what & 0x10 ? 0xf00 : 0) + where;
     unsigned len = 1U << (what >> 2 & 3);
 
     switch (what & 3) {

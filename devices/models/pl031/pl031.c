@@ -160,7 +160,9 @@ static void pl031_write(struct vdev_primecell *p, uint32_t offset, uint32_t valu
         find_match(r);
         break;
     case REG_IMSC: r->s.im = value & INT_MATCH; break;
-    case REG_ICR: r->s.ris = false; break; /* 2.1: any value clears */
+    case REG_ICR:
+        r->s.ris = r->s.ris && !(value & INT_MATCH);
+        break; /* 3.3.8, not any value as 2.1 says */
     default: return;
     }
     update_irq(r);

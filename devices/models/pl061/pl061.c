@@ -137,7 +137,7 @@ static uint32_t pl061_read(struct vdev_primecell *p, uint32_t offset)
 /* Only outputs take data (3.3.1). */
 static void write_data(struct pl061_state *s, uint32_t offset, uint8_t v)
 {
-    uint8_t mask = offset >> MASK_SHIFT & s->dir;
+    uint8_t mask = (uint8_t)(offset >> MASK_SHIFT & s->dir);
 
     s->data = (uint8_t)((s->data & ~mask) | (v & mask));
 }
