@@ -170,7 +170,7 @@ enum oracle_result oracle_run(const struct oracle_case *run, unsigned *used, siz
     struct both b = { .target = run->target };
     int rc;
 
-    b.q = qtest_start(run->target->arguments);
+    b.q = qtest_start(oracle_qemu_of(run->target), run->target->arguments);
     if (!b.q)
         return ORACLE_BROKEN;
     rc = run->target->open();

@@ -186,6 +186,43 @@ static uint64_t mmio_word_two(const struct oracle_diff *d)
                : 0;
 }
 
+/* ---- PrimeCells ---- */
+
+enum { PL061_IS = 0x404, PL061_IC = 0x41c };
+
+/* Bits of the PL011's registers that mean nothing. */
+static uint64_t pl011_reserved(const struct oracle_diff *d)
+{
+    static const struct {
+        uint16_t at;
+        uint32_t bits;
+    } rows[] = {
+        { 0x20, 0xffffff00 }, { 0x24, 0xffff0000 }, { 0x28, 0xffffffc0 }, { 0x2c, 0xffffff00 },
+        { 0x30, 0xffff0078 }, { 0x34, 0xffffffc0 }, { 0x38, 0xfffff800 }, { 0x48, 0xfffffff8 },
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+        if (!d->events && reads(d->op, 0, rows[i].at) && !(d->ours & rows[i].bits))
+            return rows[i].bits;
+    return 0;
+}
+
+static bool line_down(const struct oracle_events *e)
+{
+    return e->count == 1 && !e->event[0].value;
+}
+
+/* Ours goes down with the level, QEMU's with the clearing behind it. */
+static uint64_t pl061_level(const struct oracle_diff *d)
+{
+    bool clears = writes(d->op, 0, PL061_IC);
+    const struct oracle_events *goes = clears ? d->qemu_events : d->ours_events,
+                               *stays = clears ? d->ours_events : d->qemu_events;
+
+    return d->events && line_down(goes) && !stays->count &&
+           (writes(d->op, 0, PL061_IS) || last_write(d, 0, PL061_IS));
+}
+
 /* Rows: what a function decides; bits of a register in reads; what no sequence does. */
 #define SEEN(t, r, when, why, f)                                                         \
     {                                                                                    \
@@ -361,6 +398,34 @@ const struct oracle_rule oracle_rules[] = {
          mmio_word_two),
     LEFT_OUT("virtio_mmio", "as virtio_pci", "what a driver must not do",
              "The same rules, for the same reasons (VIRTIO 1.2, 4.2.2.2 and 4.2.3.2)."),
+    BITS("pl011", "UARTFR bits 2:0", "always",
+         "Complements of the modem inputs (DDI 0183, 3.3.3): somebody is there in ours, as at a "
+         "PC's serial port; nobody in QEMU.",
+         1, 0x18, 0x7),
+    BITS("pl011", "UARTPeriphID2", "always",
+         "The revision (DDI 0183, 3.3.15): ours is r1p5, with FIFOs of 32 characters, QEMU an "
+         "earlier one with 16.",
+         1, 0xfe8, 0x20),
+    SEEN("pl011", "all registers, reserved bits", "written as 1",
+         "Reserved, read as zero (DDI 0183, 3.3): so in ours; QEMU gives back what was written.",
+         pl011_reserved),
+    LEFT_OUT("pl011", "UARTCR bit 7", "set",
+             "Loop-back (DDI 0183, 3.3.8): QEMU 7.2 has none. Covered by unit tests."),
+    SEEN("pl061", "interrupt line",
+         "a level that interrupts ends, or a pin with an edge becomes level-sensitive",
+         "GPIORIS shows levels as they are, GPIOIC clears the logic that detects edges (DDI 0190, "
+         "3.3.7 and 3.3.9): ours lowers the line; QEMU remembers levels until they are cleared, as "
+         "random sequences do at once.",
+         pl061_level),
+    LEFT_OUT("pl061", "GPIODIR", "bit 3 set; changed while outputs are high, or with interrupts on",
+             "An input shows its pin (DDI 0190, 3.3.1), which nobody drives: 0 in ours. In QEMU it "
+             "keeps what it was as an output, and the other way round, and the change may count as "
+             "an edge."),
+    LEFT_OUT("pl011, pl031, pl061", "all registers",
+             "narrow accesses that do not begin at the register",
+             "The APB of these devices has no byte lanes (IHI 0024, before PSTRB of APB4): QEMU "
+             "takes them as the whole register, ours "
+             "gives the bytes that were asked for and ignores writes."),
 };
 const size_t oracle_rule_count = sizeof(oracle_rules) / sizeof(*oracle_rules);
 

@@ -20,8 +20,8 @@
 enum { EXIT_SKIPPED = 77, COUNT = 25, STEPS = 1200 };
 
 static const struct oracle_target *const targets[] = {
-    &oracle_serial, &oracle_ioapic,     &oracle_cmos_rtc,
-    &oracle_pci,    &oracle_virtio_pci, &oracle_virtio_mmio,
+    &oracle_serial,      &oracle_ioapic, &oracle_cmos_rtc, &oracle_pci,   &oracle_virtio_pci,
+    &oracle_virtio_mmio, &oracle_pl011,  &oracle_pl031,    &oracle_pl061,
 };
 
 struct options {
@@ -187,9 +187,12 @@ static bool take_options(int argc, char **argv, struct options *o)
     return o->target;
 }
 
-static bool have_qemu(void)
+static bool have_qemu(const struct oracle_qemu *qemu)
 {
-    return !system("command -v qemu-system-x86_64 >/dev/null 2>&1");
+    char command[80];
+
+    snprintf(command, sizeof(command), "command -v %s >/dev/null 2>&1", qemu->program);
+    return !system(command);
 }
 
 static int run_all(const struct options *o, struct report *r)
@@ -220,6 +223,7 @@ static int run_all(const struct options *o, struct report *r)
 
 int main(int argc, char **argv)
 {
+    const struct oracle_qemu *qemu;
     struct report r = { 0 };
     struct options o;
 
@@ -236,8 +240,10 @@ int main(int argc, char **argv)
         fprintf(stderr, "\n");
         return 2;
     }
-    if (!have_qemu()) {
-        printf("1..0 # SKIP there is no qemu-system-x86_64: install the package qemu-system-x86\n");
+    qemu = oracle_qemu_of(o.target);
+    if (!have_qemu(qemu)) {
+        printf("1..0 # SKIP there is no %s: install the package %s\n", qemu->program,
+               qemu->package);
         return EXIT_SKIPPED;
     }
     return run_all(&o, &r);

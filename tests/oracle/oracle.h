@@ -30,7 +30,7 @@ enum {
 enum oracle_kind {
     ORACLE_READ,
     ORACLE_WRITE,
-    ORACLE_PIN, /* input pin number at of an interrupt controller becomes value */
+    ORACLE_PIN, /* input pin number at of the device becomes value */
 };
 struct oracle_op {
     enum oracle_kind kind;
@@ -98,15 +98,23 @@ static inline bool oracle_one_in(struct oracle_random *r, uint32_t n)
 
 /* ---- QEMU ---- */
 
+/* A QEMU, and what its machines have in common. */
+struct oracle_qemu {
+    const char *program, *package; /* Debian's */
+    const char *controller; /* QOM path of the interrupt controller whose inputs are watched */
+    const char *trace; /* events on stderr that qtest.c understands; NULL: none */
+};
+extern const struct oracle_qemu oracle_x86, oracle_arm;
+
 struct qtest;
-/* Starts QEMU with these arguments (ends with NULL; those every machine needs are added). NULL with a line on stderr. */
-struct qtest *qtest_start(const char *const *arguments);
+/* Starts it with these arguments (ends with NULL; those every machine needs are added). NULL with a line on stderr. */
+struct qtest *qtest_start(const struct oracle_qemu *qemu, const char *const *arguments);
 void qtest_stop(struct qtest *q);
 uint64_t qtest_read(struct qtest *q, bool pio, uint64_t addr, unsigned len);
 void qtest_write(struct qtest *q, bool pio, uint64_t addr, unsigned len, uint64_t value);
 /* Input pin of the device at that path. */
 void qtest_pin(struct qtest *q, const char *path, unsigned pin, bool level);
-/* Changes of the I/O APIC's inputs are events from here on. */
+/* Changes of the interrupt controller's inputs are events from here on. */
 void qtest_watch_lines(struct qtest *q);
 /* What has happened since the last call. */
 void qtest_events(struct qtest *q, struct oracle_events *ret_events);
@@ -127,6 +135,7 @@ struct oracle_place {
 
 struct oracle_target {
     const char *name;
+    const struct oracle_qemu *qemu; /* NULL: oracle_x86 */
     const char *const *arguments; /* QEMU's */
     const char *const *spaces; /* names, NULL-terminated */
     const char *pin_path; /* of the device that has input pins in QEMU */
@@ -146,8 +155,13 @@ struct oracle_target {
     void (*make)(struct oracle_random *r);
 };
 
+static inline const struct oracle_qemu *oracle_qemu_of(const struct oracle_target *target)
+{
+    return target->qemu ? target->qemu : &oracle_x86;
+}
+
 extern const struct oracle_target oracle_serial, oracle_ioapic, oracle_cmos_rtc, oracle_pci,
-    oracle_virtio_pci, oracle_virtio_mmio;
+    oracle_virtio_pci, oracle_virtio_mmio, oracle_pl011, oracle_pl031, oracle_pl061;
 
 /* ---- comparing ---- */
 

@@ -7,6 +7,8 @@
 
 #include "platform_harness.h"
 
+enum { KEY_NS = 1000000000 }; /* longer than any key stays down */
+
 static struct side {
     struct plat plat;
     bool open;
@@ -120,6 +122,20 @@ void platform_write(const struct oracle_place *place, uint32_t at, unsigned len,
 void platform_pin(unsigned pin, bool level)
 {
     vdev_irq_set(side.plat.dev->ops->irq_line(side.plat.dev, pin), level);
+}
+
+void platform_key(unsigned pin, bool down)
+{
+    struct vdev *dev = side.plat.dev;
+
+    (void)pin;
+    if (!down) {
+        plat_pass(&side.plat, KEY_NS);
+        return;
+    }
+    vm_lock_acquire(&dev->lock);
+    (void)dev->ops->power_button(dev);
+    vm_lock_release(&dev->lock);
 }
 
 void platform_events(struct oracle_events *ret_events)

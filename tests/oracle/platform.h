@@ -14,6 +14,8 @@ void platform_close(void);
 uint64_t platform_read(const struct oracle_place *place, uint32_t at, unsigned len);
 void platform_write(const struct oracle_place *place, uint32_t at, unsigned len, uint64_t value);
 void platform_pin(unsigned pin, bool level);
+/* The power key goes down, or comes up after its time. */
+void platform_key(unsigned pin, bool down);
 void platform_events(struct oracle_events *ret_events);
 
 /* A message as the local APICs see it. */

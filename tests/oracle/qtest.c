@@ -27,7 +27,17 @@ struct reader {
     char buf[BUFFER_BYTES];
 };
 
+const struct oracle_qemu oracle_x86 = { .program = "qemu-system-x86_64",
+                                        .package = "qemu-system-x86",
+                                        .controller = "ioapic",
+                                        .trace = "apic_deliver_irq" };
+/* The second device that machine "virt" makes is its GIC. */
+const struct oracle_qemu oracle_arm = { .program = "qemu-system-aarch64",
+                                        .package = "qemu-system-arm",
+                                        .controller = "/machine/unattached/device[1]" };
+
 struct qtest {
+    const struct oracle_qemu *qemu;
     pid_t pid;
     bool failed;
     struct reader socket, trace;
@@ -174,7 +184,7 @@ void qtest_pin(struct qtest *q, const char *path, unsigned pin, bool level)
 
 void qtest_watch_lines(struct qtest *q)
 {
-    command(q, "irq_intercept_in ioapic\n");
+    command(q, "irq_intercept_in %s\n", q->qemu->controller);
 }
 
 static void config_address(struct qtest *q, unsigned bdf, unsigned at)
@@ -195,25 +205,12 @@ void qtest_config_write(struct qtest *q, unsigned bdf, unsigned at, unsigned len
 }
 
 /* In the child. The socket is passed as a connected descriptor: no name in the file system, nothing to clean up. */
-static void become_qemu(const char *const *arguments, int socket, int trace, pid_t parent)
+static void become_qemu(const struct oracle_qemu *qemu, const char *const *arguments, int socket,
+                        int trace, pid_t parent)
 {
-    const char *all[ARGUMENTS_MAX] = { "qemu-system-x86_64",
-                                       "-accel",
-                                       "tcg",
-                                       "-S",
-                                       "-qtest",
-                                       "chardev:qtest",
-                                       "-qtest-log",
-                                       "none",
-                                       "-display",
-                                       "none",
-                                       "-nodefaults",
-                                       "-monitor",
-                                       "none",
-                                       "-m",
-                                       "64",
-                                       "-trace",
-                                       "apic_deliver_irq",
+    const char *all[ARGUMENTS_MAX] = { qemu->program,   "-accel",     "tcg",  "-S",       "-qtest",
+                                       "chardev:qtest", "-qtest-log", "none", "-display", "none",
+                                       "-nodefaults",   "-monitor",   "none", "-m",       "64",
                                        "-chardev" };
     char name[64];
     size_t n = 0;
@@ -223,6 +220,10 @@ static void become_qemu(const char *const *arguments, int socket, int trace, pid
         n++;
     snprintf(name, sizeof(name), "socket,id=qtest,fd=%d", socket);
     all[n++] = name;
+    if (qemu->trace) {
+        all[n++] = "-trace";
+        all[n++] = qemu->trace;
+    }
     for (size_t i = 0; arguments[i] && n + 1 < ARGUMENTS_MAX; i++)
         all[n++] = arguments[i];
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -233,7 +234,7 @@ static void become_qemu(const char *const *arguments, int socket, int trace, pid
     _exit(127);
 }
 
-struct qtest *qtest_start(const char *const *arguments)
+struct qtest *qtest_start(const struct oracle_qemu *qemu, const char *const *arguments)
 {
     struct qtest *q = calloc(1, sizeof(*q));
     int sockets[2], pipes[2];
@@ -241,13 +242,14 @@ struct qtest *qtest_start(const char *const *arguments)
 
     if (!q)
         return NULL;
+    q->qemu = qemu;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets))
         goto free_qtest;
     if (pipe2(pipes, O_CLOEXEC))
         goto close_sockets;
     q->pid = fork();
     if (!q->pid)
-        become_qemu(arguments, sockets[1], pipes[1], parent);
+        become_qemu(qemu, arguments, sockets[1], pipes[1], parent);
     close(sockets[1]);
     close(pipes[1]);
     q->socket.fd = sockets[0];
