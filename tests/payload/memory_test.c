@@ -68,12 +68,14 @@ Test(memory, overlapping_and_unaligned_slots_are_refused)
 
 enum { LOW_PAGES = LOW_BYTES / 0x1000 };
 
+/* Without the guest's code: where KVM maps a page for an instruction fetch it may make it writable
+ * at once, and then logs it. */
 static uint64_t log_word(struct payload *g)
 {
     uint64_t bitmap[LOW_PAGES / 64] = { 0 };
 
     cr_assert_eq(hv_vm_dirty_get(g->vm, 0, LOW_PAGES, bitmap), 0, "%s", vm_error_text());
-    return bitmap[0];
+    return bitmap[0] & ~(1ull << PAYLOAD_AT / 0x1000);
 }
 
 Test(memory, the_dirty_log_names_written_pages_once)

@@ -85,10 +85,12 @@ void test_msix_masked(void)
     blk_traffic(v);
 }
 
-/* A driver may write any address and data: what reaches nobody is lost, and nothing else happens. */
+/* A driver may write any address and data: what reaches nobody is lost, and nothing else happens. Delivery modes 2, 4, 5 and 7
+ * (SMI, NMI, INIT, ExtINT: Intel SDM, volume 3, 11.11.2) are left out: a CPU hears them. */
 void test_msix_anywhere(void)
 {
     static const uint32_t addresses[] = { 0, 0xfffffffc, 0xfee55000, 0xfeeff00c, IOAPIC, 0x1000 };
+    static const uint32_t modes[] = { 0, 1, 3, 6 };
     struct virtio *v;
 
     irq_init();
@@ -96,11 +98,8 @@ void test_msix_anywhere(void)
     check(v->irq);
     virtio_start(v);
     for (unsigned i = 0; i < sizeof(addresses) / sizeof(addresses[0]); i++)
-        for (unsigned mode = 0; mode < 8;
-             mode++) { /* delivery modes but INIT and NMI, which would be heard */
-            if (mode == 4 || mode == 5)
-                continue;
-            msix_entry(v, QUEUE_VECTOR, addresses[i], mode << 8 | 3, false);
+        for (unsigned mode = 0; mode < sizeof(modes) / sizeof(modes[0]); mode++) {
+            msix_entry(v, QUEUE_VECTOR, addresses[i], modes[mode] << 8 | 3, false);
             v->irq = false;
             blk_traffic(v);
         }

@@ -108,7 +108,7 @@ void rng_offer(struct virtio *v, unsigned slot, uint32_t bytes)
 
 void rng_feed(uint32_t bytes)
 {
-    if (!options.fifo)
+    if (!options.fifo || !bytes)
         return;
     print("@feed ");
     print_number(bytes);
