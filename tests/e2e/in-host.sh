@@ -2,7 +2,7 @@
 # shellcheck shell=sh
 #
 # Runs in the emulated host (busybox sh) as its /run.sh: one guest under the VMM, from boot to end, as /row says:
-# KERNEL CPUS MEMORY CONSOLE ROOT END RESET_STATUS PATIENCE, see boot.sh. Answers with its exit status.
+# CPUS MEMORY CONSOLE ROOT END WORDS RESET_STATUS PATIENCE, see boot.sh. Answers with its exit status.
 # shellcheck source=/dev/null
 . /row
 # shellcheck source=/dev/null
@@ -30,14 +30,36 @@ wait_end() {
     done
 }
 
+has() {
+    case ,$WORDS, in
+    *",$1,"*) ;;
+    *) return 1 ;;
+    esac
+}
+
+packed='' where='' rng=on
+! has split || { packed=,packed=off && rng=packed=off; }
+! has segment1 || where=,pci_segment=1
+! has mmio || where=,bus=mmio
 case $CONSOLE in
 serial) set -- --serial tty --console off && tty=ttyS0 ;;
-hvc0) set -- --serial off --console tty && tty=hvc0 ;;
+hvc0) set -- --serial off --console "tty$packed" && tty=hvc0 ;;
 esac
+set -- "$@" --rng "$rng" --disk "path=/disk.img$where$packed"
+! has segment1 || set -- "$@" --platform num_pci_segments=2
+! has nopci || set -- "$@" --pci off
+! has kernelirq || set -- "$@" --irqchip kernel
+if has full; then
+    mkdir /small
+    mount -t tmpfs -o size=1m small /small || fail "no small file system"
+    truncate -s 4M /small/disk.img
+    set -- "$@" --disk "path=/small/disk.img$where$packed"
+fi
 cmdline="console=$tty quiet panic=-1"
 [ "$END" != reboot ] || cmdline="$cmdline bed.end=reboot"
 [ "$ROOT" != disk ] || cmdline="$cmdline root=/dev/vda"
 
+echo 1 >/proc/sys/kernel/printk # the console is the guest's; a dying kernel speaks all the same
 echo 1 >/proc/sys/vm/overcommit_memory # guests larger than this host
 DEADLINE=$(($(cut -d. -f1 /proc/uptime) + PATIENCE))
 mkfifo /in
@@ -45,8 +67,8 @@ exec 3<>/in
 : >/out
 {
     # shellcheck disable=SC2016 # expanded by the inner shell
-    sh -c 'echo $$ >/pid; exec "$@"' sh /vmm run -m "$MEMORY" -c "$CPUS" "$@" --rng on \
-        --disk path=/disk.img -p "$cmdline" -i /guest.cpio /kernel <&3 2>&1
+    sh -c 'echo $$ >/pid; exec "$@"' sh /vmm run -m "$MEMORY" -c "$CPUS" "$@" \
+        -p "$cmdline" -i /guest.cpio /kernel <&3 2>&1
     echo $? >/status
 } | tee /out &
 
@@ -64,7 +86,8 @@ expected=0
 [ "$END" != reboot ] || expected=$RESET_STATUS
 [ "$(cat /status)" = "$expected" ] || fail "$END: the VMM left with $(cat /status), not $expected"
 
-# What the guest wrote must be in the image.
+# What the guest wrote must be in the image, and the file system sound: a look before anything repairs it.
+/fsck/ld-linux-x86-64.so.2 --library-path /fsck /fsck/e2fsck -fn /disk.img || fail "e2fsck: the file system is damaged"
 mkdir -p /mnt
 mount -t ext4 -o loop,ro /disk.img /mnt || fail "the guest's disk is no file system any more"
 sum=$(sha256sum </mnt/written | cut -d' ' -f1)

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #
 # matrix.sh [--full]: the guests to boot, one ROW of boot.sh a line.
-# Without --full a choice in which each value of each axis occurs at least once; with it the whole product.
-# 8 processors take the emulated host half a minute: once per kernel even in the product.
+# Without --full a choice in which each value of each axis and each word occurs at least once. With it the whole product of the
+# axes, of the standard kernels too, and along it each set of words that fit together, so that each word meets each value of each
+# axis. 8 processors take the emulated host half a minute: once per kernel even in the product. Both are checked here.
 set -euo pipefail
 
 KERNELS=(bookworm-cloud trixie-cloud)
@@ -13,20 +14,42 @@ MEMORY=(128 256 4096) # 4096 reaches across the PCI hole below 4 GiB
 CONSOLES=(serial hvc0)
 ROOTS=(ram disk)
 ENDS=(poweroff reboot button)
+WORDS=(segment1 mmio nopci split kernelirq full)
+
+die() {
+    echo "matrix.sh: $*" >&2
+    exit 1
+}
 
 choice() {
     cat <<'ROWS'
 bookworm-cloud:vmlinux:1:256:serial:disk:poweroff
-bookworm-cloud:vmlinuz:2:4096:hvc0:disk:reboot
-trixie-cloud:vmlinux:2:256:hvc0:ram:button
-trixie-cloud:vmlinuz:1:128:serial:disk:poweroff
-trixie-cloud:vmlinux:8:4096:serial:disk:reboot
-bookworm-cloud:vmlinuz:8:256:serial:ram:button
+bookworm-cloud:vmlinuz:2:4096:hvc0:disk:reboot:segment1
+trixie-cloud:vmlinux:2:256:hvc0:ram:button:kernelirq
+trixie-cloud:vmlinuz:1:128:serial:disk:poweroff:nopci,split
+trixie-cloud:vmlinux:8:4096:serial:disk:reboot:split
+bookworm-cloud:vmlinuz:8:256:serial:ram:button:mmio,full
 ROWS
 }
 
+# Sets of words, each behind a colon: one place of the disks at most.
+word_sets() {
+    local place split irq full set
+    for place in '' segment1 mmio nopci; do
+        for split in '' split; do
+            for irq in '' kernelirq; do
+                for full in '' full; do
+                    set=$(printf ',%s' ${place:+"$place"} ${split:+"$split"} ${irq:+"$irq"} ${full:+"$full"})
+                    echo "${set/#,/:}"
+                done
+            done
+        done
+    done
+}
+
 product() {
-    local kernel image cpus memory console root end
+    local kernel image cpus memory console root end sets n=0 words
+    mapfile -t sets < <(word_sets)
     for kernel in "${KERNELS[@]}"; do
         for image in "${IMAGES[@]}"; do
             for cpus in "${CPUS[@]}"; do
@@ -34,19 +57,51 @@ product() {
                     for console in "${CONSOLES[@]}"; do
                         for root in "${ROOTS[@]}"; do
                             for end in "${ENDS[@]}"; do
-                                echo "$kernel:$image:$cpus:$memory:$console:$root:$end"
+                                words=${sets[n++ % ${#sets[@]}]}
+                                echo "$kernel:$image:$cpus:$memory:$console:$root:$end${words%:}"
                             done
                         done
                     done
                 done
             done
         done
+        echo "$kernel:vmlinuz:8:256:serial:disk:poweroff"
     done
-    choice | grep ':8:'
+}
+
+# has_all ROWS: no row twice, and each value and each word in one of them.
+has_all() {
+    local rows=$1 value
+    [[ -z $(sort <<<"$rows" | uniq -d) ]] || die "a row is there twice: $(sort <<<"$rows" | uniq -d)"
+    for value in "${KERNELS[@]}" "${IMAGES[@]}" "${CPUS[@]}" 8 "${MEMORY[@]}" "${CONSOLES[@]}" "${ROOTS[@]}" \
+        "${ENDS[@]}" "${WORDS[@]}"; do
+        grep -qE "(^|[:,])$value([:,]|$)" <<<"$rows" || die "no row has $value"
+    done
+}
+
+# has_pairs ROWS: each word, and none, meets each value.
+has_pairs() {
+    local rows=$1 word value meeting
+    for word in "${WORDS[@]}" ''; do
+        meeting=$(grep -E "^([^:]*:){7}(.*,)?$word(,|$)" <<<"$rows" || true)
+        [[ -n $word ]] || meeting=$(grep -E '^([^:]*:){6}[^:]*$' <<<"$rows")
+        for value in "${KERNELS[@]}" "${IMAGES[@]}" "${CPUS[@]}" "${MEMORY[@]}" "${CONSOLES[@]}" "${ROOTS[@]}" \
+            "${ENDS[@]}"; do
+            grep -qE "(^|:)$value(:|$)" <<<"$meeting" || die "no row has both $value and ${word:-no word}"
+        done
+    done
 }
 
 case ${1-} in
-'') choice ;;
---full) product ;;
+'')
+    rows=$(choice)
+    ;;
+--full)
+    KERNELS+=(bookworm-standard trixie-standard)
+    rows=$(product)
+    has_pairs "$rows"
+    ;;
 *) echo "usage: matrix.sh [--full]" >&2 && exit 2 ;;
 esac
+has_all "$rows"
+echo "$rows"

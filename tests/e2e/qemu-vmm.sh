@@ -4,12 +4,12 @@
 #
 # Stands in for vmm in the emulated host: understands the options in-host.sh uses and runs QEMU with them. The
 # reference that the guests' kernel logs are compared with, and the proof that the test bed itself is sound.
-# QEMU_MACHINE: q35 or microvm. QEMU's image is mounted on /q.
+# QEMU_MACHINE: q35, microvm, or microvm-pcie (with ECAM). QEMU's image is mounted on /q.
 # What is told apart by its exit status elsewhere is told by QEMU's monitor here: SIGTERM = power button.
 machine=${QEMU_MACHINE:-q35}
 [ "$1" = run ] && shift
 bus=pci
-[ "$machine" = q35 ] || bus=device
+[ "$machine" != microvm ] || bus=device
 set -- "$@" --end
 # Each option is taken from the front, QEMU's arguments are put at the back.
 while [ "$1" != --end ]; do
@@ -35,7 +35,10 @@ while [ "$1" != --end ]; do
     esac
 done
 shift
-[ "$machine" = q35 ] || machine=microvm,acpi=on,pit=off,pic=off,rtc=on
+case $machine in
+microvm) machine=microvm,acpi=on,pit=off,pic=off,rtc=on ;;
+microvm-pcie) machine=microvm,acpi=on,pit=off,pic=off,rtc=on,pcie=on ;;
+esac
 mkfifo /tmp/monitor.in /tmp/monitor.out
 exec 4<&0 # a background process would read /dev/null
 LD_LIBRARY_PATH=/q/usr/lib/x86_64-linux-gnu /q/usr/bin/qemu-system-x86_64 -L /q/usr/share/qemu -L /q/usr/share/seabios \
