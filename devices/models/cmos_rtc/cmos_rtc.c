@@ -18,9 +18,9 @@
 #include <string.h>
 
 #include <vmm/base/error.h>
-#include <vmm/base/loop.h>
 #include <vmm/devices/classes.h>
 
+#include "alarm.h"
 #include "cmos_rtc_clock.h"
 
 extern const struct vdev_class cmos_rtc_class;
@@ -83,9 +83,8 @@ struct rtc {
     struct vdev_irq *irq;
     struct rtc_state s;
     bool line; /* of the interrupt */
-    bool armed; /* the timer is, or will be by the posted work */
-    struct vm_timer timer; /* the loop's thread only */
-    struct vm_work work;
+    bool armed; /* the alarm is set, or will be soon */
+    struct vdev_alarm alarm;
     struct {
         uint64_t interrupts;
     } count;
@@ -222,12 +221,12 @@ static uint32_t to_next_period(const struct rtc *r, uint32_t ns)
     return (uint32_t)(((uint64_t)next * SECOND_NS + TICKS_S - 1) / TICKS_S) - ns;
 }
 
-/* How long until a flag rises that is enabled and not yet set; UINT64_MAX: none will. */
+/* How long until a flag rises that is enabled and not yet set. */
 static uint64_t next_ns(const struct rtc *r)
 {
     uint8_t wanted = r->s.b & (uint8_t)~r->s.c & B_ENABLES;
     struct rtc_time now = guest_now(r);
-    uint64_t best = UINT64_MAX, ns;
+    uint64_t best = VDEV_ALARM_NEVER, ns;
     int64_t at;
 
     if (wanted & B_PERIODIC && period(r))
@@ -243,51 +242,25 @@ static uint64_t next_ns(const struct rtc *r)
     return best;
 }
 
-static void fired(struct vm_timer *timer);
-
-/* In the loop's thread, lock held: what is due now, and the timer for what comes next. */
-static void serve(struct rtc *r)
+/* What is due now, and when the next is. */
+static uint64_t serve(struct vdev *dev)
 {
-    struct vm_loop *loop = r->dev.env->loop;
+    struct rtc *r = container_of(dev, struct rtc, dev);
     uint64_t ns;
 
-    if (r->dev.quiesced)
-        return; /* resume posts again */
     catch_up(r);
     update_irq(r);
     ns = next_ns(r);
-    r->armed = ns != UINT64_MAX;
-    if (!r->armed)
-        vm_timer_cancel(&r->timer);
-    else if (vm_timer_set(loop, &r->timer, vm_loop_now_ns(loop) + ns, fired))
-        vdev_broken(&r->dev, NULL);
+    r->armed = ns != VDEV_ALARM_NEVER;
+    return ns;
 }
 
-static void fired(struct vm_timer *timer)
-{
-    struct rtc *r = container_of(timer, struct rtc, timer);
-
-    vm_lock_acquire(&r->dev.lock);
-    serve(r);
-    vm_lock_release(&r->dev.lock);
-}
-
-static void run_work(struct vm_work *work)
-{
-    struct rtc *r = container_of(work, struct rtc, work);
-
-    vm_lock_acquire(&r->dev.lock);
-    serve(r);
-    vm_lock_release(&r->dev.lock);
-}
-
-/* Timers belong to the loop's thread, accesses come from vCPUs'. */
 static void rearm(struct rtc *r)
 {
     if (!r->armed && !(r->s.b & B_ENABLES))
         return;
     r->armed = true;
-    vm_loop_post(r->dev.env->loop, &r->work, run_work);
+    vdev_alarm_now(&r->alarm);
 }
 
 /* ---- registers ---- */
@@ -467,8 +440,7 @@ static void rtc_destroy(struct vdev *dev)
     struct rtc *r = container_of(dev, struct rtc, dev);
 
     vdev_bus_del(r->pio, &r->region, NULL, NULL);
-    vm_work_cancel(dev->env->loop, &r->work);
-    vm_timer_cancel(&r->timer);
+    vdev_alarm_exit(&r->alarm);
     vdev_exit(dev);
     free(r);
 }
@@ -499,6 +471,7 @@ static int rtc_create(const struct vdev_context *context, struct vdev **ret_dev)
     if (!r)
         return vm_fail(-ENOMEM, "out of memory");
     vdev_init(&r->dev, &cmos_rtc_class, &ops, context);
+    vdev_alarm_init(&r->alarm, &r->dev, serve);
     r->pio = context->pio;
     r->irq = context->irqs[0];
     r->region = (struct vdev_region){ .name = r->dev.id,
