@@ -38,7 +38,7 @@ packages_ensure() {
 # What the build needs, what the tests need beside it, and what the emulated host and its guests are made with.
 # shellcheck disable=SC2034 # for those who source this file
 BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config libfdt-dev libjansson-dev libseccomp-dev libcap-dev
-    liburing-dev zlib1g-dev libzstd-dev libcriterion-dev acpica-tools)
+    liburing-dev zlib1g-dev libzstd-dev libcriterion-dev acpica-tools device-tree-compiler)
 # shellcheck disable=SC2034
 TEST_PACKAGES=(g++ make clang clang-format clang-tidy libclang-rt-14-dev llvm git shellcheck pciutils
     zsh fish)

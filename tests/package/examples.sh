@@ -13,6 +13,7 @@ other=$(command -v clang || echo gcc)
 # name|arguments|what a line of the output must match
 expected() {
     cat <<'EXPECTED'
+aarch64-boot|1024 machine.dtb|^RAM *0x40000000 \+ 0x40000000$
 acpi|dsdt.aml|^FACP at 0xe0100
 base||^tick 3$
 base|virtual|^tick 3$
