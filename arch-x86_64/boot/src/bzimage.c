@@ -28,6 +28,7 @@ enum {
     HEADER_END = 0x264, /* what protocol 2.10 has at least: init_size is its last field */
     HEADER_MAX = 0x290, /* behind it struct boot_params goes on with other things */
 
+    ARM_MAGIC = 56, /* Documentation/arch/arm64/booting.rst */
     LOADED_HIGH = 1 << 0,
     XLF_KERNEL_64 = 1 << 0,
     ENTRY_64 = 0x200, /* from the load address */
@@ -57,6 +58,9 @@ static int read_header(const struct vm_file *file, struct header *h)
     rc = file->read(file, h->b, len, 0);
     if (rc)
         return rc;
+    if (!memcmp(h->b + ARM_MAGIC, "ARM\x64", 4))
+        return vm_fail(-ENOEXEC, "%s is a kernel for AArch64 (Image): an x86_64 kernel is wanted",
+                       file->name);
     if (field(h, BOOT_FLAG, 2) != 0xaa55 || memcmp(h->b + MAGIC, "HdrS", 4))
         return vm_fail(
             -ENOEXEC,

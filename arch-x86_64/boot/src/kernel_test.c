@@ -27,6 +27,16 @@ Test(x86_kernel, file_of_another_kind_is_refused)
           "kernel is no x86_64 kernel: neither a bzImage (vmlinuz) nor an ELF file (vmlinux)");
 }
 
+Test(x86_kernel, kernel_for_aarch64_is_refused)
+{
+    uint8_t bytes[4096] = "MZ";
+
+    memcpy(bytes + 56, "ARM\x64", 4);
+
+    FAILS(boot_load(&b, bytes, sizeof(bytes)), -ENOEXEC,
+          "kernel is a kernel for AArch64 (Image): an x86_64 kernel is wanted");
+}
+
 Test(x86_kernel, three_bytes_are_no_kernel)
 {
     FAILS(boot_load(&b, "\177EL", 3), -EINVAL, "kernel: 3 bytes are no kernel");
