@@ -125,22 +125,28 @@ struct vm_version *vm_version_enter(struct vm_reader *reader)
     return version;
 }
 
+/* Out of line, so that leaving costs nothing for it where nothing was retired. */
+static void __attribute__((noinline)) release_unused(struct vm_versioned *v)
+{
+    struct vm_version *unused;
+
+    vm_lock_acquire(&v->lock);
+    unused = take_unused(v);
+    vm_lock_release(&v->lock);
+    release_all(unused);
+}
+
 void vm_version_leave(struct vm_reader *reader)
 {
     struct vm_versioned *v = reader->of;
-    struct vm_version *unused;
 
 #ifdef VMM_DEBUG
     vm_lock_might_acquire(&v->lock);
 #endif
     /* Pair (B). */
     (void)__atomic_exchange_n(&reader->in_use, NULL, __ATOMIC_SEQ_CST);
-    if (!__atomic_load_n(&v->retired_any, __ATOMIC_SEQ_CST))
-        return;
-    vm_lock_acquire(&v->lock);
-    unused = take_unused(v);
-    vm_lock_release(&v->lock);
-    release_all(unused);
+    if (__builtin_expect(!!__atomic_load_n(&v->retired_any, __ATOMIC_SEQ_CST), 0))
+        release_unused(v);
 }
 
 static void retire(struct vm_versioned *v, struct vm_version *version)

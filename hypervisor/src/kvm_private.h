@@ -44,8 +44,10 @@ int hv_kvm_vm_new(struct hv *hv, int system_fd, const struct hv_vm_config *confi
 int hv_kvm_vcpu_new(struct hv_vm *vm, uint32_t id, struct hv_vcpu **ret_vcpu);
 
 /* What KVM_RUN left, but for ports and memory; and what its failure means: 0 or -error. */
-void hv_kvm_decode_rare(struct kvm_run *run, struct hv_exit *ret_exit);
-int hv_kvm_run_failed(const struct kvm_run *run, int error, struct hv_exit *ret_exit);
+/* Out of line: what they keep on the stack would cost every exit a guard. */
+void __attribute__((noinline)) hv_kvm_decode_rare(struct kvm_run *run, struct hv_exit *ret_exit);
+int __attribute__((noinline))
+hv_kvm_run_failed(const struct kvm_run *run, int error, struct hv_exit *ret_exit);
 
 int hv_kvm_cap(int fd, uint32_t cap);
 int hv_kvm_enable_cap(int fd, const struct kvm_enable_cap *cap);
