@@ -244,7 +244,14 @@ bool hv_vcpu_coalesced_next(struct hv_vcpu *vcpu, struct hv_coalesced *ret_write
     *ret_write = (struct hv_coalesced){ .addr = e->phys_addr, .len = e->len, .pio = e->pio != 0 };
     for (unsigned i = 0; i < sizeof(ret_write->data); i++)
         ret_write->data[i] = e->data[i];
-    /* Partner: the kernel reads first to see how much room there is. */
-    __atomic_store_n(&ring->first, (first + 1) % vcpu->coalesced_max, __ATOMIC_RELEASE);
     return true;
+}
+
+void hv_vcpu_coalesced_done(struct hv_vcpu *vcpu)
+{
+    struct kvm_coalesced_mmio_ring *ring = vcpu->coalesced;
+
+    /* Partners: the kernel, which reads first to see how much room there is, and
+     * hv_vcpu_coalesced_any(). */
+    __atomic_store_n(&ring->first, (ring->first + 1) % vcpu->coalesced_max, __ATOMIC_RELEASE);
 }

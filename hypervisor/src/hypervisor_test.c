@@ -153,6 +153,7 @@ Test(hypervisor, without_a_ring_nothing_is_harvested)
     struct hv_coalesced write;
 
     cr_assert_eq(hv_vcpu_dirty_take(vcpu, &page, 1), 0);
+    cr_assert_not(hv_vcpu_coalesced_any(vcpu));
     cr_assert_not(hv_vcpu_coalesced_next(vcpu, &write));
 }
 
@@ -173,8 +174,12 @@ Test(hypervisor, collected_writes_are_taken_around_the_end_of_their_ring)
 
     cr_assert(hv_vcpu_coalesced_next(vcpu, &write));
     cr_assert(write.addr == 0x10 && !write.pio && write.len == 1);
+    hv_vcpu_coalesced_done(vcpu);
     cr_assert(hv_vcpu_coalesced_next(vcpu, &write));
     cr_assert(write.addr == 0x20 && write.pio && write.len == 4 && write.data[3] == 7);
+    cr_assert(hv_vcpu_coalesced_any(vcpu)); /* until it is done */
+    hv_vcpu_coalesced_done(vcpu);
+    cr_assert_not(hv_vcpu_coalesced_any(vcpu));
     cr_assert_not(hv_vcpu_coalesced_next(vcpu, &write));
 
     free(ring);

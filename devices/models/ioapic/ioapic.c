@@ -380,6 +380,7 @@ static int ioapic_create(const struct vdev_context *context, struct vdev **ret_d
         free(io);
         return rc;
     }
+    vdev_late_writes(&io->dev, false, io->region.base + REG_SELECT, sizeof(uint32_t));
     *ret_dev = &io->dev;
     return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* Interrupts and doorbells: what joins devices and the hypervisor. */
+/* Interrupts, doorbells and late writes: what joins devices and the hypervisor. */
 #include "machine_private.h"
 
 #include <errno.h>
@@ -127,6 +127,15 @@ void vmm_machine_doorbell_del(struct vdev_machine *base, bool pio, uint64_t addr
 
     if (m->vm)
         hv_vm_ioeventfd_del(m->vm, &e);
+}
+
+/* Where the hypervisor cannot keep writes back, each exits as ever. */
+void vmm_machine_late_writes(struct vdev_machine *base, bool pio, uint64_t addr, unsigned len)
+{
+    struct vmm_machine *m = container_of(base, struct vmm_machine, base);
+
+    if (m->vm)
+        (void)hv_vm_coalesced_add(m->vm, addr, len, pio);
 }
 
 int vmm_machine_irq_new(struct vmm_machine *m)

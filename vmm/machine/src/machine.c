@@ -14,6 +14,7 @@ static const struct vdev_machine_ops ops = {
     .doorbell_del = vmm_machine_doorbell_del,
     .unpark = vmm_machine_unpark,
     .pin_routed = vmm_machine_pin_routed,
+    .late_writes = vmm_machine_late_writes,
     .broken = vmm_machine_broken,
 };
 
@@ -25,6 +26,7 @@ static int set_up(struct vmm_machine *m, const struct vmm_machine_config *config
     m->base.ops = &ops;
     m->config = *config;
     m->devices_end = &m->devices;
+    vm_lock_init(&m->late_lock, VM_RANK_MACHINE, "late writes");
     pthread_mutex_init(&m->run_lock, NULL);
     pthread_cond_init(&m->run_change, NULL);
     m->io_env = *config->env;
@@ -139,6 +141,7 @@ void vmm_machine_destroy(struct vmm_machine *m)
     vm_loop_free(m->io_loop);
     pthread_cond_destroy(&m->run_change);
     pthread_mutex_destroy(&m->run_lock);
+    vm_lock_destroy(&m->late_lock);
     free(m);
     vm_error_restore(&error);
 }
@@ -213,9 +216,12 @@ void vmm_machine_get_info(struct vmm_machine *m, struct vmm_machine_info *ret_in
     for (unsigned i = 0; i < m->vcpus; i++) {
         struct vmm_vcpu *v = &m->vcpu[i];
 
-        info.exits += __atomic_load_n(&v->count.exits, __ATOMIC_RELAXED);
-        info.exits_pio += __atomic_load_n(&v->count.pio, __ATOMIC_RELAXED);
-        info.exits_mmio += __atomic_load_n(&v->count.mmio, __ATOMIC_RELAXED);
+        uint64_t pio = __atomic_load_n(&v->count.pio, __ATOMIC_RELAXED);
+        uint64_t mmio = __atomic_load_n(&v->count.mmio, __ATOMIC_RELAXED);
+
+        info.exits += pio + mmio + __atomic_load_n(&v->count.others, __ATOMIC_RELAXED);
+        info.exits_pio += pio;
+        info.exits_mmio += mmio;
         info.unclaimed += __atomic_load_n(&v->mmio.unclaimed, __ATOMIC_RELAXED) +
                           __atomic_load_n(&v->pio.unclaimed, __ATOMIC_RELAXED);
     }

@@ -33,7 +33,7 @@ struct vmm_vcpu {
     pthread_t thread;
     bool started; /* thread exists and may be kicked; under run_lock */
     struct { /* written by the vCPU's thread only */
-        uint64_t exits, pio, mmio;
+        uint64_t pio, mmio, others;
     } count;
     /* Stepwise machines only. */
     struct vdev *parked_on; /* its last access waits for this device */
@@ -119,6 +119,8 @@ struct vmm_machine {
     pthread_t io_thread;
     bool io_started;
 
+    struct vm_lock late_lock; /* who hands late writes to the buses */
+
     struct vmm_vcpu *vcpu;
     unsigned vcpus;
     unsigned want_out; /* vCPUs shall leave the guest: read on every turn */
@@ -158,6 +160,8 @@ int vmm_machine_doorbell_add(struct vdev_machine *base, bool pio, uint64_t addr,
                              bool match, uint64_t value, int fd);
 void vmm_machine_doorbell_del(struct vdev_machine *base, bool pio, uint64_t addr, unsigned len,
                               bool match, uint64_t value, int fd);
+
+void vmm_machine_late_writes(struct vdev_machine *base, bool pio, uint64_t addr, unsigned len);
 
 /* devices.c */
 int vmm_machine_devices_new(struct vmm_machine *m);

@@ -59,7 +59,7 @@ static void __attribute__((noinline)) exit_pio_rest(struct vmm_vcpu *v, struct h
     }
 }
 
-static void exit_pio(struct vmm_vcpu *v, struct hv_exit *e)
+static inline void exit_pio(struct vmm_vcpu *v, struct hv_exit *e)
 {
     int rc;
 
@@ -83,6 +83,21 @@ static void exit_mmio(struct vmm_vcpu *v, struct hv_exit *e)
     }
 }
 
+/* Writes that KVM kept back (vdev_machine_ops.late_writes), all vCPUs' in one ring. One is taken off the ring when its
+ * device has it: a vCPU that finds the ring empty need not wait for another one that carries its own write. */
+static void __attribute__((noinline)) take_late_writes(struct vmm_vcpu *v)
+{
+    struct vmm_machine *m = v->machine;
+    struct hv_coalesced w;
+
+    vm_lock_acquire(&m->late_lock);
+    while (hv_vcpu_coalesced_next(v->hv, &w)) {
+        (void)vdev_bus_write(w.pio ? &v->pio : &v->mmio, w.addr, w.data, w.len, &v->answered);
+        hv_vcpu_coalesced_done(v->hv);
+    }
+    vm_lock_release(&m->late_lock);
+}
+
 /* The guest, or KVM with it, has come to a point from which it cannot go on: say everything
  * once. */
 static void crash(struct vmm_vcpu *v, const char *why)
@@ -103,6 +118,7 @@ static void exit_rare(struct vmm_vcpu *v, struct hv_exit *e)
     char why[96];
 
     switch (e->reason) {
+    case HV_EXIT_INTR: hv_vcpu_set_immediate_exit(v->hv, false); break;
     case HV_EXIT_EOI:
         if (m->irqchip && m->irqchip->ops->eoi)
             m->irqchip->ops->eoi(m->irqchip, e->eoi.vector);
@@ -144,15 +160,16 @@ static void enter_failed(struct vmm_vcpu *v, int rc)
 
 static inline void handle(struct vmm_vcpu *v, struct hv_exit *e)
 {
+    if (__builtin_expect(hv_vcpu_coalesced_any(v->hv), 0))
+        take_late_writes(v);
     if (e->reason == HV_EXIT_PIO) {
         count(&v->count.pio);
         exit_pio(v, e);
     } else if (e->reason == HV_EXIT_MMIO) {
         count(&v->count.mmio);
         exit_mmio(v, e);
-    } else if (e->reason == HV_EXIT_INTR) {
-        hv_vcpu_set_immediate_exit(v->hv, false);
     } else {
+        count(&v->count.others);
         exit_rare(v, e);
     }
 }
@@ -195,7 +212,6 @@ static void run(struct vmm_vcpu *v)
             enter_failed(v, rc);
             continue;
         }
-        count(&v->count.exits);
         handle(v, &e);
     }
 }
@@ -241,7 +257,6 @@ int vmm_machine_step(struct vmm_machine *m, unsigned cpu)
         enter_failed(v, rc);
         return 1;
     }
-    count(&v->count.exits);
     handle(v, &e);
     return 1;
 }

@@ -234,3 +234,9 @@ void vdev_broken(struct vdev *dev, const char *why)
     vm_log(dev->env, VM_LOG_ERROR, "%s: %s", dev->id, why);
     dev->machine->ops->broken(dev->machine, dev, why);
 }
+
+void vdev_late_writes(struct vdev *dev, bool pio, uint64_t addr, unsigned len)
+{
+    if (dev->machine && dev->machine->ops->late_writes)
+        dev->machine->ops->late_writes(dev->machine, pio, addr, len);
+}

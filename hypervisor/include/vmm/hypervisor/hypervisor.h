@@ -507,8 +507,19 @@ static inline int hv_vcpu_stats_fd(struct hv_vcpu *vcpu)
  * entries written; 0 without a ring. */
 size_t hv_vcpu_dirty_take(struct hv_vcpu *vcpu, struct hv_dirty_page *ret_pages, size_t max);
 
-/* The oldest collected write of the VM (all its vCPUs share one ring); false when there is none.
- * One thread at a time per VM. */
+/* Whether there are collected writes of the VM (all its vCPUs share one ring) that are not done. Any
+ * thread: who hears "no" sees what every vCPU's done ones did. */
+static inline bool hv_vcpu_coalesced_any(const struct hv_vcpu *vcpu)
+{
+    const struct kvm_coalesced_mmio_ring *ring = vcpu->coalesced;
+
+    /* Partner: the release in hv_vcpu_coalesced_done(). */
+    return ring && __atomic_load_n(&ring->first, __ATOMIC_ACQUIRE) !=
+                       __atomic_load_n(&ring->last, __ATOMIC_RELAXED);
+}
+/* The oldest of them, until hv_vcpu_coalesced_done() takes it away; false when there is none. One thread
+ * at a time per VM. */
 bool hv_vcpu_coalesced_next(struct hv_vcpu *vcpu, struct hv_coalesced *ret_write);
+void hv_vcpu_coalesced_done(struct hv_vcpu *vcpu);
 
 #endif

@@ -55,6 +55,10 @@ struct vdev_machine_ops {
      * controller exists. */
     void (*pin_routed)(struct vdev_machine *machine, struct vdev *dev, uint32_t pin,
                        const struct vdev_msi *msi);
+    /* Writes to [addr, addr + len) change nothing but what the next access means (an index register): the machine may hand
+     * them to the region together with that one, and spare the guest an exit. Advice, for as long as the machine lives; may
+     * be NULL. */
+    void (*late_writes)(struct vdev_machine *machine, bool pio, uint64_t addr, unsigned len);
     /* A device broke (driver or back end): for events and the log. */
     void (*broken)(struct vdev_machine *machine, struct vdev *dev, const char *why);
 };
@@ -239,6 +243,8 @@ void vdev_done(struct vdev *dev, int code);
 /* Something went wrong for good: text from vm_error_text() is logged (rate-limited by the broken
  * flag) and told. */
 void vdev_broken(struct vdev *dev, const char *why);
+/* In create: vdev_machine_ops.late_writes, where the machine has it. */
+void vdev_late_writes(struct vdev *dev, bool pio, uint64_t addr, unsigned len);
 
 /* A region's write has started what the guest cannot poll: call vdev_park() and return
  * -EINPROGRESS; vdev_unpark() when it has ended lets the vCPUs go on. Any thread, any lock but a
