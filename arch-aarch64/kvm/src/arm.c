@@ -74,6 +74,7 @@ int varch_new(const struct vm_env *env, struct hv_vm *vm, const struct varch_con
         return rc;
     }
     a->pmu = !vm || hv_vm_cap(vm, KVM_CAP_ARM_PMU_V3);
+    a->pvtime = !vm || hv_vm_cap(vm, KVM_CAP_STEAL_TIME);
     *ret_arch = a;
     return 0;
 }
@@ -92,6 +93,14 @@ unsigned varch_ram(const struct varch *arch, struct varch_range *ret_rows, unsig
     if (max)
         ret_rows[0] = (struct varch_range){ arch->map.ram.base, arch->map.ram.size };
     return max ? 1 : 0;
+}
+
+unsigned varch_extra(const struct varch *arch, struct varch_range *ret_rows, unsigned max)
+{
+    if (!max || !arch->pvtime)
+        return 0;
+    ret_rows[0] = (struct varch_range){ VBOOT_ARM_PVTIME_BASE, VBOOT_ARM_PVTIME_BYTES };
+    return 1;
 }
 
 /* Without messages, pins. */

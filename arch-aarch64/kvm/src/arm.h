@@ -21,6 +21,7 @@ struct varch {
     enum vboot_arm_gic gic;
     bool msi; /* messages reach the guest: ITS, or GICv2m */
     bool pmu;
+    bool pvtime; /* the host tells guests how much time it stole */
     struct hv_device *vgic, *its[VBOOT_ARM_SEGMENTS];
     struct hv_vcpu *vcpu[VBOOT_ARM_CPUS_MAX]; /* borrowed, as they were initialised */
     unsigned vcpus;

@@ -12,13 +12,14 @@
     (KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_CORE | \
      (__u64)(offsetof(struct kvm_regs, member) / sizeof(__u32)))
 /* op0, op1, CRn, CRm, op2 as in the Arm Architecture Reference Manual, D19. */
-#define REG_MPIDR      ARM64_SYS_REG(3, 0, 0, 0, 5)
-#define REG_ESR        ARM64_SYS_REG(3, 0, 5, 2, 0)
-#define REG_FAR        ARM64_SYS_REG(3, 0, 6, 0, 0)
-#define REG_VBAR       ARM64_SYS_REG(3, 0, 12, 0, 0)
-#define REG_SCTLR      ARM64_SYS_REG(3, 0, 1, 0, 0)
-#define REG_TTBR0      ARM64_SYS_REG(3, 0, 2, 0, 0)
-#define REG_TTBR1      ARM64_SYS_REG(3, 0, 2, 0, 1)
+#define REG_MPIDR ARM64_SYS_REG(3, 0, 0, 0, 5)
+#define REG_ESR   ARM64_SYS_REG(3, 0, 5, 2, 0)
+#define REG_FAR   ARM64_SYS_REG(3, 0, 6, 0, 0)
+#define REG_VBAR  ARM64_SYS_REG(3, 0, 12, 0, 0)
+#define REG_SCTLR ARM64_SYS_REG(3, 0, 1, 0, 0)
+#define REG_TTBR0 ARM64_SYS_REG(3, 0, 2, 0, 0)
+#define REG_TTBR1 ARM64_SYS_REG(3, 0, 2, 0, 1)
+enum { PVTIME_BYTES = 64 };
 #define MPIDR_AFFINITY 0xff00ffffffULL /* Aff3, Aff2, Aff1, Aff0 */
 
 static void want(struct kvm_vcpu_init *init, unsigned feature)
@@ -61,8 +62,20 @@ int varch_arm_vcpu_init(struct varch *arch, struct hv_vcpu *vcpu)
     return rc;
 }
 
-/* Documentation/virt/kvm/devices/vcpu.rst, 1: the PMU's interrupt, then INIT, which needs the VGIC's own. */
-int varch_arm_vcpu_settle(const struct varch *arch, struct hv_vcpu *vcpu)
+/* Documentation/virt/kvm/devices/vcpu.rst, 3: 64 bytes for each vCPU, which the guest finds by a call (Arm DEN0057). */
+static int set_pvtime(const struct varch *arch, struct hv_vcpu *vcpu)
+{
+    uint64_t at = VBOOT_ARM_PVTIME_BASE + (uint64_t)vcpu->id * PVTIME_BYTES;
+    struct kvm_device_attr attr = { .group = KVM_ARM_VCPU_PVTIME_CTRL,
+                                    .attr = KVM_ARM_VCPU_PVTIME_IPA,
+                                    .addr = (uintptr_t)&at };
+    int rc = arch->pvtime ? hv_vcpu_attr(vcpu, HV_ATTR_SET, &attr) : 0;
+
+    return rc ? vm_wrap(rc, "stolen time of vCPU %u", vcpu->id) : 0;
+}
+
+/* vcpu.rst, 1: the PMU's interrupt, then INIT, which needs the VGIC's own. */
+static int set_pmu(const struct varch *arch, struct hv_vcpu *vcpu)
 {
     uint64_t intid = 16 + VBOOT_ARM_PPI_PMU; /* KVM reads an int: its low half */
     struct kvm_device_attr attr = { .group = KVM_ARM_VCPU_PMU_V3_CTRL,
@@ -78,6 +91,13 @@ int varch_arm_vcpu_settle(const struct varch *arch, struct hv_vcpu *vcpu)
     if (!rc)
         rc = hv_vcpu_attr(vcpu, HV_ATTR_SET, &attr);
     return rc ? vm_wrap(rc, "performance counters of vCPU %u", vcpu->id) : 0;
+}
+
+int varch_arm_vcpu_settle(const struct varch *arch, struct hv_vcpu *vcpu)
+{
+    int rc = set_pvtime(arch, vcpu);
+
+    return rc ? rc : set_pmu(arch, vcpu);
 }
 
 int varch_arm_vcpu_start(struct hv_vcpu *vcpu, const struct vboot_arm_start *start)

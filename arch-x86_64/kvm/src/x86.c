@@ -87,6 +87,14 @@ unsigned varch_ram(const struct varch *arch, struct varch_range *ret_rows, unsig
     return n;
 }
 
+unsigned varch_extra(const struct varch *arch, struct varch_range *ret_rows, unsigned max)
+{
+    (void)arch;
+    (void)ret_rows;
+    (void)max;
+    return 0; /* a guest gives KVM its own pages for this */
+}
+
 void varch_pci(const struct varch *arch, unsigned s, struct varch_pci_segment *ret_segment)
 {
     const struct vboot_x86_map *map = &arch->map;

@@ -103,6 +103,9 @@ static int make_report(struct session *s, struct report *r)
     n = vmm_machine_ram(d.machine, ram, VM_ARRAY_SIZE(ram));
     for (unsigned i = 0; i < n; i++)
         add_range(r, ram[i].base, ram[i].size, "RAM");
+    n = vmm_machine_extra(d.machine, ram, VM_ARRAY_SIZE(ram));
+    for (unsigned i = 0; i < n; i++)
+        add_range(r, ram[i].base, ram[i].size, "time stolen from vCPUs");
     vmm_machine_walk_bus(d.machine, false, add_range, r);
     vmm_report_add(r, "ports\n");
     vmm_machine_walk_bus(d.machine, true, add_range, r);

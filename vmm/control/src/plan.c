@@ -105,11 +105,21 @@ static json_t *ram_rows(struct dry *d)
     return rows;
 }
 
+static void extra_rows(struct dry *d, json_t *rows)
+{
+    struct varch_range extra[4];
+    unsigned n = vmm_machine_extra(d->machine, extra, VM_ARRAY_SIZE(extra));
+
+    for (unsigned i = 0; i < n; i++)
+        add_range(rows, extra[i].base, extra[i].size, "time stolen from vCPUs");
+}
+
 static json_t *plan_json(struct dry *d)
 {
     json_t *ports = json_array(), *memory = ram_rows(d), *pci = json_array();
     struct device_rows devices = { d->machine, json_array() };
 
+    extra_rows(d, memory);
     vmm_machine_walk_bus(d->machine, false, add_range, memory);
     vmm_machine_walk_bus(d->machine, true, add_range, ports);
     for (unsigned s = 0; vmm_machine_pci(d->machine, s); s++)

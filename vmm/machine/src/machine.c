@@ -163,6 +163,11 @@ unsigned vmm_machine_ram(struct vmm_machine *m, struct varch_range *ret_rows, un
     return varch_ram(m->arch, ret_rows, max);
 }
 
+unsigned vmm_machine_extra(struct vmm_machine *m, struct varch_range *ret_rows, unsigned max)
+{
+    return varch_extra(m->arch, ret_rows, max);
+}
+
 struct hv_vm *vmm_machine_vm(struct vmm_machine *m)
 {
     return m->vm;

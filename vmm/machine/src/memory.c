@@ -51,11 +51,12 @@ static void keep_low_pages_small(const struct vmm_machine *m, struct gm_region *
         (void)madvise(gm_region_host(region), LOW_BYTES, MADV_NOHUGEPAGE);
 }
 
-static int add_ram(struct vmm_machine *m, const struct varch_range *range)
+static int add_memory(struct vmm_machine *m, const struct varch_range *range,
+                      const struct gm_backing *backing)
 {
     struct gm_change change = { .add_count = 1 };
     struct gm_region *region;
-    int rc = gm_region_new(range->base, range->size, &m->config.ram, &region);
+    int rc = gm_region_new(range->base, range->size, backing, &region);
 
     if (rc)
         return rc;
@@ -68,8 +69,10 @@ static int add_ram(struct vmm_machine *m, const struct varch_range *range)
 
 int vmm_machine_memory_new(struct vmm_machine *m)
 {
-    struct varch_range ram[8];
+    static const struct gm_backing plain = { 0 };
+    struct varch_range ram[8], extra[4];
     unsigned n = varch_ram(m->arch, ram, VM_ARRAY_SIZE(ram));
+    unsigned extras = varch_extra(m->arch, extra, VM_ARRAY_SIZE(extra));
     int rc = gm_space_new(m->config.env, &m->memory);
 
     if (rc)
@@ -83,7 +86,9 @@ int vmm_machine_memory_new(struct vmm_machine *m)
         return rc;
     }
     for (unsigned i = 0; !rc && m->vm && i < n; i++)
-        rc = add_ram(m, &ram[i]);
+        rc = add_memory(m, &ram[i], &m->config.ram);
+    for (unsigned i = 0; !rc && m->vm && i < extras; i++)
+        rc = add_memory(m, &extra[i], &plain);
     gm_view_init(&m->view, m->memory, NULL);
     if (rc == -ENOMEM)
         return vm_wrap(rc, "guest memory of %llu MiB is more than this host gives (--memory)",

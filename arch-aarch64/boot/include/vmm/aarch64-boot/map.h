@@ -14,6 +14,7 @@
  *   0x0910_0000  PL031 clock
  *   0x0920_0000  PL061 GPIO, pin 3 is the power key
  *   0x0a00_0000  virtio-mmio devices, 4 KiB apart
+ *   0x0b00_0000  64 KiB of memory in which the host tells how much time it stole from each CPU (not RAM to the guest)
  *   0x0c00_0000  GICv3: redistributors, 128 KiB each, room for 512
  *   0x1000_0000  PCI window of segment 0, 32-bit, up to
  *   0x3fff_0000  PCI I/O window of segment 0, 64 KiB
@@ -55,6 +56,8 @@ enum {
 #define VBOOT_ARM_PRIMECELL_BYTES 0x1000ULL /* the registers of a PL011, PL031 or PL061 */
 #define VBOOT_ARM_MMIO_BASE       0x0a000000ULL
 #define VBOOT_ARM_MMIO_STRIDE     0x1000ULL
+#define VBOOT_ARM_PVTIME_BASE     0x0b000000ULL /* 64 bytes for each CPU */
+#define VBOOT_ARM_PVTIME_BYTES    0x10000ULL
 #define VBOOT_ARM_GICR_BASE       0x0c000000ULL
 #define VBOOT_ARM_GICR_BYTES      0x20000ULL /* each */
 #define VBOOT_ARM_MEM32_BASE      0x10000000ULL

@@ -86,6 +86,8 @@ void varch_free(struct varch *arch);
 
 /* RAM, lowest first: at most max rows; returns the number. */
 unsigned varch_ram(const struct varch *arch, struct varch_range *ret_rows, unsigned max);
+/* Memory beside RAM that the hypervisor fills for the guest (time stolen from vCPUs), likewise. */
+unsigned varch_extra(const struct varch *arch, struct varch_range *ret_rows, unsigned max);
 /* Segment s below config.segments. */
 void varch_pci(const struct varch *arch, unsigned s, struct varch_pci_segment *ret_segment);
 unsigned varch_devices(const struct varch *arch, struct varch_device ret_rows[VARCH_DEVICES_MAX]);

@@ -131,6 +131,8 @@ struct vpci_root;
 struct vpci_root *vmm_machine_pci(struct vmm_machine *machine, unsigned segment);
 /* RAM, lowest first; returns the number of rows written, at most max. */
 unsigned vmm_machine_ram(struct vmm_machine *machine, struct varch_range *ret_rows, unsigned max);
+/* As varch_extra(). */
+unsigned vmm_machine_extra(struct vmm_machine *machine, struct varch_range *ret_rows, unsigned max);
 struct gm_space *vmm_machine_memory(struct vmm_machine *machine);
 /* Where device dev sits: "0000:00:01.0", "mmio 0xfeb00000", "platform". */
 void vmm_machine_place(struct vmm_machine *machine, struct vdev *dev, char *ret_text, size_t room);
