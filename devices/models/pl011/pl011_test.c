@@ -373,6 +373,18 @@ Test(pl011, overrun_goes_with_the_next_byte_into_the_fifo)
     cr_assert_eq(in(FR)&RXFE, RXFE);
 }
 
+Test(pl011, overrun_is_told_with_one_byte_only)
+{
+    loop_bytes(0, 2);
+    in(DR);
+    out(DR, 'x');
+    in(DR);
+
+    out(DR, 'y');
+
+    cr_assert_eq(in(DR), 'y');
+}
+
 Test(pl011, error_register_is_cleared_by_any_write)
 {
     loop_bytes(0, 2);

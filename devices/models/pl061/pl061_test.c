@@ -314,6 +314,30 @@ Test(pl061, low_level_is_the_other)
     cr_assert_eq(in(RIS), (uint8_t)~KEY);
 }
 
+Test(pl061, second_press_while_the_key_is_down_makes_no_edge)
+{
+    out(IEV, KEY);
+    press();
+    out(IC, KEY);
+
+    press();
+
+    cr_assert_eq(in(RIS), 0);
+}
+
+Test(pl061, pin_that_becomes_level_sensitive_shows_its_level)
+{
+    out(IBE, KEY);
+    out(IEV, KEY);
+    press();
+    plat_pass(&p, 100 * MS);
+    cr_assert_eq(in(RIS), KEY);
+
+    out(IS, KEY);
+
+    cr_assert_eq(in(RIS), 0);
+}
+
 Test(pl061, key_at_an_output_makes_no_edge)
 {
     out(IBE, 0xff);
@@ -342,6 +366,17 @@ Test(pl061, state_survives_a_round_trip_and_the_key_comes_up)
     plat_pass(&p, 100 * MS);
     cr_assert_eq(in(DATA), 0x02);
     cr_assert(p.pin[0].level);
+}
+
+Test(pl061, loaded_key_stays_down_for_its_whole_time)
+{
+    press();
+    plat_pass(&p, 60 * MS);
+
+    cr_assert_eq(plat_round_trip(&p), 0);
+
+    plat_pass(&p, 99 * MS);
+    cr_assert_eq(in(DATA), KEY);
 }
 
 Test(pl061, key_pressed_while_quiesced_interrupts_with_the_resume)
