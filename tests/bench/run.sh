@@ -90,7 +90,8 @@ peers() {
 table() {
     awk -v vmms="${VMMS[*]}" '
         { sub(/\r$/, "") }
-        /^@(cost|calls|memory|exits) / { value[$2] = $3; if (/status=/) failed[$2] = $4 }
+        # Of several runs the one that was disturbed least.
+        /^@(cost|calls|memory|exits) / { if (!($2 in value) || $3 < value[$2]) value[$2] = $3; if (/status=/) failed[$2] = $4 }
         function cell(name, scale) {
             if (!(name in value)) return "-"
             if (name in failed && name !~ /floor/) return "failed"
@@ -131,9 +132,12 @@ table() {
             row("Linux 6.1 boot to init to off, M instructions", "", "boot", "full", 1000000)
             row("  without PCI", "", "boot", "nopci", 1000000)
             row("  without PCI and UART", "", "boot", "nopci-nouart", 1000000)
+            row("  without PCI, I/O APIC of KVM, no RTC", "", "boot", "least", 1000000)
             row("exits to user space until init", "", "exits", "full", 1)
             row("  without PCI", "", "exits", "nopci", 1)
             row("  without PCI and UART", "", "exits", "nopci-nouart", 1)
+            row("  without PCI, I/O APIC of KVM, no RTC", "", "exits", "least", 1)
+            row("  without PCI and UART, I/O APIC of KVM, no RTC", "", "exits", "least-nouart", 1)
             row("memory beside 128 MiB of guest RAM, KiB", "", "memory", "idle", 1)
             divisor = 1000
             row("virtio-blk read of 4 KiB, Linux 6.1, instructions", "per", "blk", "bookworm-100", "bookworm-1100")
