@@ -121,7 +121,7 @@ static bool fixups_ok(const void *overlay, int fixups)
         int len;
 
         text = fdt_getprop_by_offset(overlay, property, &name, &len);
-        if (!text || len < 1 || text[len - 1] || is_phandle(name))
+        if (!text || len < 1 || text[len - 1])
             return false;
         for (const char *end = text + len; text < end; text += strlen(text) + 1)
             if (!fixup_ok(overlay, text))

@@ -29,15 +29,19 @@ static void teardown(void)
 
 TestSuite(arm_overlay, .init = setup, .fini = teardown);
 
-static int apply_source(const char *source)
+static int apply_made(const char *arguments, const char *source)
 {
     size_t len;
-    char *overlay = dtc("-@ -q -I dts -O dtb", source, strlen(source), &len);
-    int rc;
+    char *overlay = dtc(arguments, source, strlen(source), &len);
+    int rc = vboot_arm_fdt_overlay(&blob, "my.dtbo", overlay, len);
 
-    rc = vboot_arm_fdt_overlay(&blob, "my.dtbo", overlay, len);
     free(overlay);
     return rc;
+}
+
+static int apply_source(const char *source)
+{
+    return apply_made("-@ -q -I dts -O dtb", source);
 }
 
 Test(arm_overlay, a_node_is_added_by_path)
@@ -139,10 +143,12 @@ static int apply_fixups(const char *fixups)
     char source[1024];
 
     snprintf(source, sizeof(source),
-             "/dts-v1/; / { fragment@0 { target = <0xffffffff>; __overlay__ { x-a = <1 2>; sub { "
+             "/dts-v1/; / { fragment@0 { target = <0xffffffff>; x = <0>; __overlay__ { x-a = <1 "
+             "2>; phandle "
+             "= <9>; sub { "
              "x-b = <3>; }; }; }; %s };",
              fixups);
-    return apply_source(source);
+    return apply_made("-f -qqq -I dts -O dtb", source); /* whatever it thinks of it */
 }
 
 Test(arm_overlay, fixups_that_lead_to_a_property_apply)
@@ -172,14 +178,13 @@ Test(arm_overlay, fixups_that_lead_nowhere_are_refused)
         "__fixups__ { uart0 = \"/__fixups__:uart0:0\"; };",
         "__fixups__ { uart0; };",
         "__fixups__ { uart0 = [ 41 ]; };",
-        "__fixups__ { phandle = <1>; };",
         "__local_fixups__ { fragment@0 { __overlay__ { x-a = <5>; }; }; };",
         "__local_fixups__ { fragment@0 { __overlay__ { x-a = <0xfffffffc>; }; }; };",
         "__local_fixups__ { fragment@0 { __overlay__ { x-c = <0>; }; }; };",
         "__local_fixups__ { fragment@0 { __overlay__ { x-a = [ 00 ]; }; }; };",
         "__local_fixups__ { fragment@0 { __overlay__ { no { x-a = <0>; }; }; }; };",
-        "__local_fixups__ { x = <0>; __local_fixups__ { x = <0>; }; };",
-        "__local_fixups__ { fragment@0 { phandle = <1>; }; };",
+        "__fixups__ { l = \"/fragment@0:x:0\"; }; __local_fixups__ { __fixups__ { l = <0>; }; };",
+        "__local_fixups__ { fragment@0 { __overlay__ { phandle = <0>; }; }; };",
     };
 
     NEEDS_DTC();
