@@ -44,7 +44,7 @@ microvm() {
     [ "$uart" = off ] || set -- "$@" -chardev stdio,id=tty,signal=off -serial chardev:tty
     [ -z "$disk" ] || set -- "$@" -device virtio-blk-device,drive=d \
         -drive "if=none,id=d,format=raw,readonly=on,file=$disk"
-    [ -z "$initramfs" ] || set -- "$@" -initrd "$initramfs" -append "$(line)"
+    [ -z "$initramfs" ] || set -- "$@" -initrd "$initramfs" -append "$(line) earlyprintk=ttyS0"
     LD_LIBRARY_PATH=/q/usr/lib/x86_64-linux-gnu "$@"
 }
 
