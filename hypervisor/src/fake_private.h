@@ -88,6 +88,7 @@ struct fake_vm {
     struct fake_list vcpu_ids; /* uint32_t, for ever */
     struct fake_list vcpus; /* struct fake_vcpu *, those that live */
     struct fake_list devices; /* uint32_t type, for ever */
+    struct fake_list attrs; /* struct hv_fake_attr, for ever */
     struct fake_list zones; /* struct hv_coalesced: addr, len, pio */
     struct fake_store store;
     bool has_irqchip;
@@ -134,6 +135,10 @@ int hv_fake_cap_value(struct fake_system *s, uint32_t cap);
 int hv_fake_irq_push(struct fake_vm *v, const struct hv_fake_irq *irq);
 bool hv_fake_irqfd_scan(struct fake_vm *v);
 bool hv_fake_ioeventfd_catch(struct fake_vm *v, const struct hv_exit *exit);
+
+/* Notes that an attribute was set. 0, -ENOMEM. */
+int hv_fake_attr_note(struct fake_vm *v, const struct hv_fake_attr *of,
+                      const struct kvm_device_attr *attr);
 
 /* Interrupts and event fds (fake_irq.c) and memory (fake_memory.c): members of the VM's table. */
 int hv_fake_op_irqchip_new(struct hv_vm *vm, enum hv_irqchip kind, uint32_t pins);

@@ -150,6 +150,40 @@ Test(fake, a_vcpu_id_is_used_once_even_after_its_end)
     cr_assert_eq(hv_vcpu_new(vm, 4, &other), -EINVAL);
 }
 
+Test(fake, attributes_are_told_in_the_order_in_which_they_were_set)
+{
+    uint64_t value = 7;
+    struct kvm_device_attr set = { .group = 4, .attr = 1, .addr = (uintptr_t)&value },
+                           bare = { .group = 5, .attr = 2 };
+    struct hv_device *device;
+    struct hv_fake_attr a;
+
+    cr_assert_eq(hv_fake_set_cap(hv, KVM_CAP_VCPU_ATTRIBUTES, 1), 0);
+    cr_assert_eq(hv_vm_device_new(vm, 9, &device), 0);
+    cr_assert_eq(hv_device_attr(device, HV_ATTR_SET, &set), 0);
+    cr_assert_eq(hv_device_attr(device, HV_ATTR_HAS, &set), 0);
+    cr_assert_eq(hv_vcpu_attr(vcpu, HV_ATTR_SET, &bare), 0);
+
+    cr_assert(hv_fake_attr_at(vm, 0, &a));
+    cr_assert(!a.of_vcpu && a.of == 9 && a.group == 4 && a.attr == 1 && a.value == 7);
+    cr_assert(hv_fake_attr_at(vm, 1, &a));
+    cr_assert(a.of_vcpu && a.of == vcpu->id && a.group == 5 && a.attr == 2 && a.value == 0);
+    cr_assert(!hv_fake_attr_at(vm, 2, &a));
+    hv_device_free(device);
+}
+
+Test(fake, state_that_was_set_can_be_looked_at)
+{
+    struct kvm_guest_debug set = { .control = KVM_GUESTDBG_ENABLE }, seen;
+
+    cr_assert(!hv_fake_vcpu_was_set(vcpu, HV_STATE_GUEST_DEBUG, &seen, sizeof(seen)));
+    cr_assert_eq(hv_vcpu_set(vcpu, HV_STATE_GUEST_DEBUG, &set, sizeof(set)), 0);
+
+    cr_assert(hv_fake_vcpu_was_set(vcpu, HV_STATE_GUEST_DEBUG, &seen, sizeof(seen)));
+    cr_assert_eq(seen.control, KVM_GUESTDBG_ENABLE);
+    cr_assert(!hv_fake_vcpu_was_set(vcpu, HV_STATE_GUEST_DEBUG, &seen, 1));
+}
+
 Test(fake, a_device_keeps_its_attributes)
 {
     uint64_t value = 0x1234, read = 0;

@@ -118,13 +118,26 @@ static int cpu_set(struct hv_vcpu *vcpu, enum hv_state kind, const void *buf, si
 
 static int cpu_attr(struct hv_vcpu *vcpu, enum hv_attr what, struct kvm_device_attr *attr)
 {
+    const struct hv_fake_attr of = { .of_vcpu = true, .of = vcpu->id };
     int rc = hv_fake_enter(vcpu->vm->hv, HV_FAKE_VCPU_ATTR);
 
-    (void)what;
-    if (!rc)
+    if (!rc && what == HV_ATTR_SET &&
+        hv_fake_cap_value(fake_of(vcpu->vm->hv), KVM_CAP_VCPU_ATTRIBUTES))
+        rc = hv_fake_attr_note(fake_vm_of(vcpu->vm), &of, attr);
+    else if (!rc)
         rc = vm_fail(-ENXIO, "the fake vCPU has no attribute %u/%llu", attr->group,
                      (unsigned long long)attr->attr);
     return hv_fake_leave(vcpu->vm->hv, rc);
+}
+
+bool hv_fake_vcpu_was_set(struct hv_vcpu *vcpu, enum hv_state kind, void *ret_buf, size_t size)
+{
+    const struct fake_blob *blob = &fake_vcpu_of(vcpu)->store.kind[kind];
+
+    if (!blob->data || blob->size != size)
+        return false;
+    memcpy(ret_buf, blob->data, size);
+    return true;
 }
 
 static int cpu_stats_fd(struct hv_vcpu *vcpu)

@@ -23,6 +23,7 @@ static void machine_free(struct hv_vm *vm)
     free(v->vcpu_ids.data);
     free(v->vcpus.data);
     free(v->devices.data);
+    free(v->attrs.data);
     free(v->zones.data);
     free(v->irqs);
     hv_fake_store_free(&v->store);
@@ -190,6 +191,7 @@ struct fake_attr {
 
 struct fake_device {
     struct hv_device device;
+    uint32_t type;
     struct fake_list attrs; /* struct fake_attr */
 };
 
@@ -232,11 +234,38 @@ static int attr_move(struct fake_device *d, enum hv_attr what, struct kvm_device
     return 0;
 }
 
+int hv_fake_attr_note(struct fake_vm *v, const struct hv_fake_attr *of,
+                      const struct kvm_device_attr *attr)
+{
+    struct hv_fake_attr *a = hv_fake_list_add(&v->attrs);
+
+    if (!a)
+        return vm_fail(-ENOMEM, "no memory for an attribute");
+    *a = *of;
+    a->group = attr->group;
+    a->attr = attr->attr;
+    if (attr->addr)
+        memcpy(&a->value, (void *)(uintptr_t)attr->addr, sizeof(a->value));
+    return 0;
+}
+
+bool hv_fake_attr_at(struct hv_vm *vm, size_t i, struct hv_fake_attr *ret_attr)
+{
+    const struct hv_fake_attr *a = hv_fake_list_at(&fake_vm_of(vm)->attrs, i);
+
+    if (a)
+        *ret_attr = *a;
+    return a;
+}
+
 static int device_attr(struct hv_device *device, enum hv_attr what, struct kvm_device_attr *attr)
 {
     struct fake_device *d = container_of(device, struct fake_device, device);
+    const struct hv_fake_attr of = { .of = d->type };
     int rc = hv_fake_enter(device->vm->hv, HV_FAKE_DEVICE_ATTR);
 
+    if (!rc && what == HV_ATTR_SET)
+        rc = hv_fake_attr_note(fake_vm_of(device->vm), &of, attr);
     return hv_fake_leave(device->vm->hv, rc ? rc : attr_move(d, what, attr));
 }
 
@@ -251,6 +280,7 @@ static int machine_device_new(struct hv_vm *vm, uint32_t type, struct hv_device 
     if (known) {
         *known = type;
         d->device = (struct hv_device){ .ops = &device_ops, .vm = vm };
+        d->type = type;
         d->attrs.entry = sizeof(struct fake_attr);
         *ret_device = &d->device;
     } else if (ret_device) {
@@ -304,6 +334,7 @@ int hv_fake_vm_new(struct hv *hv, const struct hv_vm_config *config, struct hv_v
     v->vcpu_ids.entry = sizeof(uint32_t);
     v->vcpus.entry = sizeof(struct fake_vcpu *);
     v->devices.entry = sizeof(uint32_t);
+    v->attrs.entry = sizeof(struct hv_fake_attr);
     v->zones.entry = sizeof(struct hv_coalesced);
     v->store.numbers.entry = sizeof(struct fake_number);
     *ret_vm = &v->vm;

@@ -89,6 +89,18 @@ bool hv_fake_irqchip(struct hv_vm *vm, enum hv_irqchip *ret_kind, uint32_t *ret_
 /* args of the last enable of cap; false when it was not enabled. */
 bool hv_fake_enabled(struct hv_vm *vm, uint32_t cap, uint64_t ret_args[4]);
 
+/* The i-th attribute that was set of the VM's devices and vCPUs, in order; value: the 64 bits at its address, 0 without
+ * one. vCPUs take attributes where the fake has KVM_CAP_VCPU_ATTRIBUTES. */
+struct hv_fake_attr {
+    bool of_vcpu;
+    uint32_t of; /* device's type, or vCPU's number */
+    uint32_t group;
+    uint64_t attr, value;
+};
+bool hv_fake_attr_at(struct hv_vm *vm, size_t i, struct hv_fake_attr *ret_attr);
+/* What was set last for a kind of state, also for one that can only be set. False: nothing, or not of this size. */
+bool hv_fake_vcpu_was_set(struct hv_vcpu *vcpu, enum hv_state kind, void *ret_buf, size_t size);
+
 /* --- interrupts --- */
 
 enum hv_fake_irq_type { HV_FAKE_BY_MSI, HV_FAKE_BY_LINE };
