@@ -29,10 +29,20 @@ void varch_vm_config(struct hv *hv, const struct varch_config *config,
         ret_config->ipa_bits = ipa_bits(hv, config);
 }
 
+static const char *of_a_pc(const struct varch_config *c)
+{
+    return c->acpi          ? "--acpi on"
+           : c->cam         ? "--pci-cam on"
+           : c->debug_ports ? "--debug-ports on"
+           : c->pit         ? "--pit on"
+           : c->i8042       ? "an i8042"
+                            : NULL;
+}
+
 static int check(const struct varch_config *c)
 {
-    if (c->acpi || c->cam || c->i8042 || c->debug_ports || c->pit)
-        return vm_fail(-EINVAL, "ACPI, CAM, i8042, debug ports and PIT are for x86_64 machines");
+    if (of_a_pc(c))
+        return vm_fail(-EINVAL, "%s is for x86_64 machines: leave it out", of_a_pc(c));
     if (c->serials > VBOOT_ARM_UARTS)
         return vm_fail(-EINVAL, "%u serial ports: there is room for %u", c->serials,
                        VBOOT_ARM_UARTS);

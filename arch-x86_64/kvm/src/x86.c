@@ -357,8 +357,12 @@ int varch_load(struct varch *arch, struct gm_view *memory, const struct varch_pa
     struct vboot_x86_kernel kernel;
     struct vm_file file;
     uint64_t rsdp = 0;
-    int rc = vm_file_fd(payload->kernel.name, payload->kernel.fd, &file);
+    int rc;
 
+    if (payload->overlay.name && payload->overlay.fd >= 0)
+        return vm_fail(-EINVAL, "%s: x86_64 machines have no device tree: leave the overlay out",
+                       payload->overlay.name);
+    rc = vm_file_fd(payload->kernel.name, payload->kernel.fd, &file);
     if (!rc)
         rc = vboot_x86_kernel_load(&arch->map, memory, &file, &kernel);
     if (!rc && payload->initrd.fd >= 0) {
