@@ -48,7 +48,8 @@ function(vmm_test_link PROGRAM NAME)
         target_link_libraries(${PROGRAM} PRIVATE vmm-support)
     endif()
     target_link_libraries(${PROGRAM} PRIVATE ${libraries} Threads::Threads)
-    target_include_directories(${PROGRAM} PRIVATE ${CMAKE_SOURCE_DIR}/tests/support)
+    target_include_directories(${PROGRAM} PRIVATE ${CMAKE_SOURCE_DIR}/tests/support
+        ${CMAKE_SOURCE_DIR}/tests/support/${VMM_ARCH})
     set_target_properties(${PROGRAM} PROPERTIES INTERPROCEDURAL_OPTIMIZATION OFF)
 endfunction()
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* What the machine's tests share: a machine over the fake hypervisor, guests that play a script of
- * exits, a port device and a virtio device that do what the test says. */
+ * exits, a lab device (where the architecture has its serial ports) and a virtio device that do what
+ * the test says. */
 #ifndef MACHINE_TEST_H
 #define MACHINE_TEST_H
 
 #include <criterion/criterion.h>
 
 #include <dirent.h>
-#include <elf.h>
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
@@ -18,15 +18,15 @@
 
 #include <vmm/base/fd.h>
 #include <vmm/base/le.h>
+#include <vmm/devices/classes.h>
 #include <vmm/hypervisor/fake.h>
 
 #include "machine_private.h"
+#include "test_arch.h"
 
-extern const struct vdev_class ioapic_class, acpi_ged_class;
+enum { MT_SCRIPT = 16, MT_LOG = 64, MT_CPUS = 4, MT_LABS = 4, MT_CLASSES = 64 };
 
-enum { MT_SCRIPT = 16, MT_LOG = 64, MT_CPUS = 4, MT_LABS = 4 };
-
-/* Registers of the port device. */
+/* Registers of the lab device. */
 enum {
     LAB_DATA, /* what is written is noted; reads count up */
     LAB_PARK, /* parks until mt_unpark() */
@@ -38,7 +38,8 @@ enum {
 struct lab {
     struct vdev dev;
     struct vdev_region region;
-    struct vdev_bus *pio;
+    struct vdev_bus *bus;
+    bool pio; /* it sits on ports */
     struct vdev_irq *irq;
     unsigned writes, reads, quiesces, resumes, buttons;
     uint8_t written[32];
@@ -50,9 +51,10 @@ struct lab {
 struct mt_exit {
     enum {
         MT_END,
-        MT_OUT,
+        MT_OUT, /* register addr of the first lab, by port or memory */
         MT_IN,
-        MT_OUTS,
+        MT_OUTS, /* likewise, a string: ports only */
+        MT_PORT, /* reads a port */
         MT_WRITE,
         MT_READ,
         MT_PLAIN,
@@ -95,7 +97,7 @@ struct mt {
 };
 static struct mt t;
 
-/* --- the port device: class "serial", since that is what the architecture asks for --- */
+/* --- the lab: has the name of the architecture's serial ports, since these are what it asks for --- */
 
 static inline int lab_read(void *self, uint64_t offset, uint8_t *data, unsigned len)
 {
@@ -157,7 +159,7 @@ static inline void lab_destroy(struct vdev *dev)
 {
     struct lab *lab = container_of(dev, struct lab, dev);
 
-    vdev_bus_del(lab->pio, &lab->region, NULL, NULL);
+    vdev_bus_del(lab->bus, &lab->region, NULL, NULL);
     vdev_exit(dev);
     free(lab);
 }
@@ -199,8 +201,8 @@ static const struct vm_state_field lab_fields[] = {
 };
 
 static int lab_create(const struct vdev_context *context, struct vdev **ret_dev);
-static const struct vdev_class lab_class = {
-    .name = "serial",
+static struct vdev_class lab_class = {
+    .name = NULL, /* mt_open() */
     .summary = "what the tests need",
     .kind = VDEV_PLATFORM,
     .props = lab_props,
@@ -220,7 +222,8 @@ static int lab_create(const struct vdev_context *context, struct vdev **ret_dev)
     lab = calloc(1, sizeof(*lab));
     cr_assert(lab);
     vdev_init(&lab->dev, &lab_class, &lab_ops, context);
-    lab->pio = context->pio;
+    lab->pio = context->resources[0].type == VDEV_RES_PIO;
+    lab->bus = lab->pio ? context->pio : context->mmio;
     lab->irq = context->irqs[0];
     lab->s.value = ((const struct lab_config *)context->config)->value;
     lab->region = (struct vdev_region){ .name = lab->dev.id,
@@ -230,7 +233,7 @@ static int lab_create(const struct vdev_context *context, struct vdev **ret_dev)
                                         .self = lab,
                                         .lock = &lab->dev.lock,
                                         .dev = &lab->dev };
-    cr_assert_eq(vdev_bus_add(lab->pio, &lab->region), 0);
+    cr_assert_eq(vdev_bus_add(lab->bus, &lab->region), 0);
     t.lab[t.labs++ % MT_LABS] = lab;
     *ret_dev = &lab->dev;
     return 0;
@@ -279,6 +282,17 @@ static inline int tube_create(const struct vdev_context *context, struct vdev **
 
 /* --- the guest --- */
 
+static inline void mt_lab_access(struct hv_vcpu *vcpu, struct hv_exit *e, const struct mt_exit *x)
+{
+    uint64_t at = t.lab[0]->region.base + x->addr;
+    bool write = x->kind == MT_OUT;
+
+    if (t.lab[0]->pio)
+        hv_fake_exit_pio(vcpu, e, write, (uint16_t)at, (uint8_t)x->len, (uint32_t)x->value);
+    else
+        hv_fake_exit_mmio(vcpu, e, write, at, x->len, x->value);
+}
+
 static inline int mt_next(void *ctx, struct hv_vcpu *vcpu, struct hv_exit *e)
 {
     struct mt_cpu *c = ctx;
@@ -293,12 +307,12 @@ static inline int mt_next(void *ctx, struct hv_vcpu *vcpu, struct hv_exit *e)
         sched_yield();
         break;
     case MT_OUT:
-        hv_fake_exit_pio(vcpu, e, true, (uint16_t)x->addr, (uint8_t)x->len, (uint32_t)x->value);
-        break;
-    case MT_IN: hv_fake_exit_pio(vcpu, e, false, (uint16_t)x->addr, (uint8_t)x->len, 0); break;
+    case MT_IN: mt_lab_access(vcpu, e, x); break;
     case MT_OUTS:
-        hv_fake_exit_pio_string(vcpu, e, true, (uint16_t)x->addr, 1, x->len, x->string);
+        hv_fake_exit_pio_string(vcpu, e, true, (uint16_t)(t.lab[0]->region.base + x->addr), 1,
+                                x->len, x->string);
         break;
+    case MT_PORT: hv_fake_exit_pio(vcpu, e, false, (uint16_t)x->addr, (uint8_t)x->len, 0); break;
     case MT_WRITE: hv_fake_exit_mmio(vcpu, e, true, x->addr, x->len, x->value); break;
     case MT_READ: hv_fake_exit_mmio(vcpu, e, false, x->addr, x->len, 0); break;
     case MT_PLAIN: hv_fake_exit_plain(e, (enum hv_exit_reason)x->value); break;
@@ -315,10 +329,12 @@ static inline void mt_answer(void *ctx, struct hv_vcpu *vcpu, const struct hv_ex
     struct mt_cpu *c = ctx;
     struct mt_exit *x = c->at ? &c->script[c->at - 1] : NULL;
 
+    bool reads = x && (x->kind == MT_IN || x->kind == MT_PORT || x->kind == MT_READ);
+
     (void)vcpu;
-    if (x && x->kind == MT_IN && e->reason == HV_EXIT_PIO)
+    if (reads && e->reason == HV_EXIT_PIO)
         x->value = vm_load_le(e->pio.data, x->len);
-    if (x && x->kind == MT_READ && e->reason == HV_EXIT_MMIO)
+    if (reads && e->reason == HV_EXIT_MMIO)
         x->value = vm_load_le(e->mmio.data, x->len);
     if (e->reason != HV_EXIT_INTR)
         __atomic_fetch_add(&c->answered, 1, __ATOMIC_RELAXED);
@@ -385,32 +401,42 @@ static inline void mt_paused(void *ctx, int code)
     snprintf(t.pause_text, sizeof(t.pause_text), "%s", code ? vm_error_text() : "");
 }
 
-/* A kernel that is one page at 1 MiB. */
 static inline int mt_kernel(void)
 {
-    Elf64_Ehdr e = { .e_type = ET_EXEC,
-                     .e_machine = EM_X86_64,
-                     .e_entry = 0x100000,
-                     .e_phoff = sizeof(e),
-                     .e_phentsize = sizeof(Elf64_Phdr),
-                     .e_phnum = 1 };
-    const Elf64_Phdr p = { .p_type = PT_LOAD, .p_paddr = 0x100000, .p_memsz = 4096 };
+    uint8_t bytes[TEST_KERNEL_BYTES];
     int fd = memfd_create("kernel", MFD_CLOEXEC);
 
-    memcpy(e.e_ident, ELFMAG, SELFMAG);
-    e.e_ident[EI_CLASS] = ELFCLASS64;
-    e.e_ident[EI_DATA] = ELFDATA2LSB;
-    cr_assert_eq(vm_pwrite_full(fd, &e, sizeof(e), 0), 0);
-    cr_assert_eq(vm_pwrite_full(fd, &p, sizeof(p), sizeof(e)), 0);
+    cr_assert_eq(vm_pwrite_full(fd, bytes, test_kernel_make(bytes), 0), 0);
     return fd;
 }
 
-static const struct vdev_class *const mt_classes[] = { &ioapic_class, &acpi_ged_class, &lab_class,
-                                                       &tube_class, NULL };
+/* The platform's classes, but for serial ports: these are labs; and tubes. */
+static inline const struct vdev_class *const *mt_classes(void)
+{
+    static const struct vdev_class *all[MT_CLASSES];
+    unsigned n = 0;
+
+    for (const struct vdev_class *const *c = vdev_classes; *c && n < MT_CLASSES - 3; c++)
+        if ((*c)->kind == VDEV_PLATFORM && strcmp((*c)->name, lab_class.name) != 0)
+            all[n++] = *c;
+    all[n++] = &lab_class;
+    all[n++] = &tube_class;
+    all[n] = NULL;
+    return all;
+}
+
+static inline void mt_add(const struct vdev_class *cls, const void *config)
+{
+    static struct vmm_machine_device devices[8];
+
+    t.config.devices = devices;
+    devices[t.config.device_count++] = (struct vmm_machine_device){ cls, config };
+}
 
 /* A configuration that works: to be changed before mt_make(). */
 static inline void mt_open(bool stepwise)
 {
+    lab_class.name = varch_facts.serial_class;
     pthread_mutex_init(&t.log_lock, NULL);
     t.env = (struct vm_env){ .log = mt_log, .now_ns = mt_now, .random = mt_random };
     cr_assert_eq(vm_loop_new(&t.env, stepwise ? VM_LOOP_VIRTUAL : 0, &t.env.loop), 0);
@@ -418,11 +444,11 @@ static inline void mt_open(bool stepwise)
     t.config = (struct vmm_machine_config){
         .env = &t.env,
         .hv = t.hv,
-        .classes = mt_classes,
+        .classes = mt_classes(),
         .arch = { .cpus = 1,
                   .ram_bytes = 16 << 20,
                   .segments = 1,
-                  .acpi = true,
+                  .acpi = varch_facts.acpi,
                   .serials = 1,
                   .mmio_slots = 2 },
         .stepwise = stepwise,

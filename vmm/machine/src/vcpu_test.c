@@ -8,17 +8,33 @@ static bool at_end(enum vmm_end end)
     return t.ended == 1 && t.end == end && vmm_machine_step(t.machine, 0) == 0;
 }
 
-Test(vcpu, a_port_write_reaches_the_device)
+/* The tube's virtio-mmio window, the first one (VIRTIO 1.2, 4.2.2), in a machine that can be stepped. */
+static uint64_t open_with_window(void)
 {
-    MT_PLAY({ MT_OUT, 0x3f8, 1, .value = 0x77 });
+    static struct lab_config config = { .common = { .bus = VDEV_BUS_MMIO } };
+    struct varch_range slot;
+    uint32_t irq;
+
+    mt_open(true);
+    mt_add(&tube_class, &config);
+    cr_assert_eq(mt_make(), 0, "%s", vm_error_text());
+    cr_assert_eq(vmm_machine_start(t.machine), 0);
+    varch_mmio_slot(t.machine->arch, 0, &slot, &irq);
+    return slot.base;
+}
+enum { MAGIC = 0, FEATURES = 0x10, FEATURES_SEL = 0x14 };
+
+Test(vcpu, a_register_write_reaches_the_device)
+{
+    MT_PLAY({ MT_OUT, LAB_DATA, 1, .value = 0x77 });
 
     cr_assert_eq(t.lab[0]->written[0], 0x77);
     mt_close();
 }
 
-Test(vcpu, a_port_read_gives_the_devices_answer)
+Test(vcpu, a_register_read_gives_the_devices_answer)
 {
-    MT_PLAY({ MT_IN, 0x3f8, .len = 1 });
+    MT_PLAY({ MT_IN, LAB_DATA, .len = 1 });
 
     cr_assert_eq(t.cpu[0].script[0].value, 0x10);
     mt_close();
@@ -26,7 +42,9 @@ Test(vcpu, a_port_read_gives_the_devices_answer)
 
 Test(vcpu, a_string_goes_to_the_device_value_by_value)
 {
-    MT_PLAY({ MT_OUTS, 0x3f8, 5, 0, "hello" });
+    if (!varch_facts.acpi)
+        cr_skip_test("this architecture has no ports");
+    MT_PLAY({ MT_OUTS, LAB_DATA, 5, 0, "hello" });
 
     cr_assert_eq(t.lab[0]->writes, 5);
     cr_assert_arr_eq(t.lab[0]->written, "hello", 5);
@@ -35,10 +53,13 @@ Test(vcpu, a_string_goes_to_the_device_value_by_value)
 
 Test(vcpu, a_memory_access_goes_through_the_memory_bus)
 {
-    MT_PLAY({ MT_WRITE, 0xfec00000, 4, .value = 1 }, { MT_READ, 0xfec00010, .len = 4 });
+    uint64_t window = open_with_window();
 
-    /* IOAPICVER: 24 entries, version 0x20 or 0x11 (82093AA, 3.2.2). */
-    cr_assert_eq(t.cpu[0].script[1].value >> 16, 23);
+    t.cpu[0].script[0] = (struct mt_exit){ MT_READ, window + MAGIC, .len = 4 };
+    vmm_machine_step(t.machine, 0);
+    vmm_machine_step(t.machine, 0);
+
+    cr_assert_eq(t.cpu[0].script[0].value, 0x74726976);
     mt_close();
 }
 
@@ -56,21 +77,19 @@ Test(vcpu, late_writes_come_to_their_device_before_the_access_behind_them)
     enum { ENTRIES = 4 };
     struct kvm_coalesced_mmio_ring *ring =
         calloc(1, sizeof(*ring) + ENTRIES * sizeof(struct kvm_coalesced_mmio));
+    uint64_t window = open_with_window();
 
-    mt_open(true);
-    t.cpu[0].script[0] = (struct mt_exit){ MT_READ, 0xfec00010, .len = 4 };
-    t.cpu[0].script[1] = (struct mt_exit){ MT_OUT, 0x3f8, 1, .value = 0x77 };
-    cr_assert_eq(mt_make(), 0);
-    cr_assert_eq(vmm_machine_start(t.machine), 0);
+    t.cpu[0].script[0] = (struct mt_exit){ MT_READ, window + FEATURES, .len = 4 };
+    t.cpu[0].script[1] = (struct mt_exit){ MT_OUT, LAB_DATA, 1, .value = 0x77 };
     t.machine->vcpu[0].hv->coalesced = ring;
     t.machine->vcpu[0].hv->coalesced_max = ENTRIES;
 
-    keep_back(ring, 0xfec00000, 1, false); /* the version's index */
+    keep_back(ring, window + FEATURES_SEL, 1, false); /* the upper half */
     vmm_machine_step(t.machine, 0);
-    keep_back(ring, 0x3f8, 0x66, true);
+    keep_back(ring, t.lab[0]->region.base, 0x66, t.lab[0]->pio);
     vmm_machine_step(t.machine, 0);
 
-    cr_assert_eq(t.cpu[0].script[0].value >> 16, 23);
+    cr_assert_eq(t.cpu[0].script[0].value & 1, 1, "VIRTIO_F_VERSION_1");
     cr_assert_eq(t.lab[0]->written[0], 0x66);
     cr_assert_eq(t.lab[0]->written[1], 0x77);
     cr_assert_eq(ring->first, ring->last);
@@ -82,6 +101,8 @@ Test(vcpu, the_io_apics_index_need_not_exit)
 {
     mt_open(true);
     cr_assert_eq(mt_make(), 0);
+    if (!t.machine->irqchip)
+        cr_skip_test("this architecture has no I/O APIC");
 
     cr_assert_eq(hv_vm_coalesced_del(t.machine->vm, 0xfec00000, 4, false), 0);
 
@@ -92,7 +113,7 @@ Test(vcpu, what_nobody_answers_reads_as_ones_and_is_counted)
 {
     struct vmm_machine_info info;
 
-    MT_PLAY({ MT_IN, 0x999, .len = 2 }, { MT_READ, 0xd0000000, .len = 4 });
+    MT_PLAY({ MT_PORT, 0x999, .len = 2 }, { MT_READ, 0xd0000000, .len = 4 });
     vmm_machine_get_info(t.machine, &info);
 
     cr_assert_eq(t.cpu[0].script[0].value, 0xffff);
@@ -110,7 +131,7 @@ Test(vcpu, a_triple_fault_ends_the_machine_with_the_registers_in_the_log)
 
     cr_assert(at_end(VMM_END_CRASH));
     cr_assert(mt_logged("triple fault"));
-    cr_assert(mt_logged("rip 0000000000100000"));
+    cr_assert(mt_logged(TEST_ENTRY_TEXT));
     mt_close();
 }
 
@@ -172,11 +193,17 @@ Test(vcpu, an_end_of_interrupt_reaches_our_controller)
     struct hv_fake_irq irq;
     unsigned messages = 0;
 
+    mt_open(true);
+    cr_assert_eq(mt_make(), 0);
+    if (!t.machine->irqchip)
+        cr_skip_test("this architecture has no controller of ours");
+    mt_close();
+    memset(&t, 0, sizeof(t));
     /* Pin 4: level, vector 0x30; the line stays up, so each end of interrupt sends it again
      * (82093AA, 3.2.4). */
     MT_PLAY({ MT_WRITE, 0xfec00000, 4, .value = 0x18 },
-            { MT_WRITE, 0xfec00010, 4, .value = 0x8030 },
-            { MT_OUT, 0x3f8 + LAB_LINE, 1, .value = 1 }, { MT_EOI, .value = 0x30 });
+            { MT_WRITE, 0xfec00010, 4, .value = 0x8030 }, { MT_OUT, LAB_LINE, 1, .value = 1 },
+            { MT_EOI, .value = 0x30 });
 
     while (hv_fake_irq_take(vmm_machine_vm(t.machine), &irq))
         messages += irq.type == HV_FAKE_BY_MSI && (irq.msi.data & 0xff) == 0x30;
@@ -187,7 +214,7 @@ Test(vcpu, an_end_of_interrupt_reaches_our_controller)
 Test(vcpu, an_end_of_interrupt_without_our_controller_is_nothing)
 {
     mt_open(true);
-    t.config.arch.irqchip = VARCH_IRQCHIP_KERNEL;
+    t.config.arch.irqchip = (enum varch_irqchip)TEST_IRQCHIP_KERNEL;
     t.cpu[0].script[0] = (struct mt_exit){ MT_EOI, .value = 0x30 };
     cr_assert_eq(mt_make(), 0, "%s", vm_error_text());
     cr_assert_eq(vmm_machine_start(t.machine), 0);
@@ -200,7 +227,7 @@ Test(vcpu, an_end_of_interrupt_without_our_controller_is_nothing)
 
 Test(vcpu, a_parked_vcpu_stands_still_until_the_device_is_done)
 {
-    MT_PLAY({ MT_OUT, 0x3f8 + LAB_PARK, 1, .value = 1 }, { MT_OUT, 0x3f8, 1, .value = 2 });
+    MT_PLAY({ MT_OUT, LAB_PARK, 1, .value = 1 }, { MT_OUT, LAB_DATA, 1, .value = 2 });
     cr_assert_eq(t.lab[0]->writes, 1);
     cr_assert_eq(vmm_machine_step(t.machine, 0), 0);
 
@@ -214,7 +241,9 @@ Test(vcpu, a_parked_vcpu_stands_still_until_the_device_is_done)
 
 Test(vcpu, the_rest_of_a_string_waits_while_the_vcpu_is_parked)
 {
-    MT_PLAY({ MT_OUTS, 0x3f8 + LAB_PARK, 3, 0, "abc" });
+    if (!varch_facts.acpi)
+        cr_skip_test("this architecture has no ports");
+    MT_PLAY({ MT_OUTS, LAB_PARK, 3, 0, "abc" });
     cr_assert_eq(t.lab[0]->writes, 1);
 
     for (unsigned i = 0; i < 3; i++) {
