@@ -50,11 +50,13 @@ static void take_cap(struct sim *s, struct sim_dev *d, unsigned cap)
 static void set_vectors(struct sim *s, struct sim_dev *d)
 {
     for (unsigned v = 0; v <= d->queues; v++) {
-        uint64_t entry = d->bar + d->msix_bar_offset + 16 * v;
+        uint64_t entry = d->bar + d->msix_bar_offset + 16 * v, addr;
+        uint32_t data;
 
-        sim_write(s, entry, 4, SIM_MSI_ADDR);
+        test_message((int)s->config.arch.irqchip, 32 * d->number + v, &addr, &data);
+        sim_write(s, entry, 4, (uint32_t)addr);
         sim_write(s, entry + 4, 4, 0);
-        sim_write(s, entry + 8, 4, 32 * d->number + v);
+        sim_write(s, entry + 8, 4, data);
         sim_write(s, entry + 12, 4, 0);
     }
     config_write(s, d, d->msix_cap + 2, 2, 0x8000);

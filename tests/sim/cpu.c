@@ -57,33 +57,36 @@ void sim_guest_attach(struct sim *s)
     }
 }
 
+static void take_line(struct sim *s, uint32_t number, bool level)
+{
+    if (number >= SIM_WIRES)
+        return;
+    s->level[number] = level;
+    s->wired[number] |= level;
+}
+
 void sim_take_interrupts(struct sim *s)
 {
     struct hv_vm *vm = vmm_machine_vm(s->machine);
     struct hv_fake_irq irq;
+    uint32_t n;
 
     while (hv_fake_irq_take(vm, &irq)) {
-        uint32_t data = irq.msi.data & 0xffff;
-
         if (irq.type == HV_FAKE_BY_LINE)
-            sim_say(s, "line %u: %d", irq.irq, irq.level);
+            sim_say(s, "line %u: %d", test_irq_number(irq.irq), irq.level);
         else
             sim_say(s, "message %#x", irq.msi.data);
 
-        if (irq.type == HV_FAKE_BY_LINE) {
-            if (irq.irq < 24) {
-                s->level[irq.irq] = irq.level;
-                s->wired[irq.irq] |= irq.level;
-            }
-            continue;
+        if (test_message_of(&irq, &n)) {
+            if (n / 32 < s->devs && n % 32 && n % 32 <= SIM_QUEUES)
+                s->dev[n / 32].q[n % 32 - 1].irq = true;
+        } else if (irq.type == HV_FAKE_BY_LINE) {
+            take_line(s, test_irq_number(irq.irq), irq.level);
+        } else { /* from our controller */
+            n = irq.msi.data & 0xff;
+            if (n >= SIM_VECTOR && n < SIM_VECTOR + SIM_WIRES)
+                s->wired[n - SIM_VECTOR] = true;
         }
-        if (irq.msi.addr != SIM_MSI_ADDR) { /* from the I/O APIC */
-            if ((data & 0xff) >= SIM_VECTOR && (data & 0xff) < SIM_VECTOR + 24)
-                s->wired[(data & 0xff) - SIM_VECTOR] = true;
-            continue;
-        }
-        if (data / 32 < s->devs && data % 32 && data % 32 <= SIM_QUEUES)
-            s->dev[data / 32].q[data % 32 - 1].irq = true;
     }
     if (hv_fake_irqs_lost(vm))
         sim_fail(s, "an interrupt storm: over 4096 of them wait");
@@ -206,6 +209,19 @@ void sim_out(struct sim *s, uint16_t port, unsigned len, uint32_t value)
 {
     access(s, (struct sim_cpu){
                   .what = SIM_PORT, .is_write = true, .addr = port, .len = len, .value = value });
+}
+
+uint64_t sim_register(struct sim *s, uint32_t at)
+{
+    return TEST_PORTS ? sim_in(s, (uint16_t)at, TEST_REG_BYTES) : sim_read(s, at, TEST_REG_BYTES);
+}
+
+void sim_set_register(struct sim *s, uint32_t at, uint32_t value)
+{
+    if (TEST_PORTS)
+        sim_out(s, (uint16_t)at, TEST_REG_BYTES, value);
+    else
+        sim_write(s, at, TEST_REG_BYTES, value);
 }
 
 void sim_eoi(struct sim *s, uint8_t vector)

@@ -26,7 +26,7 @@ enum {
 
 static uint8_t *slot_bytes(struct sim *s, const struct sim_queue *q, unsigned slot)
 {
-    return s->ram + q->base + SIM_RING_BYTES + slot * SIM_SLOT_BYTES;
+    return sim_host(s, q->base + SIM_RING_BYTES + slot * SIM_SLOT_BYTES);
 }
 
 static gpa_t slot_gpa(const struct sim_queue *q, unsigned slot)
@@ -135,7 +135,7 @@ void sim_driver_stop(struct sim *s, struct sim_dev *d)
     forget(s, d);
     /* The memory is the guest's own again. */
     for (unsigned n = 0; n < d->queues; n++)
-        memset(s->ram + d->q[n].base, PATTERN, SIM_QUEUE_BYTES);
+        memset(sim_host(s, d->q[n].base), PATTERN, SIM_QUEUE_BYTES);
     for (unsigned i = sim_below(s, 8); i; i--) {
         sim_background(s, true);
         sim_wait_running(s);
@@ -144,7 +144,7 @@ void sim_driver_stop(struct sim *s, struct sim_dev *d)
         sim_pass(s, 3000000);
     for (unsigned n = 0; n < d->queues; n++)
         for (unsigned i = 0; i < SIM_QUEUE_BYTES; i++)
-            if (s->ram[d->q[n].base + i] != PATTERN)
+            if (*sim_host(s, d->q[n].base + i) != PATTERN)
                 sim_fail(s, "%s: wrote to guest memory (queue %u, byte 0x%x) after its reset",
                          d->id, n, i);
     d->sick = false;
@@ -417,7 +417,7 @@ bool sim_driver_interrupts(struct sim *s)
     bool any = false;
 
     sim_take_interrupts(s);
-    for (unsigned pin = 0; pin < 24; pin++) {
+    for (unsigned pin = 0; pin < SIM_WIRES; pin++) {
         if (!s->wired[pin] && !s->level[pin])
             continue;
         s->wired[pin] = false;

@@ -8,9 +8,9 @@
 static gpa_t address(struct sim *s, const struct sim_queue *q)
 {
     switch (sim_below(s, 4)) {
-    case 0: return SIM_RAM_BYTES + sim_below(s, 1 << 20);
+    case 0: return SIM_RAM_END + sim_below(s, 1 << 20);
     case 1: return UINT64_MAX - sim_below(s, 4096);
-    case 2: return SIM_RAM_BYTES - 8;
+    case 2: return SIM_RAM_END - 8;
     default: return q->base + sim_below(s, SIM_QUEUE_BYTES - 64);
     }
 }

@@ -21,6 +21,7 @@
 #include <vmm/virtio/device.h>
 
 #include "fake_driver.h"
+#include "test_arch.h"
 
 enum {
     SIM_CPUS = 2,
@@ -32,12 +33,13 @@ enum {
     SIM_QUEUE_BYTES = SIM_RING_BYTES + SIM_SLOTS * SIM_SLOT_BYTES,
     SIM_SECTOR = 512,
     SIM_SECTORS = 64,
+    SIM_WIRES = 24, /* wired interrupts that the devices have */
     SIM_STREAM = 1 << 16, /* bytes of a console, of random numbers */
 };
 #define SIM_RAM_BYTES (4ULL << 20)
-#define SIM_HEAP      (1ULL << 20)
+#define SIM_RAM_END   (TEST_RAM_BASE + SIM_RAM_BYTES)
+#define SIM_HEAP      (TEST_RAM_BASE + (1ULL << 20))
 #define SIM_HEAP_END  (SIM_HEAP + (uint64_t)SIM_DEVS * SIM_QUEUES * SIM_QUEUE_BYTES)
-#define SIM_MSI_ADDR  0xfee01000U /* with data 32 * device + vector */
 #define SIM_VECTOR    0x30U /* of wired interrupt n: + n */
 
 enum sim_plant { SIM_PLANT_NONE, SIM_LOST_KICK, SIM_LOCK_INVERSION, SIM_LATE_COMPLETION };
@@ -109,13 +111,14 @@ struct sim {
     struct vmm_machine_config config;
     struct vmm_machine_device want[SIM_DEVS];
     enum { SIM_RUNS, SIM_PAUSING, SIM_PAUSED } life;
-    uint8_t *ram; /* host address of guest address 0 */
+    uint8_t *ram; /* host address of its first byte: sim_host() */
     uint64_t quiet_hash; /* of the drivers' memory when the pause began */
     struct sim_cpu cpu[SIM_CPUS];
 
     struct sim_dev dev[SIM_DEVS];
     unsigned devs;
-    bool wired[24], level[24]; /* interrupts that wait; lines of the kernel's controller */
+    bool wired[SIM_WIRES],
+        level[SIM_WIRES]; /* interrupts that wait; lines of the kernel's controller */
 
     uint8_t disk[SIM_SECTORS * SIM_SECTOR];
     uint8_t busy[SIM_SECTORS]; /* requests in flight: 1 read, 2 write */
@@ -154,15 +157,22 @@ void sim_close(struct sim *s);
  * loaded. */
 void sim_reload(struct sim *s);
 uint64_t sim_hash(const void *data, size_t len);
+static inline uint8_t *sim_host(const struct sim *s, gpa_t at)
+{
+    return s->ram + (at - TEST_RAM_BASE);
+}
 static inline uint64_t sim_heap_hash(const struct sim *s)
 {
-    return sim_hash(s->ram + SIM_HEAP, SIM_HEAP_END - SIM_HEAP);
+    return sim_hash(sim_host(s, SIM_HEAP), SIM_HEAP_END - SIM_HEAP);
 }
 
 /* cpu.c: accesses of the guest. Meanwhile other things may happen: the loop runs, the machine is
  * paused or replaced. */
 uint64_t sim_read(struct sim *s, uint64_t addr, unsigned len);
 void sim_write(struct sim *s, uint64_t addr, unsigned len, uint64_t value);
+/* A register of the platform: by port, or in memory, as the architecture has it. */
+uint64_t sim_register(struct sim *s, uint32_t at);
+void sim_set_register(struct sim *s, uint32_t at, uint32_t value);
 uint64_t sim_in(struct sim *s, uint16_t port, unsigned len);
 void sim_out(struct sim *s, uint16_t port, unsigned len, uint32_t value);
 void sim_eoi(struct sim *s, uint8_t vector);

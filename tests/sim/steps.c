@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { IOAPIC = 0xfec00000, SERIAL = 0x3f8, SETTLE_ROUNDS = 5000 };
+enum { IOAPIC = 0xfec00000, SETTLE_ROUNDS = 5000 };
 #define SETTLE_NS 500000000ULL
 
 /* Level-triggered, vector SIM_VECTOR + pin (82093AA, 3.2.4). */
@@ -31,10 +31,10 @@ static void send_serial(struct sim *s)
     for (unsigned i = sim_between(s, 1, 8); i && s->serial.sent_len < SIM_STREAM; i--) {
         uint8_t byte = (uint8_t)sim_next(s);
 
-        if (!(sim_in(s, SERIAL + 5, 1) & 0x20)) /* THR empty */
+        if ((sim_register(s, TEST_SERIAL_STATUS) & TEST_SERIAL_MASK) != TEST_SERIAL_READY)
             return;
         s->serial.sent[s->serial.sent_len++] = byte;
-        sim_out(s, SERIAL, 1, byte);
+        sim_set_register(s, TEST_SERIAL, byte);
     }
 }
 
@@ -48,18 +48,18 @@ static void platform(struct sim *s)
     case 1:
         if (!s->config.arch.rtc)
             break;
-        sim_out(s, 0x70, 1, sim_below(s, 14));
-        sim_in(s, 0x71, 1);
+        sim_set_register(s, TEST_CLOCK_INDEX, sim_below(s, 14));
+        sim_register(s, TEST_CLOCK_DATA);
         break;
     case 2:
         if (s->config.arch.acpi)
             sim_in(s, (uint16_t)(0x600 + sim_below(s, 8)), 1);
         break;
     case 3:
-        if (s->config.arch.acpi && vmm_machine_power_button(s->machine))
+        if ((s->config.arch.acpi || !varch_facts.acpi) && vmm_machine_power_button(s->machine))
             sim_fail(s, "the power button does not work");
         break;
-    case 4: sim_in(s, 0x2f8, 1); break; /* nobody */
+    case 4: sim_register(s, TEST_NOBODY); break;
     default: sim_read(s, 0xd0000000 + sim_below(s, 4096), 4); break;
     }
 }

@@ -196,14 +196,15 @@ static void choose_machine(struct sim *s)
     a->segments = sim_below(s, 3);
     a->mmio_slots = SIM_DEVS;
     a->pci_intx = a->segments && sim_one_in(s, 2);
-    a->irqchip =
-        !class_of("ioapic") || sim_one_in(s, 3) ? VARCH_IRQCHIP_KERNEL : VARCH_IRQCHIP_SPLIT;
-    a->rtc = class_of("cmos-rtc") && sim_one_in(s, 2);
-    a->acpi = class_of("acpi-ged") && (a->cpus > 1 || sim_one_in(s, 2));
-    if (!a->acpi)
+    a->irqchip = (enum varch_irqchip)((varch_facts.acpi && !class_of("ioapic")) || sim_one_in(s, 3)
+                                          ? TEST_IRQCHIP_KERNEL
+                                          : TEST_IRQCHIP_OTHER);
+    a->rtc = class_of(varch_facts.clock_class) && sim_one_in(s, 2);
+    a->acpi = varch_facts.acpi && class_of("acpi-ged") && (a->cpus > 1 || sim_one_in(s, 2));
+    if (varch_facts.acpi && !a->acpi)
         a->cpus = 1;
-    if (class_of("serial") && sim_one_in(s, 2)) {
-        const struct vdev_class *cls = class_of("serial");
+    if (class_of(varch_facts.serial_class) && sim_one_in(s, 2)) {
+        const struct vdev_class *cls = class_of(varch_facts.serial_class);
 
         a->serials = 1;
         stream_open(s, &s->serial);
@@ -215,7 +216,9 @@ static void choose_machine(struct sim *s)
         s->serial.cls = cls;
     }
     sim_say(s, "machine: %u vCPUs, %u segments, irqchip %s%s", a->cpus, a->segments,
-            a->irqchip == VARCH_IRQCHIP_KERNEL ? "kernel" : "split", a->pci_intx ? ", intx" : "");
+            a->irqchip == (enum varch_irqchip)TEST_IRQCHIP_KERNEL ? TEST_IRQCHIP_KERNEL_TEXT
+                                                                  : TEST_IRQCHIP_OTHER_TEXT,
+            a->pci_intx ? ", intx" : "");
 }
 
 /* --- life --- */
@@ -228,7 +231,7 @@ static void make(struct sim *s)
         sim_fail(s, "the machine cannot be made: %s", vm_error_text());
     sim_guest_attach(s);
     map = gm_space_map(vmm_machine_memory(s->machine));
-    s->ram = gm_region_host(gm_map_find(map, 0));
+    s->ram = gm_region_host(gm_map_find(map, TEST_RAM_BASE));
     gm_map_unref(map);
 }
 
@@ -385,12 +388,12 @@ void sim_reload(struct sim *s)
     s->loads++;
     vmm_machine_walk_devices(s->machine, save_one, &before);
     sim_take_interrupts(s);
-    memcpy(ram, s->ram + SIM_HEAP, SIM_HEAP_END - SIM_HEAP);
+    memcpy(ram, sim_host(s, SIM_HEAP), SIM_HEAP_END - SIM_HEAP);
     each_view(s, false);
     vmm_machine_free(s->machine);
     memset(s->level, 0, sizeof(s->level));
     make(s);
-    memcpy(s->ram + SIM_HEAP, ram, SIM_HEAP_END - SIM_HEAP);
+    memcpy(sim_host(s, SIM_HEAP), ram, SIM_HEAP_END - SIM_HEAP);
     free(ram);
     each_view(s, true);
     start(s);
