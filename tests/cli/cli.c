@@ -310,7 +310,16 @@ void cli_run(struct cli_result *r, const char *const arguments[])
     close(err[0]);
 }
 
+const char *cli_why_not(void)
+{
+#if defined(__x86_64__)
+    return access("/dev/kvm", R_OK | W_OK) ? "no access to /dev/kvm" : NULL;
+#else
+    return "the kernels of a few instructions are x86_64's";
+#endif
+}
+
 int cli_has_kvm(void)
 {
-    return !access("/dev/kvm", R_OK | W_OK);
+    return !cli_why_not();
 }

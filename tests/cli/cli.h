@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* What a tiny kernel does; each is a 64-bit ELF file with one segment at 1 MiB. */
+/* What a tiny kernel does; each is a 64-bit ELF file for x86_64 with one segment at 1 MiB. */
 enum tiny {
     TINY_POWEROFF, /* writes S5 to the sleep register */
     TINY_RESET, /* writes the reset register */
@@ -54,7 +54,8 @@ int cli_wait(pid_t pid);
 /* Until a file (a socket) exists; 0, or -1 after 10 s. */
 int cli_wait_for(const char *path);
 
-/* /dev/kvm is there: else the test is skipped. */
+/* A machine with one of the kernels above can run: else the test is skipped, for this reason. */
 int cli_has_kvm(void);
+const char *cli_why_not(void);
 
 #endif

@@ -39,7 +39,7 @@ vmm run --device virtio-r|vmm run --device virtio-rng
 vmm run --kernel ker|vmm run --kernel kernel.img
 vmm run --disk ker|vmm run --disk kernel.img
 vmm run ker|vmm run kernel.img
-vmm plan --dump|vmm plan --dump-acpi
+vmm plan --dump-a|vmm plan --dump-acpi
 END
 
 # Types the lines into a shell on a pseudo-terminal. Control-X, then control-P, shows the line between << and >>.

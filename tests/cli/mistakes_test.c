@@ -68,6 +68,8 @@ Test(mistakes, a_kernel_that_does_not_exist)
 
 Test(mistakes, a_directory_as_kernel)
 {
+    if (!cli_has_kvm())
+        cr_skip_test("%s", cli_why_not());
     CLI(&r, "run", ".");
     expect(USAGE, ".", "directory");
 }
@@ -77,7 +79,7 @@ Test(mistakes, a_file_that_is_no_kernel)
     char text[2048];
 
     if (!cli_has_kvm())
-        cr_skip_test("no access to /dev/kvm");
+        cr_skip_test("%s", cli_why_not());
     memset(text, 'x', sizeof(text));
     cli_file("k", text, sizeof(text));
     CLI(&r, "run", "k");
@@ -87,7 +89,7 @@ Test(mistakes, a_file_that_is_no_kernel)
 Test(mistakes, an_empty_kernel)
 {
     if (!cli_has_kvm())
-        cr_skip_test("no access to /dev/kvm");
+        cr_skip_test("%s", cli_why_not());
     cli_file("k", "", 0);
     CLI(&r, "run", "k");
     expect(USAGE, "k is empty", "");
@@ -100,7 +102,7 @@ Test(mistakes, a_kernel_for_another_machine)
                      .e_machine = EM_AARCH64 };
 
     if (!cli_has_kvm())
-        cr_skip_test("no access to /dev/kvm");
+        cr_skip_test("%s", cli_why_not());
     cli_file("k", &e, sizeof(e));
     CLI(&r, "run", "k");
     expect(USAGE, "another machine", "x86_64");
@@ -120,7 +122,7 @@ Test(mistakes, kernels_whose_segments_cannot_be)
     };
 
     if (!cli_has_kvm())
-        cr_skip_test("no access to /dev/kvm");
+        cr_skip_test("%s", cli_why_not());
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         cli_kernel_of("k", rows[i].at, rows[i].bytes);
         CLI(&r, "run", "k");
@@ -134,7 +136,7 @@ Test(mistakes, a_bzimage_that_is_cut_off)
     uint8_t image[2048] = { 0 };
 
     if (!cli_has_kvm())
-        cr_skip_test("no access to /dev/kvm");
+        cr_skip_test("%s", cli_why_not());
     memcpy(image + 0x200, header, sizeof(header) - 1);
     image[0x1fe] = 0x55;
     image[0x1ff] = 0xaa;
@@ -148,7 +150,7 @@ Test(mistakes, a_bzimage_that_is_cut_off)
 Test(mistakes, an_initramfs_larger_than_memory)
 {
     if (!cli_has_kvm())
-        cr_skip_test("no access to /dev/kvm");
+        cr_skip_test("%s", cli_why_not());
     cli_kernel("k", TINY_POWEROFF);
     cli_sparse("i", 300 << 20);
     CLI(&r, "run", "-i", "i", "k");
@@ -160,7 +162,7 @@ Test(mistakes, a_command_line_that_is_too_long)
     static char text[4000];
 
     if (!cli_has_kvm())
-        cr_skip_test("no access to /dev/kvm");
+        cr_skip_test("%s", cli_why_not());
     cli_kernel("k", TINY_POWEROFF);
     memset(text, 'a', sizeof(text) - 1);
     CLI(&r, "run", "--cmdline", text, "k");
@@ -195,7 +197,7 @@ Test(mistakes, huge_pages_that_do_not_fit)
 Test(mistakes, huge_pages_or_a_node_that_the_host_has_not)
 {
     if (!cli_has_kvm())
-        cr_skip_test("no access to /dev/kvm");
+        cr_skip_test("%s", cli_why_not());
     cli_kernel("k", TINY_POWEROFF);
     CLI(&r, "run", "--memory", "size=64T,hugepages=on", "k");
     expect(RESOURCE, "huge pages", "vm.nr_hugepages");
@@ -208,7 +210,7 @@ Test(mistakes, huge_pages_or_a_node_that_the_host_has_not)
 Test(mistakes, more_cpus_than_kvm_allows)
 {
     if (!cli_has_kvm())
-        cr_skip_test("no access to /dev/kvm");
+        cr_skip_test("%s", cli_why_not());
     cli_kernel("k", TINY_POWEROFF);
     CLI(&r, "run", "-c", "4096", "k");
     expect(USAGE, "4096 vCPUs", "at most");
@@ -284,7 +286,7 @@ Test(mistakes, json_that_is_broken)
 Test(mistakes, disks_that_cannot_be)
 {
     if (!cli_has_kvm())
-        cr_skip_test("no access to /dev/kvm");
+        cr_skip_test("%s", cli_why_not());
     cli_kernel("k", TINY_POWEROFF);
     CLI(&r, "run", "-d", "none.img", "k");
     expect(USAGE, "none.img", "no such file");
@@ -328,7 +330,7 @@ Test(mistakes, a_disk_that_another_machine_has)
     pid_t pid;
 
     if (!cli_has_kvm())
-        cr_skip_test("no access to /dev/kvm");
+        cr_skip_test("%s", cli_why_not());
     cli_kernel("k", TINY_LOOP);
     cli_sparse("d.img", 1 << 20);
     pid = CLI_START("run", "-d", "d.img", "-s", "sock", "k");
@@ -348,7 +350,7 @@ Test(mistakes, socket_paths)
     char path[200];
 
     if (!cli_has_kvm())
-        cr_skip_test("no access to /dev/kvm");
+        cr_skip_test("%s", cli_why_not());
     cli_kernel("k", TINY_POWEROFF);
     memset(path, 'p', sizeof(path) - 1);
     path[sizeof(path) - 1] = 0;
@@ -363,7 +365,7 @@ Test(mistakes, socket_paths)
 Test(mistakes, a_file_in_the_place_of_a_socket_is_kept)
 {
     if (!cli_has_kvm())
-        cr_skip_test("no access to /dev/kvm");
+        cr_skip_test("%s", cli_why_not());
     cli_kernel("k", TINY_POWEROFF);
     cli_file("disk.img", "data", 4);
 
@@ -382,7 +384,7 @@ Test(mistakes, a_directory_is_no_socket_to_talk_to)
 Test(mistakes, a_fifo_as_kernel)
 {
     if (!cli_has_kvm())
-        cr_skip_test("no access to /dev/kvm");
+        cr_skip_test("%s", cli_why_not());
     cr_assert(!mkfifo("k", 0600));
     CLI(&r, "run", "k");
     expect(USAGE, "k is not a regular file", "");
@@ -394,7 +396,7 @@ Test(mistakes, a_stale_socket_is_replaced)
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
     if (!cli_has_kvm())
-        cr_skip_test("no access to /dev/kvm");
+        cr_skip_test("%s", cli_why_not());
     cr_assert(!bind(fd, (struct sockaddr *)&addr, sizeof(addr)));
     close(fd);
     cli_kernel("k", TINY_POWEROFF);
@@ -427,7 +429,7 @@ static int few_files(void)
 Test(mistakes, too_few_file_descriptors)
 {
     if (!cli_has_kvm())
-        cr_skip_test("no access to /dev/kvm");
+        cr_skip_test("%s", cli_why_not());
     cli_kernel("k", TINY_POWEROFF);
 
     CHANGED(few_files, "-c", "16", "k");
@@ -445,7 +447,7 @@ static int no_locked_memory(void)
 Test(mistakes, no_locked_memory_is_needed)
 {
     if (!cli_has_kvm())
-        cr_skip_test("no access to /dev/kvm");
+        cr_skip_test("%s", cli_why_not());
     cli_kernel("k", TINY_POWEROFF);
 
     CHANGED(no_locked_memory, "-c", "2", "k");
@@ -463,7 +465,7 @@ static int little_memory(void)
 Test(mistakes, more_memory_than_the_host_gives)
 {
     if (!cli_has_kvm())
-        cr_skip_test("no access to /dev/kvm");
+        cr_skip_test("%s", cli_why_not());
     cli_kernel("k", TINY_POWEROFF);
     if (getenv("ASAN_OPTIONS"))
         cr_skip_test("the address sanitizer needs more than the limit");
