@@ -42,7 +42,7 @@ build() {
         tail -30 "$log" >&2
         die "the build failed"
     fi
-    VMM=$(vmm_program)
+    VMM=$(vmm_program amd64)
 }
 
 # Stock kernels need a processor that virtualises: KVM on top of software alone boots none. Our doctor finds out by

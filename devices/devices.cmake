@@ -3,6 +3,7 @@
 vmm_device(acpi_ged)
 vmm_device(cmos_rtc)
 vmm_device(debug_port)
+vmm_device(gicv2m)
 vmm_device(i8042)
 vmm_device(ioapic)
 vmm_device(pl011)

@@ -35,7 +35,7 @@ quietly() {
 
 cd "$ROOT"
 mkdir -p build
-packages_ensure "${BUILD_PACKAGES[@]}" "${TEST_PACKAGES[@]}" "${BED_PACKAGES[@]}" "${ARM_PACKAGES[@]}"
+packages_ensure "${BUILD_PACKAGES[@]}" "${TEST_PACKAGES[@]}" "${BED_PACKAGES[@]}" "${ARM_PACKAGES[@]}" "${BED_ARM_PACKAGES[@]}"
 quietly sysroot tests/arm/sysroot.sh
 for preset in "${PRESETS[@]}"; do
     extra=()

@@ -27,7 +27,7 @@ while (($#)); do
     shift
 done
 ((${#SECTIONS[@]})) || SECTIONS=(null pio uart boot exits memory blk)
-[[ -n $VMM ]] || VMM=$(vmm_program)
+[[ -n $VMM ]] || VMM=$(vmm_program amd64)
 WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
 

@@ -5,11 +5,13 @@
 #
 # One guest from boot to end in the emulated host. ROW names it as matrix.sh prints it:
 #   KERNEL:IMAGE:CPUS:MEMORY:CONSOLE:ROOT:END[:WORD,...]   e.g. bookworm-cloud:vmlinux:2:256:serial:disk:poweroff:split
-# KERNEL a name below $BED/kernels; IMAGE vmlinuz, vmlinux; MEMORY in MiB; CONSOLE serial, hvc0; ROOT ram, disk;
+# KERNEL a name below $BED/kernels (...-arm64: in the emulated Arm host); IMAGE vmlinuz, vmlinux (arm64: vmlinuz, vmlinuz.gz,
+# vmlinuz.zst); MEMORY in MiB; CONSOLE serial, hvc0; ROOT ram, disk;
 # END poweroff, reboot, button. What is not as by default says a WORD:
 #   segment1, mmio, nopci  the disks are on PCI segment 1; on virtio-mmio beside PCI; there is no PCI at all
 #   split                  split virtio rings, not packed ones
 #   kernelirq              --irqchip kernel
+#   gicv2                  arm64: in a host with a GICv2, which gives guests one
 #   full                   one more disk, whose image grows in a file system that has no room
 # Checked: a shell answers on that console; processors, memory, root, rings and places are as asked for; data on the
 # disk is read and written (compared by hash, the second from outside) and its file system is sound (e2fsck); a disk
@@ -35,11 +37,13 @@ IFS=: read -r KERNEL IMAGE CPUS MEMORY CONSOLE DISK END WORDS <<<"$ROW"
 [[ -n $END ]] || die "row '$ROW': see the head of this script"
 
 for word in ${WORDS//,/ }; do
-    [[ $word =~ ^(segment1|mmio|nopci|split|kernelirq|full)$ ]] || die "row '$ROW': no word '$word'"
+    [[ $word =~ ^(segment1|mmio|nopci|split|kernelirq|gicv2|full)$ ]] || die "row '$ROW': no word '$word'"
 done
 has() { [[ ,$WORDS, = *,$1,* ]]; }
 
-[[ -n $VMM ]] || VMM=$(vmm_program)
+ARCH=$(arch_of "$KERNEL") SUFFIX=''
+[[ $ARCH = amd64 ]] || SUFFIX=-$ARCH
+[[ -n $VMM ]] || VMM=$(vmm_program "$ARCH")
 # VMM_EXIT_RESET of vmm/control/control.h; QEMU does not tell it from power-off.
 RESET_STATUS=${RESET_STATUS:-10}
 [[ $VMM != qemu-* ]] || RESET_STATUS=0
@@ -54,10 +58,14 @@ cleanup() {
 trap cleanup EXIT
 
 prepare() {
-    "$HERE/fetch.sh" "$KERNEL" trixie-cloud --qemu
+    if [[ $ARCH = arm64 ]]; then
+        "$HERE/fetch.sh" "$KERNEL" bookworm-cloud-arm64
+    else
+        "$HERE/fetch.sh" "$KERNEL" trixie-cloud --qemu
+    fi
     "$HERE/initramfs.sh" guest "$KERNEL" "$BED/guest-$KERNEL.cpio"
-    "$HERE/initramfs.sh" disk "$BED/root.img"
-    cp --sparse=always "$BED/root.img" "$WORK/disk.img"
+    "$HERE/initramfs.sh" "disk$SUFFIX" "$BED/root$SUFFIX.img"
+    cp --sparse=always "$BED/root$SUFFIX.img" "$WORK/disk.img"
     # The check goes where the guest's root will be.
     mkdir "$WORK/guest"
     cp "$HERE/guest-check.sh" "$WORK/guest/check.sh"
@@ -72,19 +80,31 @@ ROW
 # e2fsck with its libraries, apart from those of the host's other programs.
 fsck_files() {
     local program file
+    FSCK=()
+    if [[ $ARCH = arm64 ]]; then
+        for file in "$BED"/programs-arm64/fsck/*; do
+            FSCK+=("$file:fsck/${file##*/}")
+        done
+        return
+    fi
     program=$(PATH=$PATH:/usr/sbin:/sbin command -v e2fsck)
     FSCK=("$program:fsck/e2fsck")
     while read -r file; do
-        FSCK+=("$file:fsck/${file##*/}")
+        case $file in
+        */ld-linux*) FSCK+=("$file:fsck/ld.so") ;;
+        *) FSCK+=("$file:fsck/${file##*/}") ;;
+        esac
     done < <(ldd "$program" | grep -o '/[^ ]*')
 }
 
 run() {
-    local smp=1
+    local smp=1 host=()
     ((CPUS == 1)) || smp=2
+    [[ $ARCH = amd64 ]] || host=(--arch aarch64)
+    ! has gicv2 || host+=(--gic 2)
     vmm_in_host "$VMM" "$WORK"
     fsck_files
-    "$HERE/host.sh" --smp "$smp" --timeout $((320 + 40 * CPUS)) "$HERE/in-host.sh" "${VMM_FILES[@]}" "$WORK/row:row" \
+    "$HERE/host.sh" ${host[@]+"${host[@]}"} --smp "$smp" --timeout $((320 + 40 * CPUS)) "$HERE/in-host.sh" "${VMM_FILES[@]}" "$WORK/row:row" \
         "${FSCK[@]}" "$KERNELS/$KERNEL/$IMAGE:kernel" "$WORK/guest.cpio:guest.cpio" "$WORK/disk.img:disk.img" \
         -- "${VMM_QEMU[@]}" | tee "$WORK/log" | sed -u '/^@report-begin/,/^@report-end/d'
 }
@@ -113,11 +133,13 @@ check_size() {
 
 # Rings, the way to the disk, and the interrupt controller, as the guest's kernel found them.
 check_devices() {
-    local ring=1 disk='/sys/devices/pci0000:00/0000:00:*'
+    local ring=1 segment=0000 disk mmio='*/LNRO0005:*'
+    [[ $ARCH = amd64 ]] || mmio='/sys/devices/platform/*.virtio_mmio/*'
     ! has split || ring=0
-    ! has segment1 || disk='/sys/devices/pci0001:00/0001:00:*'
-    ! has mmio || disk='*/LNRO0005:*'
-    ! has nopci || disk='*/LNRO0005:*'
+    ! has segment1 || segment=0001
+    disk="/sys/devices/*pci$segment:00/$segment:00:*"
+    ! has mmio || disk=$mmio
+    ! has nopci || disk=$mmio
     [[ $(told rings) =~ ^$ring+$ ]] || die "packed rings: '$(told rings)', a digit a device, instead of $ring for each"
     # shellcheck disable=SC2053 # a pattern
     [[ $(told disk) = $disk ]] || die "the disk is at $(told disk), not $disk"
@@ -126,11 +148,25 @@ check_devices() {
     else
         [[ $(told pci) != 0 ]] || die "there is no PCI function"
     fi
+    if [[ $ARCH = arm64 ]]; then
+        check_gic
     # KVM's I/O APIC says version 0x11, ours 0x20.
-    if has kernelirq; then
+    elif has kernelirq; then
         grep -q 'IOAPIC\[0\]: .* version 17,' "$WORK/report/dmesg" || die "KVM is not the interrupt controller"
     else
         ! grep -q 'IOAPIC\[0\]: .* version 17,' "$WORK/report/dmesg" || die "KVM is the interrupt controller"
+    fi
+}
+
+# Messages reach the guest through an ITS; with a GICv2 through the frame of GICv2m.
+check_gic() {
+    local found=$WORK/report/interrupts
+    if has gicv2; then
+        grep -qE 'GICv2 |GIC-0 ' "$found" || die "the guest has no GICv2"
+        has nopci || grep -qE 'MSI.* virtio' "$found" || die "there are no messages with the GICv2"
+    else
+        grep -q 'GICv3 ' "$found" || die "the guest has no GICv3"
+        has nopci || grep -qE 'ITS-(PCI-)?MSI.*virtio' "$found" || die "messages do not come through the ITS"
     fi
 }
 
@@ -147,7 +183,7 @@ check_pci() {
     # That this machine has no module list is no concern of the guest's; and reading from a file lspci takes the upper
     # half of a 64-bit BAR above 4 GiB for a BAR of its own.
     lspci -F "$WORK/report/lspci.dump" -vvnn 2>&1 | grep -v libkmod |
-        awk '!(wide && /Region [1-5]: Memory at <unassigned> \((32-bit|low-1M)/); { wide = /Region .*64-bit/ }' >"$WORK/report/lspci"
+        awk '!(wide && /Region [1-5]: (Memory at <unassigned> \((32-bit|low-1M)|I\/O ports at <unassigned>)/); { wide = /Region .*64-bit/ }' >"$WORK/report/lspci"
     ! grep -nE '!!!|<unassigned>|<broken|<invalid|<access denied>|Unknown header|rev ff|lspci:' "$WORK/report/lspci" ||
         die "lspci -vv is not clean"
 }
@@ -157,6 +193,7 @@ check_pci() {
 check_log() {
     local machines=(q35 microvm-pcie) expected='^(blk_update_request: )?I/O error, dev vdb, sector N op N:\(WRITE\) '
     ! has nopci || machines=(microvm)
+    [[ $ARCH = amd64 ]] || machines=(virt)
     { cat "$WORK/report/dmesg" && echo '<4>[    1.000000] Planted 7.'; } >"$WORK/planted"
     "$HERE/kernel-log.sh" "$WORK/planted" "$KERNEL" "${machines[@]}" | grep -qxF 'Planted N.' ||
         die "kernel-log.sh overlooks lines"

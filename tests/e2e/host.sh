@@ -9,6 +9,8 @@
 #   100  the host died or hung (not the script's doing as far as one can tell): tried again, at most twice
 #   101  QEMU did not start
 # A failed script is never tried again. Options:
+#   --arch A       aarch64: an Arm host instead, a Neoverse N1 with EL2, GICv3 and ITS
+#   --gic 2        with --arch aarch64: GICv2 instead
 #   --smp N        processors of the host (default 1; 2 for guests with several: QEMU is steadiest with 1)
 #   --memory MIB   its memory (default 1500)
 #   --timeout SEC  for one attempt (default 120); more than the script needs with its own time-outs
@@ -22,6 +24,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 HOST_KERNEL=trixie-cloud
+ARCH=x86_64 GIC=3
 SMP=1 MEMORY=1500 TIMEOUT=120 INITRAMFS='' APPEND='' INTERACTIVE='' RAW='' COUNT='' SCRIPT='' FILES=()
 ATTEMPTS=3
 # -cx16: QEMU 7.2 leaves garbage in the flags after cmpxchg16b and hosts and guests die of it at random. The others QEMU
@@ -30,6 +33,8 @@ CPU=EPYC,+svm,-cx16,-fxsr-opt,-misalignsse,-osvw,-topoext,-nrip-save,-xsavec
 
 while (($#)); do
     case $1 in
+    --arch) ARCH=$2 && shift ;;
+    --gic) GIC=$2 && shift ;;
     --smp) SMP=$2 && shift ;;
     --memory) MEMORY=$2 && shift ;;
     --timeout) TIMEOUT=$2 && shift ;;
@@ -45,9 +50,16 @@ while (($#)); do
     shift
 done
 EXTRA=("$@")
+case $ARCH in
+x86_64) ;;
+# 6.1 starts a VMM seconds faster than 6.12 there.
+aarch64) HOST_KERNEL=bookworm-cloud-arm64 ;;
+*) die "--arch $ARCH: x86_64 or aarch64" ;;
+esac
 
 if [[ -z $INITRAMFS ]]; then
     INITRAMFS=$BED/host.cpio
+    [[ $ARCH = x86_64 ]] || INITRAMFS=$BED/host-$ARCH.cpio
     "$ROOT/tests/e2e/initramfs.sh" host "$HOST_KERNEL" "$INITRAMFS"
 fi
 
@@ -74,6 +86,8 @@ qemu() {
 
 # A hung host shall die soon; a shell for a person never.
 append="console=ttyS0 panic=-1 reboot=t quiet bed.end=exit $APPEND"
+# There is no port to leave by: the console says @exit N.
+[[ $ARCH = x86_64 ]] || append="console=ttyAMA0 panic=-1 quiet $APPEND"
 [[ -n $INTERACTIVE ]] || append+=" sysctl.kernel.hung_task_timeout_secs=20 sysctl.kernel.hung_task_panic=1"
 [[ -n $INTERACTIVE ]] || append+=" sysctl.kernel.softlockup_panic=1"
 
@@ -86,9 +100,19 @@ if [[ -n $COUNT ]]; then
     EXTRA+=(-icount "shift=0,sleep=off" -seed 1 -rtc "base=2026-01-01T00:00:00,clock=vm")
 fi
 
+if [[ $ARCH = x86_64 ]]; then
+    MACHINE=(-cpu "$CPU" -device "isa-debug-exit,iobase=0xf4,iosize=1")
+else
+    its=,its=on
+    [[ $GIC = 3 ]] || its=
+    MACHINE=(-M "virt,virtualization=on,gic-version=$GIC$its" -cpu neoverse-n1)
+    # This machine's QEMU: what it runs is steady with several processors, too.
+    qemu() { qemu-system-aarch64 "$@"; }
+fi
+
 host_once() {
-    local args=(-accel "$ACCEL" -cpu "$CPU" -m "$MEMORY" -smp "$SMP" -nodefaults
-        -display none -no-reboot -device "isa-debug-exit,iobase=0xf4,iosize=1"
+    local args=("${MACHINE[@]}" -accel "$ACCEL" -m "$MEMORY" -smp "$SMP" -nodefaults
+        -display none -no-reboot
         -chardev "$CONSOLE" -serial chardev:console
         -kernel "$KERNELS/$HOST_KERNEL/vmlinuz" -initrd "$WORK/initramfs" -append "$append"
         ${EXTRA[@]+"${EXTRA[@]}"})
@@ -110,16 +134,27 @@ clean() {
     fi
 }
 
+# The status of an Arm host: what its console said last. 0 from QEMU and nothing said: it died.
+arm_status() {
+    local said
+    said=$(sed -n 's/^@exit \([0-9]*\)$/\1/p' "$WORK/said" | tail -1)
+    [[ -n $said ]] && echo $((said > 15 ? 15 : said))
+}
+
 # isa-debug-exit gives 2 * value + 1 and the value is 16 + status (so that 0 cannot be mistaken): 33, 35 ... 63.
 for ((attempt = 1; attempt <= ATTEMPTS; attempt++)); do
     code=0
     if [[ -n $INTERACTIVE ]]; then
         host_once || code=$?
     else
-        { host_once 2>"$WORK/stderr" || echo $? >"$WORK/code"; [[ -z $COUNT ]] || cat "$WORK/console" || true; } | clean
+        { host_once 2>"$WORK/stderr" || echo $? >"$WORK/code"; [[ -z $COUNT ]] || cat "$WORK/console" || true; } |
+            clean | tee "$WORK/said"
         [[ ! -e $WORK/code ]] || code=$(<"$WORK/code")
         rm -f "$WORK/code"
         grep -v "doesn't support requested feature" "$WORK/stderr" >&2 || true
+    fi
+    if [[ $ARCH = aarch64 && -z $INTERACTIVE ]]; then
+        ! status=$(arm_status) || exit "$status"
     fi
     ((code % 2 == 0 || code < 33 || code > 63)) || exit $(((code - 33) / 2))
     ((code != 1)) || { say "QEMU did not start"; exit 101; }

@@ -42,13 +42,17 @@ packed='' where='' rng=on
 ! has segment1 || where=,pci_segment=1
 ! has mmio || where=,bus=mmio
 case $CONSOLE in
-serial) set -- --serial tty --console off && tty=ttyS0 ;;
+serial)
+    set -- --serial tty --console off && tty=ttyS0
+    [ "$(uname -m)" != aarch64 ] || tty=ttyAMA0
+    ;;
 hvc0) set -- --serial off --console "tty$packed" && tty=hvc0 ;;
 esac
 set -- "$@" --rng "$rng" --disk "path=/disk.img$where$packed"
 ! has segment1 || set -- "$@" --platform num_pci_segments=2
 ! has nopci || set -- "$@" --pci off
 ! has kernelirq || set -- "$@" --irqchip kernel
+! has gicv2 || set -- "$@" --irqchip gicv2
 if has full; then
     mkdir /small
     mount -t tmpfs -o size=1m small /small || fail "no small file system"
@@ -87,7 +91,7 @@ expected=0
 [ "$(cat /status)" = "$expected" ] || fail "$END: the VMM left with $(cat /status), not $expected"
 
 # What the guest wrote must be in the image, and the file system sound: a look before anything repairs it.
-/fsck/ld-linux-x86-64.so.2 --library-path /fsck /fsck/e2fsck -fn /disk.img || fail "e2fsck: the file system is damaged"
+/fsck/ld.so --library-path /fsck /fsck/e2fsck -fn /disk.img || fail "e2fsck: the file system is damaged"
 mkdir -p /mnt
 mount -t ext4 -o loop,ro /disk.img /mnt || fail "the guest's disk is no file system any more"
 sum=$(sha256sum </mnt/written | cut -d' ' -f1)

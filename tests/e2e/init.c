@@ -6,8 +6,8 @@
  * 2. root=/dev/X on the command line: mounts it (ext4) and goes on with its /init
  * 3. runs /run.sh, or an interactive shell where there is none, on the console
  * 4. prints "@exit N" after /run.sh and ends as bed.end= says: poweroff (default), reboot, halt; or exit, which
- *    prints nothing and writes 16 + N to the emulated host's isa-debug-exit port
- * The ACPI power button powers off at any time. Needs nothing but the kernel: statically linked. */
+ *    prints nothing and writes 16 + N to the emulated host's isa-debug-exit port (where there are ports)
+ * The power button powers off at any time. Needs nothing but the kernel: statically linked. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/input.h>
@@ -16,7 +16,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#if __has_include(<sys/io.h>)
 #include <sys/io.h>
+#define HAS_PORTS 1
+#endif
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
@@ -158,13 +161,23 @@ static int ends_by(const char *how)
     return !strcmp(end ? end : "poweroff", how);
 }
 
+static void exit_port(int status)
+{
+#ifdef HAS_PORTS
+    if (!iopl(3))
+        outb((unsigned char)(16 | (status > 15 ? 15 : status)), DEBUG_EXIT_PORT);
+#else
+    (void)status;
+#endif
+}
+
 static void end_machine(int status)
 {
     sync();
     mount(NULL, "/", NULL, MS_REMOUNT | MS_RDONLY, NULL); /* leaves a clean disk behind */
     tcdrain(1);
-    if (ends_by("exit") && !iopl(3))
-        outb((unsigned char)(16 | (status > 15 ? 15 : status)), DEBUG_EXIT_PORT);
+    if (ends_by("exit"))
+        exit_port(status);
     if (ends_by("reboot"))
         reboot(RB_AUTOBOOT);
     if (ends_by("halt"))

@@ -4,7 +4,7 @@
 # initramfs.sh host KERNEL OUTPUT.cpio [MODULE...]     for the emulated host, with KVM and /vmm's place
 # initramfs.sh guest KERNEL OUTPUT.cpio [MODULE...]    for a test guest: virtio drivers
 # initramfs.sh bare KERNEL OUTPUT.cpio INIT [MODULE...]  nothing but the program INIT and modules
-# initramfs.sh disk OUTPUT.img                         the same userland as an ext4 root disk
+# initramfs.sh disk[-arm64] OUTPUT.img                 the same userland as an ext4 root disk
 # initramfs.sh qemu OUTPUT.img                         trixie's QEMU (fetch.sh --qemu) as ext4, to compare with
 #
 # KERNEL is a name below $BED/kernels. Uncompressed, so that another archive may be appended and no emulated
@@ -14,16 +14,28 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 HERE=$ROOT/tests/e2e
-HOST_MODULES=(kvm-amd virtio_blk loop)
-GUEST_MODULES=(virtio_pci virtio_mmio virtio_blk virtio_net virtio_console virtio_rng ext4 button evdev)
+GUEST_MODULES=(virtio_pci virtio_mmio virtio_blk virtio_net virtio_console virtio_rng ext4 evdev)
 
+# modules_of ROLE KERNEL: KVM is built in on AArch64, and only the standard kernels have a driver for the power key there.
+modules_of() {
+    case $1-$2 in
+    host-*-arm64) echo virtio_blk loop ;;
+    host-*) echo kvm-amd virtio_blk loop ;;
+    guest-*-standard-arm64) echo "${GUEST_MODULES[@]}" gpio_keys ;;
+    guest-*-arm64) echo "${GUEST_MODULES[@]}" ;;
+    guest-*) echo "${GUEST_MODULES[@]}" button ;;
+    esac
+}
+
+# userland DIR ARCH
 userland() {
-    local dir=$1 applet
+    local dir=$1 applet init=$BED/init gcc=gcc busybox=/bin/busybox
+    [[ $2 != arm64 ]] || { init+=-arm64 && gcc=aarch64-linux-gnu-gcc && busybox=$BED/programs-arm64/busybox; }
     mkdir -p "$dir"/{bin,sbin,dev,proc,sys,tmp,run,mnt,root,etc,lib/modules}
-    newer "$BED/init" "$HERE/init.c" ||
-        { gcc -Os -static -s -o "$BED/init.part" "$HERE/init.c" && mv "$BED/init.part" "$BED/init"; }
-    cp "$BED/init" "$dir/init"
-    cp /bin/busybox "$dir/bin/busybox"
+    newer "$init" "$HERE/init.c" ||
+        { "$gcc" -Os -static -s -o "$init.part" "$HERE/init.c" && mv "$init.part" "$init"; }
+    cp "$init" "$dir/init"
+    cp "$busybox" "$dir/bin/busybox"
     while read -r applet; do
         [[ $applet = busybox ]] || ln -s busybox "$dir/bin/$applet"
     done < <(/bin/busybox --list)
@@ -51,13 +63,13 @@ modules() {
 }
 
 main() {
-    local role=$1 kernel='' out inputs=("$0" "$HERE/lib.sh" "$HERE/init.c" /bin/busybox)
+    local role=$1 kernel='' out wanted=() inputs=("$0" "$HERE/lib.sh" "$HERE/init.c" /bin/busybox)
     shift
     case $role in
     host | guest) kernel=$1 && inputs+=("$KERNELS/$kernel/vmlinuz") && shift ;;
     bare) kernel=$1 && inputs=("$0" "$HERE/lib.sh" "$KERNELS/$kernel/vmlinuz" "$3") && shift ;;
     qemu) inputs=("$0" "$BED/qemu") ;;
-    disk) ;;
+    disk | disk-arm64) kernel=${role#disk} ;;
     *) die "unknown role $role" ;;
     esac
     out=$1
@@ -67,16 +79,18 @@ main() {
     WORK=$(mktemp -d)
     PART=$out.part
     trap 'rm -rf "$WORK" "$PART"' EXIT
-    [[ $role = qemu || $role = bare ]] || userland "$WORK"
+    [[ $role = qemu || $role = bare ]] || userland "$WORK" "$(arch_of "$kernel")"
     case $role in
-    host) modules "$WORK" "$kernel" "${HOST_MODULES[@]}" "$@" && cpio_of "$WORK" >"$out.part" ;;
-    guest) modules "$WORK" "$kernel" "${GUEST_MODULES[@]}" "$@" && cpio_of "$WORK" >"$out.part" ;;
+    host | guest)
+        read -ra wanted < <(modules_of "$role" "$kernel")
+        modules "$WORK" "$kernel" "${wanted[@]}" "$@" && cpio_of "$WORK" >"$out.part"
+        ;;
     bare)
         mkdir -p "$WORK"/{dev,lib/modules}
         cp "$1" "$WORK/init" && shift
         modules "$WORK" "$kernel" "$@" && cpio_of "$WORK" >"$out.part"
         ;;
-    disk)
+    disk | disk-arm64)
         # Something to read back: its sum stands beside it.
         head -c 2M /dev/urandom >"$WORK/data"
         (cd "$WORK" && sha256sum data >data.sha256)

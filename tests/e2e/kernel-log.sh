@@ -5,7 +5,8 @@
 # kernel-log.sh FILE KERNEL MACHINE... those of them that no kernel of this suite says under any of these MACHINEs of QEMU
 # kernel-log.sh --collect [KERNEL...]  writes kernel-log.allow anew (for these kernels): what they say under QEMU in the same
 #                                      emulated host. What our machine makes them say beyond it is a defect of ours.
-# A line of kernel-log.allow is MACHINE KERNEL TEXT. MACHINE: q35, microvm, microvm-pcie (ECAM only, as ours).
+# A line of kernel-log.allow is MACHINE KERNEL TEXT. MACHINE: q35, microvm, microvm-pcie (ECAM only, as ours); for ...-arm64
+# virt, which runs on this machine without a host around it.
 set -euo pipefail
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -23,12 +24,13 @@ warnings() {
 
 # beyond FILE KERNEL MACHINE...
 beyond() {
-    local file=$1 kernel=$2 machine
+    local file=$1 kernel=$2 machine arm=''
+    [[ $kernel != *-arm64 ]] || arm=1
     shift 2
     {
         echo "$BUSY"
         for machine in "$@"; do
-            sed -n "s/^$machine ${kernel%-*}-[a-z]* //p" "$ALLOW"
+            sed -n "s/^$machine ${kernel%%-*}-[a-z]*${arm:+-arm64} //p" "$ALLOW"
         done
     } | grep -vxFf - <(warnings "$file") || (($? == 1))
 }
@@ -40,13 +42,33 @@ collect_one() {
     warnings "$work/report/dmesg" | { grep -vxF "$BUSY" || true; } | sed "s/^/$machine $kernel /" >>"$work/all"
 }
 
+# What a kernel for AArch64 says under QEMU's virt machine: the same initramfs, and power off when it is up.
+collect_arm() {
+    local kernel=$1 work=$2
+    "$ROOT/tests/e2e/fetch.sh" "$kernel"
+    "$ROOT/tests/e2e/initramfs.sh" guest "$kernel" "$BED/guest-$kernel.cpio"
+    mkdir -p "$work/root"
+    echo 'echo @log-begin; dmesg -r; echo @log-end' >"$work/root/run.sh"
+    { cat "$BED/guest-$kernel.cpio" && cpio_of "$work/root"; } >"$work/initramfs"
+    truncate -s 4M "$work/disk"
+    timeout 300 qemu-system-aarch64 -M virt,gic-version=3,its=on -cpu neoverse-n1 -smp 2 -m 512 -display none -nodefaults \
+        -chardev stdio,id=tty,signal=off -device virtio-serial-pci -device virtconsole,chardev=tty -no-reboot -kernel "$KERNELS/$kernel/vmlinuz" -initrd "$work/initramfs" \
+        -drive "if=none,id=d,format=raw,file=$work/disk" -device virtio-blk-pci,drive=d -device virtio-rng-pci \
+        -append "console=hvc0 quiet panic=-1" </dev/null | tr -d '\r' | sed -n '/^@log-begin/,/^@log-end/p' >"$work/dmesg"
+    warnings "$work/dmesg" | { grep -vxF "$BUSY" || true; } | sed "s/^/virt $kernel /" >>"$work/all"
+}
+
 collect() {
     local machine kernel work
-    (($#)) || set -- bookworm-cloud trixie-cloud
+    (($#)) || set -- {bookworm,trixie}-cloud {bookworm,trixie}-cloud-arm64
     work=$(mktemp -d)
     cp "$ALLOW" "$work/all"
     for kernel in "$@"; do
         sed -i "/^[^ ]* $kernel /d" "$work/all"
+        if [[ $kernel = *-arm64 ]]; then
+            collect_arm "$kernel" "$work"
+            continue
+        fi
         for machine in q35 microvm microvm-pcie; do
             collect_one "$kernel" "$machine" "$work"
         done

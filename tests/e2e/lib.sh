@@ -50,6 +50,18 @@ BED_PACKAGES=(qemu-system-x86 seabios busybox-static cpio kmod xz-utils lz4 zstd
 ARM_PACKAGES=(gcc-aarch64-linux-gnu binutils-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static util-linux
     debian-archive-keyring)
 
+# What the emulated Arm host and its guests are made with, beside BED_PACKAGES and ARM_PACKAGES.
+# shellcheck disable=SC2034
+BED_ARM_PACKAGES=(qemu-system-arm device-tree-compiler)
+
+# arch_of KERNEL: amd64, or arm64 for a name like bookworm-cloud-arm64.
+arch_of() {
+    case $1 in
+    *-arm64) echo arm64 ;;
+    *) echo amd64 ;;
+    esac
+}
+
 # bed_lock: one script at a time changes $BED; released when the calling script ends.
 bed_lock() {
     exec {BED_LOCK_FD}>"$BED/lock"
@@ -72,13 +84,14 @@ cpio_of() {
     (cd "$1" && find . -print0 | LC_ALL=C sort -z | cpio --null -o -H newc -R 0:0 --quiet)
 }
 
-# The program to test: of the release build if nothing else is asked for.
+# vmm_program [arm64]: the program to test: of the release build, or the one for AArch64, if nothing else is asked for.
 vmm_program() {
-    local p
-    for p in "${VMM_UNDER_TEST:-}" "$ROOT"/build/release/{vmm,bin/vmm,vmm/vmm}; do
+    local p preset=release given=${VMM_UNDER_TEST:-}
+    [[ ${1:-} != arm64 ]] || { preset=aarch64 && given=${VMM_ARM_UNDER_TEST:-}; }
+    for p in "$given" "$ROOT/build/$preset/vmm"; do
         [[ -z $p || ! -f $p || ! -x $p ]] || { echo "$p" && return; }
     done
-    die "vmm is not built: cmake --preset release && cmake --build --preset release"
+    die "vmm is not built: cmake --preset $preset && cmake --build --preset $preset"
 }
 
 # vmm_in_host VMM DIR: sets VMM_FILES and VMM_QEMU, arguments of host.sh that bring a VMM into the emulated host as

@@ -5,6 +5,7 @@
 # Without --full a choice in which each value of each axis and each word occurs at least once. With it the whole product of the
 # axes, of the standard kernels too, and along it each set of words that fit together, so that each word meets each value of each
 # axis. 8 processors take the emulated host half a minute: once per kernel even in the product. Both are checked here.
+# matrix.sh --arm [--full]: the same for AArch64.
 set -euo pipefail
 
 KERNELS=(bookworm-cloud trixie-cloud)
@@ -15,6 +16,7 @@ CONSOLES=(serial hvc0)
 ROOTS=(ram disk)
 ENDS=(poweroff reboot button)
 WORDS=(segment1 mmio nopci split kernelirq full)
+IRQ_WORDS=(kernelirq) ROWS=choice
 
 die() {
     echo "matrix.sh: $*" >&2
@@ -32,12 +34,32 @@ bookworm-cloud:vmlinuz:8:256:serial:ram:button:mmio
 ROWS
 }
 
+# The power key needs a driver that only the standard kernels have.
+choice_arm() {
+    cat <<'ROWS'
+bookworm-cloud-arm64:vmlinuz:1:256:serial:disk:poweroff
+trixie-cloud-arm64:vmlinuz.gz:2:4096:hvc0:disk:reboot:segment1
+trixie-cloud-arm64:vmlinuz:1:128:serial:ram:poweroff:nopci,split,full
+bookworm-cloud-arm64:vmlinuz.zst:1:256:hvc0:ram:reboot:gicv2
+trixie-cloud-arm64:vmlinuz:8:4096:serial:disk:reboot:mmio
+bookworm-standard-arm64:vmlinuz:2:256:serial:disk:button:split
+ROWS
+}
+
+arm() {
+    KERNELS=(bookworm-cloud-arm64 trixie-cloud-arm64 bookworm-standard-arm64)
+    IMAGES=(vmlinuz vmlinuz.gz vmlinuz.zst)
+    WORDS=(segment1 mmio nopci split gicv2 full)
+    IRQ_WORDS=(gicv2)
+    ROWS=choice_arm
+}
+
 # Sets of words, each behind a colon: one place of the disks at most.
 word_sets() {
     local place split irq full set
     for place in '' segment1 mmio nopci; do
         for split in '' split; do
-            for irq in '' kernelirq; do
+            for irq in '' "${IRQ_WORDS[@]}"; do
                 for full in '' full; do
                     set=$(printf ',%s' ${place:+"$place"} ${split:+"$split"} ${irq:+"$irq"} ${full:+"$full"})
                     echo "${set/#,/:}"
@@ -58,6 +80,7 @@ product() {
                         for root in "${ROOTS[@]}"; do
                             for end in "${ENDS[@]}"; do
                                 words=${sets[n++ % ${#sets[@]}]}
+                                [[ $end != button || $kernel != *-cloud-arm64 ]] || continue
                                 echo "$kernel:$image:$cpus:$memory:$console:$root:$end${words%:}"
                             done
                         done
@@ -92,16 +115,22 @@ has_pairs() {
     done
 }
 
+KINDS=({bookworm,trixie}-standard)
+if [[ ${1-} = --arm ]]; then
+    shift
+    arm
+    KINDS=(trixie-standard-arm64)
+fi
 case ${1-} in
 '')
-    rows=$(choice)
+    rows=$($ROWS)
     ;;
 --full)
-    KERNELS+=(bookworm-standard trixie-standard)
+    KERNELS+=("${KINDS[@]}")
     rows=$(product)
     has_pairs "$rows"
     ;;
-*) echo "usage: matrix.sh [--full]" >&2 && exit 2 ;;
+*) echo "usage: matrix.sh [--arm] [--full]" >&2 && exit 2 ;;
 esac
 has_all "$rows"
 echo "$rows"

@@ -9,7 +9,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 PROGRAMS=${VMM_PAYLOAD:-$ROOT/build/release/tests/payload}
-VMM=$(vmm_program)
+VMM=$(vmm_program amd64)
 for f in test-payload-static test-payload-machine-static machine-guest; do
     [[ -e $PROGRAMS/$f ]] || die "$PROGRAMS/$f is not built: cmake --build --preset release"
 done

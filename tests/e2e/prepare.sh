@@ -7,11 +7,17 @@ set -euo pipefail
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-packages_ensure "${BED_PACKAGES[@]}"
+packages_ensure "${BED_PACKAGES[@]}" "${ARM_PACKAGES[@]}" "${BED_ARM_PACKAGES[@]}"
 "$ROOT/tests/e2e/fetch.sh" bookworm-cloud trixie-cloud --qemu
 "$ROOT/tests/e2e/initramfs.sh" host trixie-cloud "$BED/host.cpio"
 for kernel in bookworm-cloud trixie-cloud; do
     "$ROOT/tests/e2e/initramfs.sh" guest "$kernel" "$BED/guest-$kernel.cpio"
 done
 "$ROOT/tests/e2e/initramfs.sh" disk "$BED/root.img"
+"$ROOT/tests/e2e/fetch.sh" {bookworm,trixie}-cloud-arm64 bookworm-standard-arm64
+"$ROOT/tests/e2e/initramfs.sh" host bookworm-cloud-arm64 "$BED/host-aarch64.cpio"
+for kernel in {bookworm,trixie}-cloud-arm64 bookworm-standard-arm64; do
+    "$ROOT/tests/e2e/initramfs.sh" guest "$kernel" "$BED/guest-$kernel.cpio"
+done
+"$ROOT/tests/e2e/initramfs.sh" disk-arm64 "$BED/root-arm64.img"
 "$ROOT/tests/e2e/initramfs.sh" qemu "$BED/qemu.img"

@@ -147,6 +147,15 @@ static struct varch_device *add(struct varch_device *rows, unsigned *n, const ch
     return d;
 }
 
+static void add_v2m(struct varch_device *d)
+{
+    *d = (struct varch_device){ .cls = "gicv2m", .id = "v2m" };
+    d->resource[0] =
+        (struct vdev_resource){ VDEV_RES_MMIO, VBOOT_ARM_V2M_BASE, VBOOT_ARM_V2M_BYTES };
+    d->resource[1] =
+        (struct vdev_resource){ VDEV_RES_IRQ, 32 + VBOOT_ARM_SPI_V2M, VBOOT_ARM_V2M_SPIS };
+}
+
 unsigned varch_devices(const struct varch *arch, struct varch_device ret_rows[VARCH_DEVICES_MAX])
 {
     static const char *const serial_ids[] = { "serial0", "serial1", "serial2", "serial3" };
@@ -159,6 +168,8 @@ unsigned varch_devices(const struct varch *arch, struct varch_device ret_rows[VA
     if (c->rtc)
         add(ret_rows, &n, "pl031", "rtc", VBOOT_ARM_RTC_BASE, VBOOT_ARM_SPI_RTC);
     add(ret_rows, &n, "pl061", "gpio", VBOOT_ARM_GPIO_BASE, VBOOT_ARM_SPI_GPIO);
+    if (arch->msi && arch->gic == VBOOT_ARM_GIC_V2)
+        add_v2m(&ret_rows[n++]);
     return n;
 }
 

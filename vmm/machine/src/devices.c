@@ -196,6 +196,7 @@ static int plug_mmio(struct vmm_machine *m, struct machine_device *d, struct vir
     d->dev->firmware = (struct vdev_firmware){
         .acpi_hid = "LNRO0005",
         .compatible = "virtio,mmio",
+        .node = "virtio_mmio",
         .uid = m->mmio_used - 1,
         .resource = { { VDEV_RES_MMIO, range.base, VIRTIO_MMIO_BYTES },
                       { VDEV_RES_IRQ, number, 1 } },

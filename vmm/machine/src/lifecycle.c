@@ -459,5 +459,5 @@ int vmm_machine_power_button(struct vmm_machine *m)
         vm_lock_release(&d->dev->lock);
         return rc;
     }
-    return vm_fail(-ENOTSUP, "this machine has no power button: it needs ACPI (--acpi on)");
+    return vm_fail(-ENOTSUP, "this machine has no power button (x86_64: it needs --acpi on)");
 }
