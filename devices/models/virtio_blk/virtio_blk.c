@@ -138,6 +138,7 @@ static void blk_destroy(struct virtio_dev *dev)
 {
     struct virtio_blk *blk = virtio_blk_of(dev);
 
+    virtio_blk_drop_waiting(blk);
     free_pools(blk);
     vblock_close(blk->disk);
     virtio_exit(dev);
@@ -146,6 +147,7 @@ static void blk_destroy(struct virtio_dev *dev)
 
 static const struct virtio_ops ops = {
     .kick = virtio_blk_kick,
+    .kick_now = virtio_blk_kick_now,
     .stop = blk_rest,
     .reset = blk_reset,
     .config_read = blk_config_read,
@@ -220,6 +222,8 @@ int virtio_blk_new(const struct vdev_context *context, const struct virtio_blk_c
     memcpy(blk->serial, serial, strnlen(serial, sizeof(blk->serial)));
     fill_space((struct virtio_blk_space *)(void *)blk->dev.config, disk, config);
     blk->disk = disk;
+    blk->waiting_end = &blk->waiting;
+    blk->dev.kick_now = disk->info.read_now && config->num_queues == 1;
     *ret_dev = &blk->dev.dev;
     return 0;
 
@@ -281,8 +285,9 @@ static const struct vm_prop props[] = {
     { 0 },
 };
 
-static const struct vdev_jail_rule jail[] = { { "preadv" },    { "pwritev" }, { "fdatasync" },
-                                              { "fallocate" }, { "ioctl" },   { 0 } };
+static const struct vdev_jail_rule jail[] = {
+    { "preadv" }, { "preadv2" }, { "pwritev" }, { "fdatasync" }, { "fallocate" }, { "ioctl" }, { 0 }
+};
 
 static const struct vm_state_field state_fields[] = {
     { .tag = 1, .type = VM_STATE_U8, .offset = offsetof(struct blk_state, cache) },

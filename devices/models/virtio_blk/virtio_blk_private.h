@@ -53,6 +53,10 @@ enum {
     VIRTIO_BLK_ROUND_REQUESTS = 64,
     VIRTIO_BLK_ROUND_BYTES = 8 << 20,
 
+    /* What a vCPU does before it goes back to its guest. */
+    VIRTIO_BLK_NOW_REQUESTS = 8,
+    VIRTIO_BLK_NOW_BYTES = 32 << 10,
+
     VIRTIO_BLK_QUEUES_MAX = 256,
 };
 
@@ -99,7 +103,10 @@ struct virtio_blk {
     struct virtio_dev dev;
     struct vblock *disk;
     struct vq_pool *pool[VIRTIO_BLK_QUEUES_MAX];
-    uint32_t in_flight; /* requests that are the back end's */
+    uint32_t in_flight; /* requests that are the back end's, or will be */
+    bool now; /* a vCPU's thread is in virtio_blk_kick_now() */
+    struct virtio_blk_request *waiting, **waiting_end; /* what it left to the loop, oldest first */
+    struct vm_work waiting_work;
     uint8_t cache; /* enum virtio_blk_cache */
     uint8_t serial[VIRTIO_BLK_ID_BYTES];
     struct vm_ratelimit complaints;
@@ -123,5 +130,8 @@ bool virtio_blk_writeback(const struct virtio_blk *blk);
 /* Bytes of the device's own in each request of a queue's pool. */
 size_t virtio_blk_request_bytes(void);
 int virtio_blk_kick(struct virtio_dev *dev, uint16_t n);
+int virtio_blk_kick_now(struct virtio_dev *dev, uint16_t n);
+/* The end: what was left to the loop is not done any more. */
+void virtio_blk_drop_waiting(struct virtio_blk *blk);
 
 #endif

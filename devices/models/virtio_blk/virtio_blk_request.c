@@ -18,10 +18,11 @@
 enum { RANGE_UNMAP = 1 << 0 }; /* flags of a range */
 
 /* The device's part of a pool's request. What one request does not need is never touched. */
-struct request {
+struct virtio_blk_request {
     struct vblock_req io; /* first: see of_io() */
     struct virtio_blk *blk;
     struct vq_req *req;
+    struct virtio_blk_request *next; /* of those that wait for the loop */
     uint64_t room; /* writable bytes before the status */
     uint64_t valid; /* ... of them valid if all goes well */
     gpa_t status_at;
@@ -32,14 +33,14 @@ struct request {
     struct iovec iov[VQ_CHAIN_MAX];
 };
 
-static struct request *of_io(struct vblock_req *io)
+static struct virtio_blk_request *of_io(struct vblock_req *io)
 {
-    return container_of(io, struct request, io);
+    return container_of(io, struct virtio_blk_request, io);
 }
 
 size_t virtio_blk_request_bytes(void)
 {
-    return sizeof(struct request);
+    return sizeof(struct virtio_blk_request);
 }
 
 /* ---- the end ---- */
@@ -52,7 +53,7 @@ static uint8_t status_of(int rc)
 }
 
 /* A guest may repeat it for ever. What it did wrong itself is not worth a line. */
-static __attribute__((cold)) void complain(struct request *r, int rc)
+static __attribute__((cold)) void complain(struct virtio_blk_request *r, int rc)
 {
     static const char *const words[VBLOCK_OPS] = { "read", "write", "flush", "discard",
                                                    "write zeroes" };
@@ -68,7 +69,7 @@ static __attribute__((cold)) void complain(struct request *r, int rc)
 }
 
 /* 2.7.8.2: the length says how much is valid from the first writable byte on. */
-static int end_request(struct request *r, int rc)
+static int end_request(struct virtio_blk_request *r, int rc)
 {
     struct virtio_blk *blk = r->blk;
     struct vq_req *req = r->req;
@@ -86,12 +87,12 @@ static int end_request(struct request *r, int rc)
     return vq_req_done(blk->pool[r->queue], req);
 }
 
-static int next_ranges(struct request *r);
+static int next_ranges(struct virtio_blk_request *r);
 
 /* The back end has ended what it took on. In the loop's thread, without the lock. */
 static void ended(struct vblock_req *io, int rc)
 {
-    struct request *r = of_io(io);
+    struct virtio_blk_request *r = of_io(io);
     struct virtio_blk *blk = r->blk;
     uint16_t n = r->queue;
 
@@ -111,13 +112,62 @@ static void ended(struct vblock_req *io, int rc)
 
 /* ---- what is asked for ---- */
 
+/* What a vCPU's thread has taken off the ring and cannot do at once. As in kick(), the lock is free while the disk works. */
+static void submit_waiting(struct vm_work *work)
+{
+    struct virtio_blk *blk = container_of(work, struct virtio_blk, waiting_work);
+    struct virtio_blk_request *r, *next;
+    int rc;
+
+    virtio_enter(&blk->dev);
+    next = blk->waiting;
+    blk->waiting = NULL;
+    blk->waiting_end = &blk->waiting;
+    virtio_leave(&blk->dev);
+    while ((r = next)) {
+        next = r->next; /* before somebody else owns it */
+        rc = vblock_submit(blk->disk, &r->io);
+        if (rc != -EINPROGRESS)
+            ended(&r->io, rc);
+    }
+}
+
+void virtio_blk_drop_waiting(struct virtio_blk *blk)
+{
+    struct virtio_blk_request *r;
+
+    if (blk->dev.dev.env->loop)
+        vm_work_cancel(blk->dev.dev.env->loop, &blk->waiting_work);
+    while ((r = blk->waiting)) {
+        blk->waiting = r->next;
+        vq_req_drop(blk->pool[r->queue], r->req);
+    }
+}
+
+static int submit_now(struct virtio_blk_request *r)
+{
+    struct virtio_blk *blk = r->blk;
+
+    if (r->io.op == VBLOCK_READ && r->io.bytes <= VIRTIO_BLK_NOW_BYTES &&
+        !vblock_read_now(blk->disk, &r->io))
+        return 0;
+    blk->in_flight++;
+    r->next = NULL;
+    *blk->waiting_end = r;
+    blk->waiting_end = &r->next;
+    vm_loop_post(blk->dev.dev.env->loop, &blk->waiting_work, submit_waiting);
+    return -EINPROGRESS;
+}
+
 /* A disk may let its caller wait, for ever if its server is gone: nobody else shall wait for the
  * lock then. in_flight makes a stop that comes meanwhile wait for the request. */
-static int submit(struct request *r)
+static int submit(struct virtio_blk_request *r)
 {
     struct virtio_blk *blk = r->blk;
     int rc;
 
+    if (blk->now)
+        return submit_now(r);
     blk->in_flight++;
     virtio_leave(&blk->dev);
     rc = vblock_submit(blk->disk, &r->io);
@@ -127,12 +177,12 @@ static int submit(struct request *r)
     return rc;
 }
 
-static int set_place(struct request *r, uint64_t sector)
+static int set_place(struct virtio_blk_request *r, uint64_t sector)
 {
     return vm_mul(sector, (uint64_t)VBLOCK_SECTOR, &r->io.offset) ? 0 : -ERANGE;
 }
 
-static int read_sectors(struct request *r, uint64_t sector)
+static int read_sectors(struct virtio_blk_request *r, uint64_t sector)
 {
     struct virtio_blk *blk = r->blk;
 
@@ -147,7 +197,7 @@ static int read_sectors(struct request *r, uint64_t sector)
     return set_place(r, sector);
 }
 
-static int write_sectors(struct request *r, uint64_t sector)
+static int write_sectors(struct virtio_blk_request *r, uint64_t sector)
 {
     struct virtio_blk *blk = r->blk;
 
@@ -164,7 +214,7 @@ static int write_sectors(struct request *r, uint64_t sector)
 }
 
 /* 5.2.6: 20 bytes, filled up with zeroes, without a terminator. */
-static int get_id(struct request *r)
+static int get_id(struct virtio_blk_request *r)
 {
     size_t n = r->room < VIRTIO_BLK_ID_BYTES ? (size_t)r->room : VIRTIO_BLK_ID_BYTES;
 
@@ -174,7 +224,7 @@ static int get_id(struct request *r)
 }
 
 /* All of them, before the first one has an effect. */
-static int check_ranges(const struct request *r)
+static int check_ranges(const struct virtio_blk_request *r)
 {
     bool zeroes = r->io.op == VBLOCK_WRITE_ZEROES;
     uint32_t known = zeroes ? RANGE_UNMAP : 0;
@@ -192,7 +242,7 @@ static int check_ranges(const struct request *r)
 }
 
 /* One after the other. */
-static int next_ranges(struct request *r)
+static int next_ranges(struct virtio_blk_request *r)
 {
     int rc = 0;
 
@@ -208,7 +258,7 @@ static int next_ranges(struct request *r)
     return rc;
 }
 
-static int change_ranges(struct request *r, enum vblock_op op)
+static int change_ranges(struct virtio_blk_request *r, enum vblock_op op)
 {
     bool zeroes = op == VBLOCK_WRITE_ZEROES;
     struct vq_chain *chain = &r->req->chain;
@@ -230,7 +280,7 @@ static int change_ranges(struct request *r, enum vblock_op op)
     return rc ? rc : next_ranges(r);
 }
 
-static int flush(struct request *r)
+static int flush(struct virtio_blk_request *r)
 {
     r->blk->count.flushes++;
     r->io.op = VBLOCK_FLUSH;
@@ -238,7 +288,7 @@ static int flush(struct request *r)
 }
 
 /* 0, -EINPROGRESS, or the -errno that decides the status. */
-static int begin(struct request *r)
+static int begin(struct virtio_blk_request *r)
 {
     struct virtio_blk_header header;
     uint64_t sector;
@@ -271,7 +321,8 @@ static gpa_t last_byte(const struct vq_chain *chain)
     return chain->buf[i].addr + (chain->buf[i].len - 1);
 }
 
-static void fill(struct request *r, struct virtio_blk *blk, uint16_t n, struct vq_req *req)
+static void fill(struct virtio_blk_request *r, struct virtio_blk *blk, uint16_t n,
+                 struct vq_req *req)
 {
     r->io.op = VBLOCK_READ;
     r->io.stable = r->io.may_unmap = false;
@@ -292,7 +343,7 @@ static void fill(struct request *r, struct virtio_blk *blk, uint16_t n, struct v
 /* 1: ended; 0: the back end ends it later; -EPROTO. */
 static int take(struct virtio_blk *blk, uint16_t n, struct vq_req *req, uint64_t *bytes)
 {
-    struct request *r = (void *)req->own;
+    struct virtio_blk_request *r = (void *)req->own;
     int rc;
 
     if (!req->chain.writable_bytes) {
@@ -310,30 +361,58 @@ static int take(struct virtio_blk *blk, uint16_t n, struct vq_req *req, uint64_t
     return rc ? rc : 1;
 }
 
+/* Takes requests until there is none or the round is full; *ret_done: how many have ended already. */
+static int take_round(struct virtio_blk *blk, uint16_t n, unsigned requests, uint64_t bytes,
+                      unsigned *ret_done)
+{
+    struct virtio_dev *dev = &blk->dev;
+    uint64_t moved = 0;
+    struct vq_req *req;
+    int rc = 0;
+
+    for (unsigned taken = 0; virtio_queue_live(dev, n);) {
+        rc = vq_next_req(&dev->queue[n], blk->pool[n], &req);
+        if (rc > 0)
+            rc = take(blk, n, req, &moved);
+        else if (!rc)
+            return 0;
+        if (rc < 0)
+            return rc;
+        *ret_done += (unsigned)rc;
+        if (++taken == requests || moved >= bytes) {
+            virtio_kick_later(dev, n);
+            return 0;
+        }
+    }
+    return 0;
+}
+
 /* The driver, or the machine, may stop the device while the disk works: see submit(). */
 int virtio_blk_kick(struct virtio_dev *dev, uint16_t n)
 {
     struct virtio_blk *blk = virtio_blk_of(dev);
-    struct vq_req *req;
-    uint64_t bytes = 0;
-    unsigned taken = 0, done = 0;
-    int rc = 0;
+    unsigned done = 0;
+    int rc = take_round(blk, n, VIRTIO_BLK_ROUND_REQUESTS, VIRTIO_BLK_ROUND_BYTES, &done);
 
-    while (virtio_queue_live(dev, n) &&
-           (rc = vq_next_req(&dev->queue[n], blk->pool[n], &req)) > 0) {
-        rc = take(blk, n, req, &bytes);
-        if (rc < 0)
-            break;
-        done += (unsigned)rc;
-        if (++taken == VIRTIO_BLK_ROUND_REQUESTS || bytes >= VIRTIO_BLK_ROUND_BYTES) {
-            virtio_kick_later(dev, n);
-            rc = 0;
-            break;
-        }
-    }
     if (done)
         virtio_notify(dev, n);
     if (!blk->in_flight)
         virtio_stopped(dev);
+    return rc;
+}
+
+/* On the thread of the vCPU that rang: what the host has in memory is read there and then. It costs the vCPU a copy, and saves
+ * it the wait for another thread. */
+int virtio_blk_kick_now(struct virtio_dev *dev, uint16_t n)
+{
+    struct virtio_blk *blk = virtio_blk_of(dev);
+    unsigned done = 0;
+    int rc;
+
+    blk->now = true;
+    rc = take_round(blk, n, VIRTIO_BLK_NOW_REQUESTS, VIRTIO_BLK_NOW_BYTES, &done);
+    blk->now = false;
+    if (done)
+        virtio_notify(dev, n);
     return rc;
 }

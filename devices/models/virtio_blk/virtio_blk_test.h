@@ -29,12 +29,13 @@ struct ram_disk {
     struct vblock disk;
     uint8_t bytes[RAM_DISK_BYTES];
     bool hold; /* end requests later: ram_disk_end() */
+    bool waits; /* has nothing in memory: where disk.info.read_now is set */
     int rc; /* != 0: every request ends with it */
     void (*meanwhile)(void); /* comes once, while the disk works on a request */
     struct vblock_req *held[RAM_DISK_HELD];
     unsigned held_count;
     struct ram_disk_call call[RAM_DISK_CALLS]; /* the first ones */
-    unsigned calls, closed;
+    unsigned calls, nows, closed;
 };
 
 static inline int ram_disk_do(struct ram_disk *d, struct vblock_req *req)
@@ -75,6 +76,15 @@ static inline int ram_disk_submit(struct vblock *disk, struct vblock_req *req)
     return -EINPROGRESS;
 }
 
+static inline int ram_disk_read_now(struct vblock *disk, const struct vblock_req *req)
+{
+    struct ram_disk *d = container_of(disk, struct ram_disk, disk);
+    struct vblock_req copy = *req;
+
+    d->nows++;
+    return d->waits || ram_disk_do(d, &copy) ? -EAGAIN : 0;
+}
+
 /* The held request number at (in the order they came) ends. */
 static inline void ram_disk_end(struct ram_disk *d, unsigned at)
 {
@@ -93,6 +103,7 @@ static inline void ram_disk_close(struct vblock *disk)
 static const struct vblock_ops ram_disk_ops = {
     .submit = { ram_disk_submit, ram_disk_submit, ram_disk_submit, ram_disk_submit,
                 ram_disk_submit },
+    .read_now = ram_disk_read_now,
     .close = ram_disk_close,
 };
 
@@ -108,10 +119,10 @@ static inline void ram_disk_setup(struct ram_disk *d)
     d->disk.info = (struct vblock_info){
         .bytes = RAM_DISK_BYTES, .block_bytes = 512, .physical_bytes = 4096, .id = "ram"
     };
-    d->hold = false;
+    d->hold = d->waits = false;
     d->rc = 0;
     d->meanwhile = NULL;
-    d->held_count = d->calls = d->closed = 0;
+    d->held_count = d->calls = d->nows = d->closed = 0;
 }
 
 static inline void ram_disk_init(struct ram_disk *d)

@@ -18,6 +18,16 @@ void vblock_close(struct vblock *disk)
         disk->ops->close(disk);
 }
 
+int vblock_read_now(struct vblock *disk, const struct vblock_req *req)
+{
+    const struct vblock_info *info = &disk->info;
+
+    if (!info->read_now || !req->bytes || !vm_range_in(req->offset, req->bytes, info->bytes) ||
+        (req->offset | req->bytes) & (info->block_bytes - 1))
+        return -EAGAIN;
+    return disk->ops->read_now(disk, req);
+}
+
 int vblock_submit(struct vblock *disk, struct vblock_req *req)
 {
     const struct vblock_info *info = &disk->info;

@@ -18,6 +18,7 @@ struct vblock_raw {
     int fd;
     bool device; /* a block device */
     bool no_zero_range; /* the file system said so */
+    int now_flags; /* of preadv2(2), for a read that does not wait */
     uint32_t memory_align; /* direct: of each buffer */
     uint8_t *bounce; /* direct: for buffers that are not aligned; else NULL */
 };

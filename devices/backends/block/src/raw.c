@@ -123,6 +123,15 @@ static int raw_read(struct vblock *disk, struct vblock_req *req)
     return transfer(raw_of(disk), req);
 }
 
+/* Once: what comes in parts is not all in memory. */
+static int raw_read_now(struct vblock *disk, const struct vblock_req *req)
+{
+    const struct vblock_raw *raw = raw_of(disk);
+    ssize_t n = preadv2(raw->fd, req->iov, req->iovs, (off_t)req->offset, raw->now_flags);
+
+    return n >= 0 && (uint64_t)n == req->bytes ? 0 : -EAGAIN;
+}
+
 static int raw_write(struct vblock *disk, struct vblock_req *req)
 {
     int rc = transfer(raw_of(disk), req);
@@ -231,6 +240,7 @@ const struct vblock_ops vblock_raw_ops = {
         [VBLOCK_DISCARD] = raw_discard,
         [VBLOCK_WRITE_ZEROES] = raw_write_zeroes,
     },
+    .read_now = raw_read_now,
     .close = raw_close,
 };
 
@@ -241,5 +251,6 @@ const struct vblock_ops vblock_raw_dense_ops = {
         [VBLOCK_FLUSH] = raw_flush,
         [VBLOCK_WRITE_ZEROES] = raw_write_zeroes,
     },
+    .read_now = raw_read_now,
     .close = raw_close,
 };

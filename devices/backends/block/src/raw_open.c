@@ -15,9 +15,11 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <linux/fs.h>
+#include <linux/magic.h>
 
 #include <vmm/base/check.h>
 #include <vmm/base/error.h>
@@ -230,6 +232,28 @@ static int begin_direct(struct opening *o)
     return 0;
 }
 
+/* ---- reads that do not wait ---- */
+
+/* Most file systems and all block devices say so if a read would have to wait. Those that live in memory do not know the flag
+ * and never wait, but for swap, as the guest's own memory. */
+static void find_read_now(struct opening *o)
+{
+    struct vblock_raw *raw = o->raw;
+    uint8_t head;
+    struct iovec v = { &head, sizeof(head) };
+    struct statfs fs;
+
+    if (o->config->direct)
+        return; /* it would wait for the device */
+    raw->now_flags = RWF_NOWAIT;
+    if (preadv2(raw->fd, &v, 1, 0, RWF_NOWAIT) >= 0 || errno == EAGAIN) {
+        raw->disk.info.read_now = true;
+    } else if (!fstatfs(raw->fd, &fs) && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC)) {
+        raw->now_flags = 0;
+        raw->disk.info.read_now = true;
+    }
+}
+
 /* ---- all of it ---- */
 
 /* A guest could write such a header into its raw disk: a hint, never a reason to treat the image
@@ -263,6 +287,7 @@ static int open_checked(struct opening *o)
     if (o->config->direct && ((rc = begin_direct(o)) || (rc = check_size(o))))
         return rc;
     warn_of_format(o);
+    find_read_now(o);
     dev = o->raw->device ? o->st.st_rdev : o->st.st_dev;
     snprintf(info->id, sizeof(info->id), "%llx-%llx", (unsigned long long)dev,
              o->raw->device ? 0 : (unsigned long long)o->st.st_ino);

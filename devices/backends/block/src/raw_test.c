@@ -61,6 +61,65 @@ Test(raw, a_read_gives_the_bytes_of_its_place)
     assert_pattern(in, 5 * 512, sizeof(in));
 }
 
+static int read_now(uint64_t offset, uint8_t *bytes, size_t len)
+{
+    struct iovec v = { bytes, len };
+    struct vblock_req req = {
+        .op = VBLOCK_READ, .offset = offset, .bytes = len, .iov = &v, .iovs = 1
+    };
+
+    return vblock_read_now(t.disk, &req);
+}
+
+Test(raw, what_is_in_memory_can_be_read_now)
+{
+    uint8_t in[1024];
+
+    open_image(false);
+    if (!t.disk->info.read_now)
+        cr_skip_test("this file system cannot tell");
+
+    cr_assert_eq(read_now(5 * 512, in, sizeof(in)), 0);
+
+    assert_pattern(in, 5 * 512, sizeof(in));
+    cr_assert_eq(read_now(IMAGE - 512, in, 1024), -EAGAIN, "beyond the end");
+    cr_assert_eq(read_now(1, in, 512), -EAGAIN, "not a sector");
+}
+
+Test(raw, a_disk_that_goes_around_the_page_cache_reads_nothing_now)
+{
+    uint8_t in[512];
+
+    t.config.direct = true;
+    block_test_image(&t, IMAGE, false);
+    if (block_test_open(&t))
+        cr_skip_test("%s", vm_error_text());
+
+    cr_assert_not(t.disk->info.read_now);
+    cr_assert_eq(read_now(0, in, sizeof(in)), -EAGAIN);
+}
+
+Test(raw, a_file_that_was_cut_short_is_not_read_now)
+{
+    uint8_t in[1024];
+
+    open_image(false);
+    cr_assert_eq(truncate(t.path, IMAGE - 512), 0);
+
+    cr_assert_eq(read_now(IMAGE - 1024, in, sizeof(in)), -EAGAIN);
+}
+
+Test(raw, a_file_in_memory_can_always_be_read_now)
+{
+    uint8_t in[512];
+
+    block_test_end(&t);
+    block_test_begin_in(&t, "/dev/shm");
+    block_test_image(&t, IMAGE, true);
+    cr_assert_eq(block_test_open(&t), 0, "%s", vm_error_text());
+    cr_assert_eq(read_now(512, in, sizeof(in)), 0);
+}
+
 Test(raw, a_read_fills_its_vector_in_order)
 {
     uint8_t a[100], b[900], c[24];

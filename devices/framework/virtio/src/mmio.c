@@ -91,7 +91,7 @@ static void running(struct virtio_transport *t, bool on)
     uint64_t at = m->region.base + QUEUE_NOTIFY;
     int fd;
 
-    for (uint16_t n = 0; n < m->dev->queues; n++) {
+    for (uint16_t n = 0; !m->dev->kick_now && n < m->dev->queues; n++) {
         if (on && m->dev->queue[n].started && !m->doorbell[n] && !virtio_kick_fd(m->dev, n, &fd))
             m->doorbell[n] = !machine->ops->doorbell_add(machine, false, at, 4, true, n, fd);
         if (!on && m->doorbell[n]) {
@@ -195,7 +195,7 @@ static int write_register(struct virtio_mmio *m, unsigned at, uint32_t v)
     case QUEUE_SEL: m->r.queue_select = v; break;
     case QUEUE_NOTIFY:
         if (v <= UINT16_MAX)
-            virtio_queue_kick(m->dev, (uint16_t)v);
+            virtio_queue_ring(m->dev, (uint16_t)v);
         break;
     case INTERRUPT_ACK:
         m->r.interrupt &= ~v;

@@ -94,7 +94,7 @@ static void doorbells_install(struct virtio_pci *p)
     struct vdev_machine *m = p->dev->dev.machine;
     int fd;
 
-    if (!p->fn.bar[PCI_BAR].mapped)
+    if (!p->fn.bar[PCI_BAR].mapped || p->dev->kick_now)
         return;
     p->doorbell_base = p->fn.bar[PCI_BAR].region.base;
     for (uint16_t n = 0; n < p->dev->queues; n++)

@@ -222,7 +222,7 @@ int virtio_pci_bar_write(void *self, uint64_t offset, const uint8_t *data, unsig
     else if (offset >= PCI_DEVICE && offset < PCI_NOTIFY)
         virtio_config_write(p->dev, (uint32_t)(offset - PCI_DEVICE), data, len);
     else if (offset >= PCI_NOTIFY && offset < p->msix_at)
-        virtio_queue_kick(p->dev, (uint16_t)((offset - PCI_NOTIFY) / PCI_NOTIFY_STEP));
+        virtio_queue_ring(p->dev, (uint16_t)((offset - PCI_NOTIFY) / PCI_NOTIFY_STEP));
     return 0;
 }
 

@@ -11,7 +11,8 @@
 
 enum { WHY_BYTES = 160 };
 
-static void serve(struct virtio_dev *dev, uint16_t n)
+static void serve_by(struct virtio_dev *dev, uint16_t n,
+                     int (*kick)(struct virtio_dev *dev, uint16_t n))
 {
     const struct vq *q = &dev->queue[n];
     char why[WHY_BYTES];
@@ -20,7 +21,7 @@ static void serve(struct virtio_dev *dev, uint16_t n)
     if (!virtio_queue_live(dev, n))
         return;
     dev->count.kicks++;
-    rc = dev->ops->kick(dev, n);
+    rc = kick(dev, n);
     if (!dev->running || dev->stopping) /* it was stopped in a virtio_leave() */
         return;
     if (rc >= 0 && !q->broken)
@@ -33,6 +34,11 @@ static void serve(struct virtio_dev *dev, uint16_t n)
     else
         snprintf(why, sizeof(why), "queue %u: error %d", n, -rc);
     virtio_needs_reset(dev, why);
+}
+
+static void serve(struct virtio_dev *dev, uint16_t n)
+{
+    serve_by(dev, n, dev->ops->kick);
 }
 
 static void kick_ready(struct vm_watch *watch, uint32_t events)
@@ -59,6 +65,14 @@ void virtio_queue_kick(struct virtio_dev *dev, uint16_t n)
 {
     if (n < dev->queues && dev->dev.env->loop)
         vm_loop_post(dev->dev.env->loop, &dev->kick[n].work, kick_posted);
+}
+
+void virtio_queue_ring(struct virtio_dev *dev, uint16_t n)
+{
+    if (dev->kick_now && n < dev->queues)
+        serve_by(dev, n, dev->ops->kick_now);
+    else
+        virtio_queue_kick(dev, n);
 }
 
 void virtio_kick_later(struct virtio_dev *dev, uint16_t n)

@@ -90,6 +90,7 @@ struct vblock_info {
     uint32_t physical_bytes;
     bool readonly;
     bool async; /* vblock_submit() may return -EINPROGRESS */
+    bool read_now; /* vblock_read_now() is worth a try */
     char id[VBLOCK_ID_MAX + 1]; /* the same at each opening of the same image on this host */
 };
 
@@ -98,6 +99,8 @@ struct vblock_ops {
     /* By enum vblock_op; NULL: it cannot (-EOPNOTSUPP). The range lies inside and is not empty,
      * the alignment is right, and nothing but READ and FLUSH reaches a read-only one. */
     int (*submit[VBLOCK_OPS])(struct vblock *disk, struct vblock_req *req);
+    /* Where info.read_now: see vblock_read_now(). The range is as above. */
+    int (*read_now)(struct vblock *disk, const struct vblock_req *req);
     /* No request is in flight. Frees disk. */
     void (*close)(struct vblock *disk);
 };
@@ -120,6 +123,11 @@ void vblock_close(struct vblock *disk);
  * -ERANGE (beyond the end), -EINVAL (not a multiple of block_bytes), or what the back end met:
  * -EIO, -ENOSPC ... No text. */
 int vblock_submit(struct vblock *disk, struct vblock_req *req);
+
+/* Does a READ at once if the host has the bytes in its memory, without waiting for a disk. By any
+ * thread, also beside another call. 0, or an error that says no more than that vblock_submit() has
+ * to do it: req is as it was, its memory may be written in part. */
+int vblock_read_now(struct vblock *disk, const struct vblock_req *req);
 
 /* The back end can do it at all. */
 static inline bool vblock_can(const struct vblock *disk, enum vblock_op op)

@@ -53,6 +53,9 @@ struct virtio_dev;
 struct virtio_ops {
     int (*start)(struct virtio_dev *dev); /* optional */
     int (*kick)(struct virtio_dev *dev, uint16_t n);
+    /* Optional, where kick_now is set: as kick, but on the thread of the vCPU that rang. It neither waits nor leaves the lock;
+     * what would have to is done later, in the loop. */
+    int (*kick_now)(struct virtio_dev *dev, uint16_t n);
     int (*stop)(struct virtio_dev *dev); /* optional */
     void (*reset)(struct virtio_dev *dev); /* optional */
     /* Config space: [offset, offset + len) lies inside config_bytes. Without config_read dev->config is read; without config_write
@@ -101,6 +104,8 @@ struct virtio_dev {
     uint64_t offered, driver_features; /* ours; what the driver wrote so far */
     uint64_t features; /* negotiated; 0 before FEATURES_OK */
     uint8_t status;
+    bool
+        kick_now; /* the device's choice, before it is attached: its doorbells exit, and ops->kick_now is called */
     bool running;
     bool stopping; /* stop() has not ended */
     bool power_on; /* ... and it is the machine's reset, not the driver's */
@@ -160,8 +165,8 @@ void virtio_notify(struct virtio_dev *dev, uint16_t n);
 /* Config space changed: a new generation and an interrupt. */
 void virtio_config_changed(struct virtio_dev *dev);
 /* The asynchronous stop (or quiesce) has ended. In the loop's thread, or from inside stop() and quiesce(). Harmless when nothing is
- * waited for. Past the deadline (10 s) the device is marked broken: a quiesce has then failed (resume() is called), a reset is still
- * waited for. */
+ * waited for. Past the deadline (10 s) a quiesce has failed (resume() is called, the device works on); a reset is still waited for, and
+ * the device is marked broken until it has ended. */
 void virtio_stopped(struct virtio_dev *dev);
 /* An error outside kick(): sets NEEDS_RESET (2.1.2), tells the driver, logs text. */
 void virtio_needs_reset(struct virtio_dev *dev, const char *why);
@@ -204,9 +209,11 @@ void virtio_config_write(struct virtio_dev *dev, uint32_t offset, const uint8_t 
 void virtio_queue_enable(struct virtio_dev *dev, uint16_t n);
 /* RING_RESET (2.6.1), where negotiated. */
 void virtio_queue_reset(struct virtio_dev *dev, uint16_t n);
-/* The driver rang queue n, without an eventfd. */
+/* The driver rang queue n, without an eventfd: it is served by this thread where the device wants that, else in the loop. */
+void virtio_queue_ring(struct virtio_dev *dev, uint16_t n);
+/* Queue n is served in the loop. */
 void virtio_queue_kick(struct virtio_dev *dev, uint16_t n);
-/* The eventfd that means the same, watched in the loop; -errno with text. Borrowed. */
+/* The eventfd that means the same, watched in the loop; -errno with text. Borrowed. Not where kick_now is set. */
 int virtio_kick_fd(struct virtio_dev *dev, uint16_t n, int *ret_fd);
 
 /* What a snapshot keeps of queues and negotiation; the transport adds its share (transport.h). */
