@@ -104,8 +104,8 @@ struct virtio_dev {
     uint64_t offered, driver_features; /* ours; what the driver wrote so far */
     uint64_t features; /* negotiated; 0 before FEATURES_OK */
     uint8_t status;
-    bool
-        kick_now; /* the device's choice, before it is attached: its doorbells exit, and ops->kick_now is called */
+    /* The device's choice, before it is attached: its doorbells exit, and ops->kick_now is called. */
+    bool kick_now;
     bool running;
     bool stopping; /* stop() has not ended */
     bool power_on; /* ... and it is the machine's reset, not the driver's */
@@ -165,8 +165,8 @@ void virtio_notify(struct virtio_dev *dev, uint16_t n);
 /* Config space changed: a new generation and an interrupt. */
 void virtio_config_changed(struct virtio_dev *dev);
 /* The asynchronous stop (or quiesce) has ended. In the loop's thread, or from inside stop() and quiesce(). Harmless when nothing is
- * waited for. Past the deadline (10 s) a quiesce has failed (resume() is called, the device works on); a reset is still waited for, and
- * the device is marked broken until it has ended. */
+ * waited for. Past the deadline (10 s) the device is marked broken: a quiesce has then failed (resume() is called), a reset is still
+ * waited for. */
 void virtio_stopped(struct virtio_dev *dev);
 /* An error outside kick(): sets NEEDS_RESET (2.1.2), tells the driver, logs text. */
 void virtio_needs_reset(struct virtio_dev *dev, const char *why);
