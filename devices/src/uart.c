@@ -22,7 +22,14 @@ static void escape(void *ctx, uint8_t key)
     vdev_event(u->dev, VDEV_EVENT_ESCAPE, key);
 }
 
-static const struct vchar_ops chr_ops = { .input = input, .escape = escape };
+static void dropped(void *ctx, bool is_input, uint64_t count)
+{
+    struct vdev_uart *u = ctx;
+
+    __atomic_fetch_add(is_input ? &u->rx_dropped : &u->tx_dropped, count, __ATOMIC_RELAXED);
+}
+
+static const struct vchar_ops chr_ops = { .input = input, .escape = escape, .dropped = dropped };
 
 int vdev_uart_open(struct vdev_uart *uart, struct vdev *dev, const struct vchar_config *config,
                    const struct vdev_uart_ops *ops)

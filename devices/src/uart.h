@@ -20,7 +20,14 @@ struct vdev_uart {
     struct vdev *dev;
     const struct vdev_uart_ops *ops;
     struct vchar *chr;
+    uint64_t tx_dropped, rx_dropped; /* for metrics; atomic */
 };
+/* The rows of a class's metrics; member is its struct vdev_uart. */
+#define VDEV_UART_METRICS(T, member)                                                         \
+    { "tx_dropped", offsetof(T, member.tx_dropped), "bytes that nobody read in time" },      \
+    {                                                                                        \
+        "rx_dropped", offsetof(T, member.rx_dropped), "keys typed while the guest read none" \
+    }
 
 /* Zeroed before; all is borrowed, config for the call. 0, or -errno with text. */
 int vdev_uart_open(struct vdev_uart *uart, struct vdev *dev, const struct vchar_config *config,

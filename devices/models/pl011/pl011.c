@@ -481,6 +481,7 @@ static const struct vdev_metric metrics[] = {
     { "tx_bytes", offsetof(struct pl011, count.tx), "bytes the guest sent" },
     { "rx_bytes", offsetof(struct pl011, count.rx), "bytes the guest got" },
     { "overruns", offsetof(struct pl011, count.overruns), "bytes lost in loop-back" },
+    VDEV_UART_METRICS(struct pl011, uart),
     { 0 },
 };
 

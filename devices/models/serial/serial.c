@@ -513,6 +513,7 @@ static const struct vdev_metric metrics[] = {
     { "tx_bytes", offsetof(struct serial, count.tx), "bytes the guest sent" },
     { "rx_bytes", offsetof(struct serial, count.rx), "bytes the guest got" },
     { "overruns", offsetof(struct serial, count.overruns), "bytes lost in loop-back" },
+    VDEV_UART_METRICS(struct serial, uart),
     { 0 },
 };
 

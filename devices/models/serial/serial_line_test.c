@@ -197,6 +197,8 @@ Test(serial_line, reader_that_does_not_read_never_blocks_the_guest)
 
     cr_assert_eq(in(LSR), 0x60);
     cr_assert_eq(plat_metric(&p, "tx_bytes"), 400000);
+    cr_assert_gt(plat_metric(&p, "tx_dropped"), 0);
+    cr_assert_lt(plat_metric(&p, "tx_dropped"), 400000);
 }
 
 Test(serial_line, back_end_that_cannot_be_opened_is_no_device)

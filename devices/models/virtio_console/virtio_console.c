@@ -71,7 +71,7 @@ struct console {
     bool last_try, dropping; /* nobody reads: see above */
     struct vm_timer stuck;
     struct {
-        uint64_t tx, rx, dropped;
+        uint64_t tx, rx, dropped, rx_dropped;
     } count;
 };
 
@@ -253,7 +253,18 @@ static void escape(void *ctx, uint8_t key)
     vdev_event(&con->dev.dev, VDEV_EVENT_ESCAPE, key);
 }
 
-static const struct vchar_ops chr_ops = { .input = input, .escape = escape, .drained = drained };
+/* Output that is dropped is counted where it is sent. */
+static void dropped(void *ctx, bool is_input, uint64_t count)
+{
+    struct console *con = ctx;
+
+    if (is_input)
+        con->count.rx_dropped += count;
+}
+
+static const struct vchar_ops chr_ops = {
+    .input = input, .escape = escape, .drained = drained, .dropped = dropped
+};
 
 /* ---- config space ---- */
 
@@ -409,6 +420,8 @@ static const struct vdev_metric metrics[] = {
     { "tx_bytes", offsetof(struct console, count.tx), "bytes from the guest" },
     { "rx_bytes", offsetof(struct console, count.rx), "bytes to the guest" },
     { "tx_dropped", offsetof(struct console, count.dropped), "bytes that nobody read in time" },
+    { "rx_dropped", offsetof(struct console, count.rx_dropped),
+      "keys typed while the guest read none" },
     { 0 },
 };
 

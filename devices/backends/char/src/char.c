@@ -133,8 +133,10 @@ static int open_mode(struct vchar *chr, const struct vchar_config *config)
         return vm_fail(-EINVAL, "mode=%s needs an event loop", vchar_modes[chr->mode]);
     chr->size = late ? KEPT_RING_BYTES : RING_BYTES;
     chr->marks = ~(chr->size / 4 - 1);
+    chr->in_size = chr->mode == VCHAR_TTY || chr->mode == VCHAR_PTY ? TYPED_BYTES : INPUT_BYTES;
     chr->ring = malloc(chr->size); /* not cleared: only pages that are used cost memory */
-    if (!chr->ring)
+    chr->in = malloc(chr->in_size);
+    if (!chr->ring || !chr->in)
         return vm_fail(-ENOMEM, "out of memory");
     switch (chr->mode) {
     case VCHAR_TTY: return vchar_tty_open(chr, config);
@@ -163,7 +165,8 @@ int vchar_new(const struct vm_env *env, const char *name, const struct vchar_con
                            .own_fd = -1,
                            .out_fd = -1,
                            .in_fd = -1,
-                           .limit = { .burst = 1 } };
+                           .limit = { .burst = 1 },
+                           .in_limit = { .burst = 1 } };
     snprintf(chr->name, sizeof(chr->name), "%s", name);
     rc = open_mode(chr, config);
     if (rc) {
@@ -202,5 +205,6 @@ void vchar_free(struct vchar *chr)
     vm_close(&chr->own_fd);
     free(chr->path);
     free(chr->ring);
+    free(chr->in);
     free(chr);
 }

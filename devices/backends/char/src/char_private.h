@@ -25,7 +25,8 @@ enum {
     RING_BYTES = 64 << 10,
     KEPT_RING_BYTES = 128 << 10,
     KEEP_BYTES = 64 << 10,
-    INPUT_BYTES = 4096,
+    INPUT_BYTES = 4096, /* read in one piece */
+    TYPED_BYTES = 64 << 10, /* from a terminal, until the guest takes it */
     /* What a terminal takes in one piece after poll() said that it has room: pseudo-terminals count theirs in steps of 256
      * bytes, hardware has more. */
     TTY_PIECE = 128,
@@ -78,8 +79,11 @@ struct vchar {
     struct vm_watch in_watch, listen_watch;
     struct vm_timer connect_timer;
     struct vm_work in_work;
-    size_t in_at, in_len;
-    uint8_t in[INPUT_BYTES];
+    bool in_ahead; /* a terminal: read even while the owner takes nothing */
+    struct vm_ratelimit in_limit;
+    size_t in_at, in_len, in_size;
+    uint8_t *in; /* NULL: off, null */
+    uint64_t in_dropped;
 
     /* Shared by threads, atomic. */
     uint64_t head __attribute__((aligned(64)));

@@ -58,7 +58,9 @@ static inline void bench_drained(void *ctx)
     ((struct bench *)ctx)->drained++;
 }
 
-static const struct vchar_ops bench_ops = { bench_input, bench_escape, bench_drained };
+static const struct vchar_ops bench_ops = { .input = bench_input,
+                                            .escape = bench_escape,
+                                            .drained = bench_drained };
 
 static inline void bench_log(void *ctx, enum vm_level level, const char *text)
 {

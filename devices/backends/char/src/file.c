@@ -31,6 +31,9 @@ int vchar_file_open(struct vchar *chr, const struct vchar_config *config)
     if (!chr->env->open)
         return vm_fail(-EACCES, "file %s: nothing may be opened", config->file);
     fd = chr->env->open(chr->env->ctx, config->file, VM_OPEN_WRITE | VM_OPEN_CREATE);
+    if (fd == -ENXIO)
+        return vm_fail(-ENXIO, "file %s: a FIFO that nobody reads: start its reader first",
+                       config->file);
     if (fd < 0)
         return vm_wrap(fd, "file");
     rc = prepare(fd, config->file, config->keep);

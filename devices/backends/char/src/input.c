@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * Input: read in the loop's thread, offered to the owner, and not read on before the owner has taken it.
+ * Input: read in the loop's thread, offered to the owner, and not read on before the owner has taken it. But a terminal is always
+ * read, or the escape key would die with a guest that does not read: what its buffer has no room for is dropped and counted.
  *
  * in_want is set before the owner is asked. So an owner that makes room right after it took less finds it set, and its
  * vchar_ready() posts the next try.
  */
 #include <errno.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -36,24 +38,45 @@ static bool escaped(struct vchar *chr, uint8_t key)
     return key == ESCAPE_KEY;
 }
 
-static size_t filter(struct vchar *chr, size_t len)
+static size_t filter(struct vchar *chr, uint8_t *piece, size_t len)
 {
     size_t kept = 0;
 
     if (chr->mode != VCHAR_TTY && chr->mode != VCHAR_PTY)
         return len;
     for (size_t i = 0; i < len; i++) {
-        uint8_t key = chr->in[i];
+        uint8_t key = piece[i];
 
         if (!chr->in_escape && key == ESCAPE_KEY)
             chr->in_escape = true;
         else if (!chr->in_escape || escaped(chr, key))
-            chr->in[kept++] = key;
+            piece[kept++] = key;
     }
     return kept;
 }
 
 /* ---- reading ---- */
+
+/* Behind what the owner has not taken yet. */
+static void append(struct vchar *chr, const uint8_t *piece, size_t len)
+{
+    size_t room;
+
+    memmove(chr->in, chr->in + chr->in_at, chr->in_len - chr->in_at);
+    chr->in_len -= chr->in_at;
+    chr->in_at = 0;
+    room = chr->in_size - chr->in_len;
+    if (len > room) {
+        chr->in_dropped += len - room;
+        if (chr->ops->dropped)
+            chr->ops->dropped(chr->ctx, true, len - room);
+        vm_log_limited(chr->env, &chr->in_limit, VM_LOG_WARN,
+                       "%s: the guest does not read: input is dropped", chr->name);
+        len = room;
+    }
+    memcpy(chr->in + chr->in_len, piece, len);
+    chr->in_len += len;
+}
 
 /* A job in the background that reads its terminal is stopped by SIGTTIN. */
 static bool in_background(const struct vchar *chr)
@@ -67,7 +90,7 @@ static void on_our_turn(struct vm_timer *timer)
 {
     struct vchar *chr = container_of(timer, struct vchar, connect_timer);
 
-    if (chr->in_watch.active && chr->in_at == chr->in_len)
+    if (chr->in_watch.active && (chr->in_ahead || chr->in_at == chr->in_len))
         vm_watch_set(&chr->in_watch, EPOLLIN);
 }
 
@@ -80,18 +103,18 @@ static void wait_for_turn(struct vchar *chr)
 }
 
 /* Standard input may be another reader's too, so what epoll saw may be gone. */
-static ssize_t get(struct vchar *chr)
+static ssize_t get(struct vchar *chr, uint8_t piece[INPUT_BYTES])
 {
     struct pollfd p = { .fd = chr->in_fd, .events = POLLIN };
     ssize_t n;
 
     if (chr->mode == VCHAR_SOCKET) {
-        n = recv(chr->in_fd, chr->in, INPUT_BYTES, MSG_DONTWAIT);
+        n = recv(chr->in_fd, piece, INPUT_BYTES, MSG_DONTWAIT);
         return n < 0 ? -errno : n;
     }
     if (poll(&p, 1, 0) <= 0)
         return -EAGAIN;
-    return vm_read(chr->in_fd, chr->in, INPUT_BYTES);
+    return vm_read(chr->in_fd, piece, INPUT_BYTES);
 }
 
 static void ended(struct vchar *chr)
@@ -123,20 +146,21 @@ static bool deliver(struct vchar *chr)
 static void pause_or_go_on(struct vchar *chr, bool more)
 {
     if (chr->in_watch.active)
-        vm_watch_set(&chr->in_watch, more ? EPOLLIN : 0);
+        vm_watch_set(&chr->in_watch, more || chr->in_ahead ? EPOLLIN : 0);
     else if (more)
         vm_loop_post(chr->env->loop, &chr->in_work, on_work);
 }
 
 static void read_some(struct vchar *chr)
 {
+    uint8_t piece[INPUT_BYTES];
     ssize_t n;
 
     if (in_background(chr)) {
         wait_for_turn(chr);
         return;
     }
-    n = get(chr);
+    n = get(chr, piece);
     if (n == -EAGAIN || n == -EINTR) {
         pause_or_go_on(chr, true);
         return;
@@ -145,8 +169,7 @@ static void read_some(struct vchar *chr)
         ended(chr);
         return;
     }
-    chr->in_at = 0;
-    chr->in_len = filter(chr, (size_t)n);
+    append(chr, piece, filter(chr, piece, (size_t)n));
     pause_or_go_on(chr, deliver(chr));
 }
 
@@ -163,14 +186,17 @@ static void on_work(struct vm_work *work)
 {
     struct vchar *chr = container_of(work, struct vchar, in_work);
 
-    if (chr->in_fd < 0)
-        return;
-    if (!deliver(chr))
+    if (!deliver(chr) || chr->in_fd < 0)
         return;
     if (chr->in_watch.active)
         vm_watch_set(&chr->in_watch, EPOLLIN);
     else
         read_some(chr);
+}
+
+uint64_t vchar_in_dropped(const struct vchar *chr)
+{
+    return chr->in_dropped;
 }
 
 void vchar_ready(struct vchar *chr)
@@ -187,8 +213,9 @@ int vchar_in_attach(struct vchar *chr, int fd)
     if (rc && rc != -EPERM)
         return rc;
     chr->in_fd = fd;
-    chr->in_at = chr->in_len = 0;
     chr->in_escape = false;
+    /* A pipe or a file as standard input waits for the guest: nobody types there, and nothing of it may be lost. */
+    chr->in_ahead = !rc && (chr->mode == VCHAR_PTY || (chr->mode == VCHAR_TTY && isatty(fd)));
     if (rc)
         vm_loop_post(chr->env->loop, &chr->in_work, on_work);
     return 0;
@@ -200,6 +227,8 @@ void vchar_in_detach(struct vchar *chr)
     if (chr->in_fd > STDERR_FILENO)
         close(chr->in_fd);
     chr->in_fd = -1;
+    if (chr->mode != VCHAR_SOCKET)
+        return; /* what was typed before the end is still for the guest */
     chr->in_at = chr->in_len = 0;
     __atomic_store_n(&chr->in_want, 0, __ATOMIC_SEQ_CST);
 }

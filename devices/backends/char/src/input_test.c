@@ -333,3 +333,88 @@ Test(vchar_input, background_job_waits_for_its_turn)
     end(shell);
     close(master);
 }
+
+/* ---- a terminal is always read ---- */
+
+static int raw_terminal(void)
+{
+    int master = posix_openpt(O_RDWR | O_NOCTTY), slave;
+    struct termios t;
+
+    cr_assert_eq(unlockpt(master), 0);
+    slave = open(ptsname(master), O_RDWR | O_NOCTTY);
+    tcgetattr(slave, &t);
+    cfmakeraw(&t);
+    tcsetattr(slave, TCSANOW, &t);
+    put_at(slave, STDIN_FILENO);
+    return master;
+}
+
+static void type_at(int master, const char *keys)
+{
+    struct pollfd p = { .fd = STDIN_FILENO, .events = POLLIN };
+
+    cr_assert_eq(write(master, keys, strlen(keys)), (ssize_t)strlen(keys));
+    cr_assert_eq(poll(&p, 1, 10000), 1);
+    run_ms(1);
+}
+
+Test(vchar_input, escape_is_seen_though_the_owner_takes_nothing)
+{
+    int master = raw_terminal();
+    start();
+    b.room = 0;
+
+    type_at(master, "ab");
+    type_at(master, "c\001x");
+
+    cr_assert_eq(b.escapes, 1);
+    b.room = 100;
+    vchar_ready(b.chr);
+    run_ms(1);
+    ASSERT_GOT("abc");
+    close(master);
+}
+
+Test(vchar_input, typed_without_end_is_dropped_and_counted_and_escape_still_works)
+{
+    char keys[1025] = "";
+    uint64_t typed = 0;
+    int master = raw_terminal();
+    memset(keys, 'k', sizeof(keys) - 1);
+    start();
+    b.room = 0;
+
+    for (int i = 0; i < 100; i++, typed += sizeof(keys) - 1)
+        type_at(master, keys);
+    run_ms(1);
+    type_at(master, "\001x");
+
+    cr_assert_eq(b.escapes, 1);
+    cr_assert_eq(b.chr->in_len, TYPED_BYTES);
+    cr_assert_eq(vchar_in_dropped(b.chr), typed - TYPED_BYTES);
+    b.room = sizeof(b.got);
+    vchar_ready(b.chr);
+    run_ms(1);
+    cr_assert_eq(b.got_len, TYPED_BYTES);
+    close(master);
+}
+
+Test(vchar_input, what_was_typed_before_the_terminal_left_still_arrives)
+{
+    int master = raw_terminal();
+    signal(SIGHUP, SIG_IGN);
+    start();
+    b.room = 0;
+    type_at(master, "bye");
+
+    close(master);
+    run_ms(1);
+    cr_assert_eq(b.chr->in_fd, -1);
+    b.room = 100;
+    vchar_ready(b.chr);
+    run_ms(1);
+
+    ASSERT_GOT("bye");
+    cr_assert_eq(round_now(), 0);
+}

@@ -41,6 +41,8 @@ static void took(struct vchar *chr, uint64_t n)
 void vchar_out_drop(struct vchar *chr, uint64_t count)
 {
     __atomic_fetch_add(&chr->dropped, count, __ATOMIC_RELAXED);
+    if (chr->ops->dropped && count)
+        chr->ops->dropped(chr->ctx, false, count);
 }
 
 /* ---- one write, never waiting: bytes, -EAGAIN, or an error ---- */

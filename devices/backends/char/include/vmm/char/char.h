@@ -65,12 +65,15 @@ struct vchar_config {
 
 struct vchar_ops {
     /* Bytes from outside: takes as many as there is room for and returns the number; the rest comes again after
-     * vchar_ready(). */
+     * vchar_ready(), or at once together with what comes behind it. */
     size_t (*input)(void *ctx, const uint8_t *data, size_t len);
     /* The user typed the escape key, Ctrl-A, and then this key (tty and pty only). Optional. */
     void (*escape)(void *ctx, uint8_t key);
     /* There is room for output again, after vchar_write() dropped or took less. Optional. */
     void (*drained)(void *ctx);
+    /* More bytes were dropped: of output, or typed ones (vchar_dropped(), vchar_in_dropped()). Any thread, also within
+     * vchar_write() and vchar_free(). Optional. */
+    void (*dropped)(void *ctx, bool input, uint64_t count);
 };
 
 struct vchar;
@@ -89,8 +92,11 @@ size_t vchar_write(struct vchar *chr, const uint8_t *data, size_t len, bool take
 /* The owner can take input again. Any thread. */
 void vchar_ready(struct vchar *chr);
 
-/* Bytes dropped since the start. */
+/* Bytes of output dropped since the start. Any thread. */
 uint64_t vchar_dropped(const struct vchar *chr);
+/* Bytes of input dropped: typed at a terminal (tty, pty), which is always read for its escape key, while the owner took nothing
+ * and the buffer was full. */
+uint64_t vchar_in_dropped(const struct vchar *chr);
 
 /* The pseudo-terminal's path ("/dev/pts/3"); NULL in other modes. Borrowed. */
 const char *vchar_pty(const struct vchar *chr);
