@@ -12,7 +12,6 @@
 
 enum {
     /* libfdt moves the tree for each property and calls itself for each level. */
-    OVERLAY_MAX = 64 << 10,
     DEPTH_MAX = 32,
     VERSION = 17, /* dtc's since 2005; libfdt stumbles over names of those before 16 */
     CELL = 4,
@@ -211,9 +210,9 @@ int vboot_arm_fdt_overlay(struct vm_buffer *blob, const char *name, const void *
     struct vm_buffer copy = { 0 }; /* libfdt changes it, and wants it aligned */
     int rc;
 
-    if (len > OVERLAY_MAX)
+    if (len > VBOOT_ARM_OVERLAY_BYTES)
         return vm_fail(-E2BIG, "%s has %zu bytes: overlays have at most %u", name, len,
-                       OVERLAY_MAX);
+                       VBOOT_ARM_OVERLAY_BYTES);
     /* The zero is for libfdt, which takes a fragment's target-path to be terminated. */
     if (vm_buffer_add(&copy, untrusted, len) || vm_buffer_add(&copy, "", 1)) {
         vm_buffer_free(&copy);

@@ -271,10 +271,9 @@ static int overlay(const struct varch_image *image, struct vm_buffer *blob)
     rc = vm_file_fd(image->name, image->fd, &file);
     if (rc)
         return rc;
-    if (file.size > VBOOT_ARM_DTB_BYTES)
-        return vm_fail(-E2BIG,
-                       "%s: %llu bytes are too many for a device tree overlay: 2 MiB at most",
-                       image->name, (unsigned long long)file.size);
+    if (file.size > VBOOT_ARM_OVERLAY_BYTES)
+        return vm_fail(-E2BIG, "%s has %llu bytes: overlays have at most %u", image->name,
+                       (unsigned long long)file.size, VBOOT_ARM_OVERLAY_BYTES);
     data = malloc(file.size);
     if (!data)
         return vm_fail(-ENOMEM, "%s: out of memory", image->name);

@@ -145,6 +145,24 @@ Test(arm, a_machine_may_do_without_clock_and_serial_port)
     kt_close();
 }
 
+Test(arm, with_a_gicv2_the_frame_of_messages_is_a_device)
+{
+    struct varch_device rows[VARCH_DEVICES_MAX];
+    unsigned n;
+
+    kt_open();
+    k.config.irqchip = VARCH_IRQCHIP_GICV2;
+    kt_arch();
+
+    n = varch_devices(k.arch, rows);
+
+    cr_assert_str_eq(rows[n - 1].cls, "gicv2m");
+    cr_assert_eq(rows[n - 1].resource[0].base, 0x08020000);
+    cr_assert(rows[n - 1].resource[1].base == 320 && rows[n - 1].resource[1].size == 512);
+    cr_assert_eq(rows[n - 1].irqs, 0);
+    kt_close();
+}
+
 Test(arm, virtio_mmio_windows_and_wires_follow_each_other)
 {
     struct varch_range range;
@@ -398,6 +416,8 @@ Test(tree, an_overlay_that_cannot_be_applied_is_named_and_leaves_no_tree)
         payload.overlay = (struct varch_image){ "o.dtbo", fds[i] };
         cr_expect_lt(varch_dtb(k.arch, &payload, &blob), 0, "%zu", i);
         cr_expect(!strncmp(vm_error_text(), "o.dtbo", 6), "%s", vm_error_text());
+        cr_expect(i < 3 || strstr(vm_error_text(), "2097153 bytes: overlays have at most 65536"),
+                  "%s", vm_error_text());
         cr_expect_null(blob.data);
         close(fds[i]);
     }

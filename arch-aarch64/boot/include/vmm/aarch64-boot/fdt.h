@@ -43,6 +43,7 @@ enum {
     VBOOT_ARM_SEED_BYTES = 64 + 8, /* rng-seed and kaslr-seed */
     VBOOT_ARM_POWER_PIN = 3,
     VBOOT_ARM_APB_HZ = 24000000,
+    VBOOT_ARM_OVERLAY_BYTES = 64 << 10, /* of an overlay, at most */
 };
 
 /* Everything is borrowed for the call. */
