@@ -173,11 +173,14 @@ static int set_up(struct run *r, struct run_inputs *in)
     return rc;
 }
 
-static void tear_down(struct run *r)
+static void tear_down(struct run *r, int exit_code)
 {
     vmm_terminal_restore(&r->terminal);
     vmm_server_free(r->server);
-    vmm_machine_free(r->machine);
+    if (vmm_machine_free(r->machine)) { /* a thread that hangs still uses all of it */
+        vm_log(&r->env, VM_LOG_ERROR, "%s", vm_error_text());
+        _exit(exit_code);
+    }
     vm_watch_del(&r->signals);
     vm_close(&r->signal_fd);
     hv_free(r->hv);
@@ -200,7 +203,7 @@ int vmm_run_machine(const struct run_model *model, struct run_config *config)
 {
     struct run r = { .signal_fd = -1 };
     struct run_inputs in;
-    int rc;
+    int rc, code;
 
     vm_env_host((enum vm_level)config->log_level, &r.env);
     rc = vmm_run_inputs_make(model, config, true, &in);
@@ -218,7 +221,8 @@ int vmm_run_machine(const struct run_model *model, struct run_config *config)
     vmm_terminal_restore(&r.terminal);
     if (rc)
         tell(&r, rc);
-    tear_down(&r);
+    code = rc ? vmm_run_exit_code(rc) : end_code(r.end);
+    tear_down(&r, code);
     vmm_run_inputs_free(&in);
-    return rc ? vmm_run_exit_code(rc) : end_code(r.end);
+    return code;
 }

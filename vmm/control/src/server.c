@@ -37,6 +37,8 @@ struct client {
     size_t out_sent;
     bool waiting; /* an answer comes later: no further line is read until then */
     bool closing; /* when all is sent */
+    unsigned users; /* calls that go on using it */
+    bool gone; /* dropped; the last user frees it */
 };
 
 struct server {
@@ -61,7 +63,25 @@ static void client_drop(struct client *c)
     vm_watch_del(&c->watch);
     vm_close(&c->fd);
     vm_buffer_free(&c->out);
-    free(c);
+    c->gone = true;
+    if (!c->users)
+        free(c);
+}
+
+static void client_hold(struct client *c)
+{
+    c->users++;
+}
+
+/* False: it was dropped meanwhile. */
+static bool client_release(struct client *c)
+{
+    bool gone = c->gone;
+
+    c->users--;
+    if (gone && !c->users)
+        free(c);
+    return !gone;
 }
 
 /* False: the client is gone. */
@@ -120,12 +140,14 @@ static bool client_line(struct client *c, const char *line, size_t len)
     char *answer;
     bool alive;
 
-    c->waiting = true; /* the answer may come inside the call */
+    client_hold(c); /* the answer may come inside the call, and its sending may drop the client */
+    c->waiting = true;
     answer = vmm_requests_handle(c->server->machine, line, len, &reply);
-    if (!answer)
-        return true; /* later */
-    c->waiting = false;
-    alive = client_answer(c, answer);
+    alive = client_release(c);
+    if (answer && alive) {
+        c->waiting = false;
+        alive = client_answer(c, answer);
+    }
     free(answer);
     return alive;
 }

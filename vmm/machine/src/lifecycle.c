@@ -12,8 +12,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 static void look(struct vm_work *work);
+static void pause_late(struct vm_timer *timer);
 
 const char *vmm_end_name(enum vmm_end end)
 {
@@ -70,6 +72,10 @@ static void quiesce_done(struct vdev *dev, int code)
 
 static void quiesce_devices(struct vmm_machine *m)
 {
+    struct vm_loop *loop = m->config.env->loop;
+
+    /* Theirs comes sooner, but it is a timer of the loop that may be what hangs. */
+    (void)vm_timer_set(loop, &m->pause_timer, vm_loop_now_ns(loop) + MACHINE_PAUSE_NS, pause_late);
     pthread_mutex_lock(&m->run_lock);
     m->state = MACHINE_QUIESCING;
     m->pause_error.code = 0;
@@ -119,13 +125,23 @@ static void devices_are_quiet(struct vmm_machine *m)
     pause_finished(m, 0);
 }
 
+/* The I/O loop may hang in a device's back end: what its timers would do is done from here. look() goes on when the last one is
+ * counted. */
+static void give_up_devices(struct vmm_machine *m)
+{
+    for (struct machine_device *d = m->devices; d; d = d->next)
+        vdev_give_up(d->dev);
+}
+
 /* The guest has asked for a reset that its device cannot end, and waits: it would wait in vain. */
 static void pause_late(struct vm_timer *timer)
 {
     struct vmm_machine *m = container_of(timer, struct vmm_machine, pause_timer);
 
+    if (m->state == MACHINE_QUIESCING)
+        give_up_devices(m);
     if (m->state != MACHINE_PAUSING)
-        return; /* devices have their own deadlines */
+        return;
     run_again(m);
     pause_finished(m, vm_fail(-ETIMEDOUT,
                               "a vCPU did not leave the guest within %llu s: it waits for a device "
@@ -198,16 +214,53 @@ static void *io_thread(void *arg)
         vm_log(m->config.env, VM_LOG_ERROR, "I/O loop: %s", vm_error_text());
         vmm_machine_end(m, VMM_END_FAILED);
     }
+    pthread_mutex_lock(&m->run_lock);
+    m->io_over = true;
+    pthread_cond_broadcast(&m->run_change);
+    pthread_mutex_unlock(&m->run_lock);
     return NULL;
 }
 
-static void io_stop(struct vmm_machine *m)
+/* The device that does not come to rest. */
+static const char *who_hangs(struct vmm_machine *m)
 {
+    for (struct machine_device *d = m->devices; d; d = d->next) {
+        int rc;
+
+        if (!vm_lock_try(&d->dev->lock))
+            return d->dev->id;
+        vm_lock_release(&d->dev->lock);
+        rc = vdev_quiesce(d->dev, NULL);
+        if (rc == -EINPROGRESS || rc == -EBUSY)
+            return d->dev->id;
+    }
+    return "a device";
+}
+
+/* 0, or -ETIMEDOUT with text: the thread hangs in a call to the host. */
+static int io_stop(struct vmm_machine *m)
+{
+    struct timespec until;
+    bool over;
+
     if (!m->io_started)
-        return;
+        return 0;
     vm_loop_stop(m->io_loop);
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += MACHINE_JOIN_S;
+    pthread_mutex_lock(&m->run_lock);
+    while (!m->io_over && !pthread_cond_timedwait(&m->run_change, &m->run_lock, &until))
+        ;
+    over = m->io_over;
+    pthread_mutex_unlock(&m->run_lock);
+    if (!over)
+        return vm_fail(-ETIMEDOUT,
+                       "%s: its back end hangs: the host has not ended a request; is the storage "
+                       "there (the host's log may tell)?",
+                       who_hangs(m));
     pthread_join(m->io_thread, NULL);
     m->io_started = false;
+    return 0;
 }
 
 static void set_state(struct vmm_machine *m, enum machine_state state)
@@ -234,7 +287,7 @@ static int start_threads(struct vmm_machine *m)
     m->ended_told = true;
     vmm_machine_end(m, VMM_END_FAILED);
     vmm_machine_vcpus_join(m);
-    io_stop(m);
+    (void)io_stop(m);
     set_state(m, MACHINE_ENDED);
     return vm_error_restore(&error);
 }
@@ -280,20 +333,25 @@ static void tell_end(struct vmm_machine *m)
     m->config.ended(m->config.ctx, end_of(m));
 }
 
-void vmm_machine_free(struct vmm_machine *m)
+int vmm_machine_free(struct vmm_machine *m)
 {
+    int rc;
+
     if (!m)
-        return;
+        return 0;
     m->ended_told = true;
     vmm_machine_end(m, VMM_END_STOP);
     vmm_machine_vcpus_join(m);
-    io_stop(m);
-    if (m->config.env->loop)
-        vm_work_cancel(m->config.env->loop, &m->lifecycle_work);
     if (m->pause_done)
         pause_finished(m, fail_ended(m));
+    rc = io_stop(m);
+    if (rc)
+        return rc;
+    if (m->config.env->loop)
+        vm_work_cancel(m->config.env->loop, &m->lifecycle_work);
     vm_timer_cancel(&m->pause_timer);
     vmm_machine_destroy(m);
+    return 0;
 }
 
 /* --- vCPUs --- */

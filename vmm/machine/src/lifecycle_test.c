@@ -126,6 +126,48 @@ Test(lifecycle, a_vcpu_that_waits_for_a_broken_device_fails_the_pause_in_the_end
     mt_close();
 }
 
+Test(lifecycle, a_device_that_says_nothing_fails_the_pause_in_the_end)
+{
+    MT_PLAY({ .kind = MT_END });
+    t.quiesce_rc = -EINPROGRESS;
+    pause_now();
+
+    cr_assert_eq(vm_loop_step(t.env.loop, MACHINE_PAUSE_NS - 1), 0);
+    cr_assert(!t.paused);
+    cr_assert_eq(vm_loop_step(t.env.loop, 1), 1);
+    mt_idle();
+
+    cr_assert_eq(t.pause_code, -ETIMEDOUT);
+    cr_assert_str_eq(t.pause_text, "the lab takes its time");
+    cr_assert_eq(t.machine->quiescing, 0);
+    cr_assert_eq(vmm_machine_step(t.machine, 0), 1, "the guest runs on");
+    t.quiesce_rc = 0;
+    pause_now();
+    cr_assert(vmm_machine_paused(t.machine));
+    mt_close();
+}
+
+Test(lifecycle, devices_have_all_their_time_though_a_vcpu_came_out_late)
+{
+    MT_PLAY({ MT_OUT, LAB_PARK, 1, .value = 1 });
+    t.quiesce_rc = -EINPROGRESS;
+    pause_now();
+    cr_assert_eq(vm_loop_step(t.env.loop, MACHINE_PAUSE_NS - 1), 0);
+    vdev_unpark(&t.lab[0]->dev);
+    for (unsigned i = 0; i < 2; i++)
+        vmm_machine_step(t.machine, 0);
+    mt_idle();
+    cr_assert_eq(t.lab[0]->quiesces, 1);
+
+    cr_assert_eq(vm_loop_step(t.env.loop, MACHINE_PAUSE_NS - 1), 0);
+    cr_assert(!t.paused);
+    vm_loop_step(t.env.loop, 1);
+    mt_idle();
+
+    cr_assert_eq(t.pause_code, -ETIMEDOUT);
+    mt_close();
+}
+
 Test(lifecycle, resume_lets_devices_and_vcpus_go_on)
 {
     MT_PLAY({ .kind = MT_END });

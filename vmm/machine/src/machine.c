@@ -21,6 +21,7 @@ static const struct vdev_machine_ops ops = {
 /* Loops and locks: what needs no hypervisor. */
 static int set_up(struct vmm_machine *m, const struct vmm_machine_config *config)
 {
+    pthread_condattr_t clock;
     int rc;
 
     m->base.ops = &ops;
@@ -28,7 +29,10 @@ static int set_up(struct vmm_machine *m, const struct vmm_machine_config *config
     m->devices_end = &m->devices;
     vm_lock_init(&m->late_lock, VM_RANK_MACHINE, "late writes");
     pthread_mutex_init(&m->run_lock, NULL);
-    pthread_cond_init(&m->run_change, NULL);
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&m->run_change, &clock);
+    pthread_condattr_destroy(&clock);
     m->io_env = *config->env;
     if (config->stepwise)
         return 0;

@@ -21,8 +21,10 @@
 #include <vmm/virtio/transport.h>
 #include <vmm/vm-memory/view.h>
 
-/* How long a vCPU may take to come out: one that is parked waits for its device's own deadline (10 s). */
+/* How long vCPUs may take to come out, and then devices to come to rest: both wait for a device's own deadline (10 s). */
 #define MACHINE_PAUSE_NS (15ULL * 1000000000ULL)
+/* How long the I/O thread may take to end. */
+enum { MACHINE_JOIN_S = 3 };
 enum { MACHINE_PINS = 24, MACHINE_SLOTS = 64, MACHINE_NEWS = 8 };
 
 struct vmm_vcpu {
@@ -118,6 +120,7 @@ struct vmm_machine {
     struct vm_loop *io_loop; /* NULL in stepwise machines: devices are served by env->loop */
     pthread_t io_thread;
     bool io_started;
+    bool io_over; /* it serves no more; under run_lock */
 
     struct vm_lock late_lock; /* who hands late writes to the buses */
 

@@ -138,6 +138,11 @@ static inline int lab_quiesce(struct vdev *dev)
     return t.quiesce_rc == -EIO ? vm_fail(-EIO, "the lab does not stop") : t.quiesce_rc;
 }
 
+static inline void lab_give_up(struct vdev *dev)
+{
+    vdev_done(dev, vm_fail(-ETIMEDOUT, "the lab takes its time"));
+}
+
 static inline int lab_resume(struct vdev *dev)
 {
     container_of(dev, struct lab, dev)->resumes++;
@@ -174,6 +179,7 @@ static inline int lab_set(struct vdev *dev, const struct vm_prop *prop, const vo
 
 static const struct vdev_ops lab_ops = {
     .quiesce = lab_quiesce,
+    .give_up = lab_give_up,
     .resume = lab_resume,
     .save = lab_save,
     .load = lab_load,

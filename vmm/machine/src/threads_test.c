@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Tests with vCPU threads that run. */
+#include <semaphore.h>
+
 #include "emulated.h"
 #include "machine_test.h"
 
@@ -124,6 +126,37 @@ Test(threads, stop_ends_a_paused_machine)
 
     cr_assert_eq(t.end, VMM_END_STOP);
     mt_close();
+}
+
+static struct {
+    struct vm_work work;
+    sem_t hangs, over;
+} io;
+
+static void hang(struct vm_work *work)
+{
+    (void)work;
+    vm_lock_acquire(&t.lab[0]->dev.lock);
+    sem_post(&io.hangs);
+    sem_wait(&io.over);
+    vm_lock_release(&t.lab[0]->dev.lock);
+}
+
+Test(threads, a_machine_whose_io_thread_hangs_says_so_and_is_not_freed)
+{
+    start(2);
+    sem_init(&io.hangs, 0, 0);
+    sem_init(&io.over, 0, 0);
+    vm_loop_post(t.machine->io_loop, &io.work, hang);
+    sem_wait(&io.hangs);
+    vmm_machine_stop(t.machine);
+    MT_UNTIL(t.ended);
+
+    cr_assert_eq(vmm_machine_free(t.machine), -ETIMEDOUT);
+    cr_assert(strstr(vm_error_text(), "serial0: its back end hangs"), "%s", vm_error_text());
+
+    sem_post(&io.over);
+    mt_close(); /* the sanitizer would see what was freed too early */
 }
 
 Test(threads, a_running_machine_can_be_freed)

@@ -131,6 +131,14 @@ int vdev_resume(struct vdev *dev)
     return rc;
 }
 
+void vdev_give_up(struct vdev *dev)
+{
+    vm_lock_acquire(&dev->lock);
+    if (dev->pending == VDEV_PENDING_QUIESCE && dev->ops->give_up)
+        dev->ops->give_up(dev);
+    vm_lock_release(&dev->lock);
+}
+
 void vdev_done(struct vdev *dev, int code)
 {
     enum vdev_pending what = dev->pending;
@@ -224,15 +232,18 @@ void vdev_destroy(struct vdev *dev)
         dev->ops->destroy(dev);
 }
 
+void vdev_trouble(struct vdev *dev, const char *why)
+{
+    vm_log(dev->env, VM_LOG_ERROR, "%s: %s", dev->id, why);
+    dev->machine->ops->broken(dev->machine, dev, why);
+}
+
 void vdev_broken(struct vdev *dev, const char *why)
 {
     if (dev->broken)
         return;
     dev->broken = true;
-    if (!why)
-        why = vm_error_text();
-    vm_log(dev->env, VM_LOG_ERROR, "%s: %s", dev->id, why);
-    dev->machine->ops->broken(dev->machine, dev, why);
+    vdev_trouble(dev, why ? why : vm_error_text());
 }
 
 void vdev_late_writes(struct vdev *dev, bool pio, uint64_t addr, unsigned len)

@@ -19,6 +19,11 @@ static int life_quiesce(struct vdev *dev)
     return virtio_pause_begin(virtio_of(dev));
 }
 
+static void life_give_up(struct vdev *dev)
+{
+    virtio_pause_give_up(virtio_of(dev));
+}
+
 /* Kicks that came meanwhile were not served, and interrupts were held back or lost with a snapshot: look once, tell once. */
 static int life_resume(struct vdev *dev)
 {
@@ -68,6 +73,7 @@ static int life_set(struct vdev *dev, const struct vm_prop *prop, const void *co
 static const struct vdev_ops life_ops = {
     .reset = life_reset,
     .quiesce = life_quiesce,
+    .give_up = life_give_up,
     .resume = life_resume,
     .save = life_save,
     .load = life_load,

@@ -6,9 +6,12 @@
  *                        stop(): -EINPROGRESS   --> [stopping] --virtio_stopped()--> reset_finish()
  *   [running] --quiesce--> quiesce(): as above with [pausing], and the device stays as it is
  *
- * A reset during a pause takes it over: the device's one virtio_stopped() ends both. When the deadline has passed, the
- * device counts as broken and who waits in the machine is told; a driver goes on waiting (its memory is not its own
- * yet), and is released if the device stops after all.
+ * A reset during a pause takes it over: the device's one virtio_stopped() ends both. When the deadline has passed, who
+ * waits in the machine is told. A device that only had to pause works on; one that was to be reset counts as broken, and
+ * its driver goes on waiting (its memory is not its own yet) and is released if the device stops after all.
+ *
+ * The deadline is a timer of the loop that serves the device. Where that loop itself hangs, the machine, which has a
+ * clock of its own, gives the pause up.
  */
 #include "virtio_private.h"
 
@@ -63,8 +66,13 @@ void virtio_stopped(struct virtio_dev *dev)
 /* A pause that failed is over: the device works on. A stop is not: its requests may still write to memory. */
 static void give_up(struct virtio_dev *dev)
 {
+    const char *why = "did not stop in time: its back end is slow or hangs";
+
     dev->deadline_on = false;
-    vdev_broken(&dev->dev, "did not stop in time");
+    if (dev->stopping && !dev->dev.broken)
+        vdev_broken(&dev->dev, why);
+    else if (dev->pausing)
+        vdev_trouble(&dev->dev, why);
     dev->late = dev->stopping;
     if (dev->pausing && !dev->stopping) {
         dev->pausing = false;
@@ -74,8 +82,13 @@ static void give_up(struct virtio_dev *dev)
     }
     dev->pausing = false;
     if (dev->dev.pending != VDEV_PENDING_NONE)
-        vdev_done(&dev->dev, vm_fail(-ETIMEDOUT, "%s: did not stop within %llu s", dev->dev.id,
-                                     (unsigned long long)(VIRTIO_STOP_NS / 1000000000ULL)));
+        vdev_done(&dev->dev, vm_fail(-ETIMEDOUT, "%s: %s", dev->dev.id, why));
+}
+
+void virtio_pause_give_up(struct virtio_dev *dev)
+{
+    if (dev->pausing)
+        give_up(dev);
 }
 
 static void deadline_passed(struct vm_timer *timer)

@@ -482,12 +482,78 @@ Test(virtio_stop, a_quiesce_past_the_deadline_fails_and_the_device_works_on)
         cr_assert_eq(h.code, -ETIMEDOUT);
         cr_assert(fake_driver_pending(&h.drv[1]), "what was offered meanwhile is served");
         cr_assert_not(h.dev->quiesced);
-        cr_assert(h.dev->broken);
+        cr_assert_not(h.dev->broken, "it works on");
+        cr_assert_eq(h.broken, 1, "but it is told");
         cr_assert_eq(lab->resumes, 1);
         cr_assert_eq(lab_ask(&h, 0), 4);
         stopped();
         lab->quiesce_late = false;
         cr_assert_eq(vh_quiesce(&h), 0);
+    }
+}
+
+Test(virtio_stop, each_pause_that_fails_is_told)
+{
+    FOR_BOTH
+    {
+        cr_assert_eq(vh_start(&h, 0), 0);
+        lab->quiesce_late = true;
+
+        for (unsigned i = 1; i <= 3; i++) {
+            cr_assert_eq(vdev_quiesce(h.dev, vh_done), -EINPROGRESS);
+            cr_assert_eq(vh_pass(&h, 10 * SECOND), 0);
+            cr_assert_eq(h.broken, i);
+        }
+
+        stopped();
+    }
+}
+
+Test(virtio_stop, a_pause_that_is_given_up_leaves_the_device_at_work)
+{
+    FOR_BOTH
+    {
+        cr_assert_eq(vh_start(&h, 0), 0);
+        lab->quiesce_late = true;
+        h.done = false;
+        cr_assert_eq(vdev_quiesce(h.dev, vh_done), -EINPROGRESS);
+
+        vdev_give_up(h.dev);
+
+        cr_assert(h.done);
+        cr_assert_eq(h.code, -ETIMEDOUT);
+        cr_assert_not(h.dev->quiesced);
+        cr_assert_not(h.dev->broken);
+        cr_assert_eq(lab_ask(&h, 0), 4);
+        cr_assert_eq(vh_pass(&h, 20 * SECOND), 0);
+        cr_assert_eq(h.broken, 1, "its own deadline does not pass any more");
+        h.done = false;
+        stopped();
+        vdev_give_up(h.dev);
+        cr_assert_not(h.done, "what comes later is nobody's");
+        lab->quiesce_late = false;
+        cr_assert_eq(vh_quiesce(&h), 0);
+    }
+}
+
+Test(virtio_stop, a_pause_given_up_during_the_drivers_reset_leaves_the_driver_waiting)
+{
+    FOR_BOTH
+    {
+        cr_assert_eq(vh_start(&h, 0), 0);
+        lab->stop_late = true;
+        vh_set_status(&h, 0);
+        cr_assert_eq(vdev_quiesce(h.dev, vh_done), -EINPROGRESS);
+
+        vdev_give_up(h.dev);
+
+        cr_assert_eq(h.code, -ETIMEDOUT);
+        cr_assert_neq(vh_status(&h), 0);
+        h.done = false;
+        stopped();
+        cr_assert_eq(vh_status(&h), 0);
+        cr_assert_not(h.done);
+        lab->stop_late = false;
     }
 }
 

@@ -23,6 +23,8 @@ static inline struct virtio_dev *virtio_of(struct vdev *dev)
 int virtio_reset_begin(struct virtio_dev *dev, bool power_on);
 /* Requests are finished, none is begun. 0, -EINPROGRESS (vdev_done() follows) or what the device said. */
 int virtio_pause_begin(struct virtio_dev *dev);
+/* The pause that is under way has failed. Any thread. */
+void virtio_pause_give_up(struct virtio_dev *dev);
 
 /* Serves every queue soon. */
 void virtio_kick_all(struct virtio_dev *dev);

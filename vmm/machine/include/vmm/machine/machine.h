@@ -75,16 +75,18 @@ struct vmm_machine_config {
 /* Builds a machine up to the first instruction. config is copied, what it points at is borrowed
  * until free. -errno with text: see the libraries below; nothing is left behind. */
 int vmm_machine_new(const struct vmm_machine_config *config, struct vmm_machine **ret_machine);
-/* Ends the vCPUs, then destroys everything. NULL is allowed. */
-void vmm_machine_free(struct vmm_machine *machine);
+/* Ends the vCPUs, then destroys everything. NULL is allowed. 0, or -ETIMEDOUT with text that names the
+ * device: the I/O thread hangs in a call to the host and did not end within 3 s. Then nothing was
+ * freed, for all of it may still be used: try again, or end the process by _exit(). */
+int vmm_machine_free(struct vmm_machine *machine);
 
 /* Starts the vCPUs. -EBUSY (started already), -ENOTSUP (made without a hypervisor), -ESHUTDOWN, or
  * -errno of pthread_create: then it can only be freed. */
 int vmm_machine_start(struct vmm_machine *machine);
 
 /* Pause: vCPUs out, their last exits finished, devices quiesced. done comes once, later, with the
- * result: 0; what a device that cannot stop said, or -ETIMEDOUT where a vCPU waits for such a one
- * (then the machine runs on); -ESHUTDOWN where it ended or was freed meanwhile; with text. -EALREADY, -EBUSY (a pause is under way, or not
+ * result: 0; what a device that cannot stop said, or -ETIMEDOUT where it says nothing or a vCPU waits
+ * for such a one (then the machine runs on); -ESHUTDOWN where it ended or was freed meanwhile; with text. -EALREADY, -EBUSY (a pause is under way, or not
  * started), -ESHUTDOWN (ended): done does not come. */
 int vmm_machine_pause(struct vmm_machine *machine, void (*done)(void *ctx, int code), void *ctx);
 /* The ctx of the pause that is under way, or NULL. */

@@ -129,6 +129,10 @@ struct vdev_class;
 struct vdev_ops {
     int (*reset)(struct vdev *dev);
     int (*quiesce)(struct vdev *dev);
+    /* A quiesce() that answered -EINPROGRESS takes too long: the device calls vdev_done(-errno) and
+     * works on; when it comes to rest after all, it says nothing. Any thread. Wanted where
+     * quiesce() may be asynchronous. */
+    void (*give_up)(struct vdev *dev);
     int (*resume)(struct vdev *dev);
     /* Fills the class's state struct (zeroed before), or takes it over after checking each
      * field. */
@@ -231,6 +235,9 @@ void vdev_exit(struct vdev *dev);
 int vdev_reset(struct vdev *dev, void (*done)(struct vdev *dev, int code));
 int vdev_quiesce(struct vdev *dev, void (*done)(struct vdev *dev, int code));
 int vdev_resume(struct vdev *dev);
+/* Ends a quiesce that is under way: done has come with -ETIMEDOUT or another -errno, or the quiesce
+ * had ended before. */
+void vdev_give_up(struct vdev *dev);
 /* Appends the device's section (one without fields for a class without state); -ENOMEM. */
 int vdev_save(struct vdev *dev, struct vm_buffer *buffer);
 /* What an older section lacks keeps the value that the device has now: load right after create
@@ -243,6 +250,8 @@ void vdev_done(struct vdev *dev, int code);
 /* Something went wrong for good: text from vm_error_text() is logged (rate-limited by the broken
  * flag) and told. */
 void vdev_broken(struct vdev *dev, const char *why);
+/* Something went wrong, but the device works on: logged and told each time. */
+void vdev_trouble(struct vdev *dev, const char *why);
 /* In create: vdev_machine_ops.late_writes, where the machine has it. */
 void vdev_late_writes(struct vdev *dev, bool pio, uint64_t addr, unsigned len);
 

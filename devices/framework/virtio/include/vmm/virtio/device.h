@@ -165,8 +165,8 @@ void virtio_notify(struct virtio_dev *dev, uint16_t n);
 /* Config space changed: a new generation and an interrupt. */
 void virtio_config_changed(struct virtio_dev *dev);
 /* The asynchronous stop (or quiesce) has ended. In the loop's thread, or from inside stop() and quiesce(). Harmless when nothing is
- * waited for. Past the deadline (10 s) the device is marked broken: a quiesce has then failed (resume() is called), a reset is still
- * waited for. */
+ * waited for. Past the deadline (10 s) a quiesce has failed (resume() is called, the device works on); a reset is still waited for, and
+ * the device is marked broken until it has ended. */
 void virtio_stopped(struct virtio_dev *dev);
 /* An error outside kick(): sets NEEDS_RESET (2.1.2), tells the driver, logs text. */
 void virtio_needs_reset(struct virtio_dev *dev, const char *why);
