@@ -69,7 +69,7 @@ void sim_take_interrupts(struct sim *s)
 {
     struct hv_vm *vm = vmm_machine_vm(s->machine);
     struct hv_fake_irq irq;
-    uint32_t n;
+    uint32_t n = 0;
 
     while (hv_fake_irq_take(vm, &irq)) {
         if (irq.type == HV_FAKE_BY_LINE)

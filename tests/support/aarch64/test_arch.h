@@ -77,12 +77,13 @@ static inline void test_message(int irqchip, uint32_t n, uint64_t *ret_addr, uin
 
 static inline bool test_message_of(const struct hv_fake_irq *irq, uint32_t *ret_n)
 {
-    if (irq->type == HV_FAKE_BY_MSI) {
-        *ret_n = irq->msi.data;
-        return irq->msi.addr == 0x08090040;
-    }
-    *ret_n = test_irq_number(irq->irq) - 288;
-    return irq->level && test_irq_number(irq->irq) >= 288;
+    bool wire = irq->type == HV_FAKE_BY_LINE;
+    uint32_t n = wire ? test_irq_number(irq->irq) : irq->msi.data;
+
+    if (wire ? !irq->level || n < 288 : irq->msi.addr != 0x08090040)
+        return false;
+    *ret_n = wire ? n - 288 : n;
+    return true;
 }
 
 /* What a guest writes to hear of the power button: pin 3 of the PL061, a rising edge (ARM DDI 0190, 3.3). */
