@@ -127,6 +127,7 @@ static uint32_t feature_word(uint64_t features, uint32_t select)
 static uint32_t read_register(struct virtio_mmio *m, unsigned at)
 {
     const struct vq *q = selected(m);
+    bool resetting = q && virtio_queue_resetting(m->dev, (uint16_t)m->r.queue_select);
 
     switch (at) {
     case MAGIC_VALUE: return MAGIC;
@@ -136,6 +137,7 @@ static uint32_t read_register(struct virtio_mmio *m, unsigned at)
     case DEVICE_FEATURES: return feature_word(virtio_offered(m->dev), m->r.feature_select);
     case QUEUE_NUM_MAX: return q ? q->size_max : 0;
     case QUEUE_READY: return q ? q->started : 0;
+    case QUEUE_RESET: return resetting;
     case INTERRUPT_STATUS: return m->r.interrupt;
     case STATUS: return virtio_status(m->dev);
     case CONFIG_GENERATION: return m->dev->config_generation;
@@ -163,6 +165,7 @@ static void write_queue(struct virtio_mmio *m, unsigned at, uint32_t v)
 
     if (!q)
         return;
+    (void)virtio_queue_resetting(m->dev, (uint16_t)m->r.queue_select);
     if (at == QUEUE_RESET && v == 1)
         virtio_queue_reset(m->dev, (uint16_t)m->r.queue_select);
     else if (at == QUEUE_READY && !v && q->started) /* 4.2.2.2: stops it; read back it must be 0 */

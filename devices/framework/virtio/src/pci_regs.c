@@ -61,6 +61,7 @@ static bool read_device_field(struct virtio_pci *p, unsigned at, uint32_t *v)
 
 static uint32_t read_queue_field(struct virtio_pci *p, unsigned at)
 {
+    bool resetting = virtio_queue_resetting(p->dev, p->queue_select);
     const struct vq *q = selected(p);
 
     if (!q)
@@ -77,6 +78,7 @@ static uint32_t read_queue_field(struct virtio_pci *p, unsigned at)
     case QUEUE_DRIVER + 4: return (uint32_t)(q->driver >> 32);
     case QUEUE_DEVICE: return (uint32_t)q->device;
     case QUEUE_DEVICE + 4: return (uint32_t)(q->device >> 32);
+    case QUEUE_RESET: return resetting;
     default: return 0;
     }
 }
@@ -135,6 +137,7 @@ static void write_queue_field(struct virtio_pci *p, unsigned at, uint32_t v)
 
     if (!q)
         return;
+    (void)virtio_queue_resetting(p->dev, p->queue_select);
     if (at == QUEUE_MSIX_VECTOR) {
         p->vector[p->queue_select] = check_vector(p, v);
         return;

@@ -130,10 +130,11 @@ int virtio_kick_fd(struct virtio_dev *dev, uint16_t n, int *ret_fd)
     return 0;
 }
 
-/* While the machine stands still the queue remembers that there is something to tell. */
+/* While the machine stands still the queue remembers that there is something to tell. 2.6.1.1: of a queue that is being reset there
+ * is nothing. */
 void virtio_notify(struct virtio_dev *dev, uint16_t n)
 {
-    if (dev->dev.quiesced || !vq_wants_notify(&dev->queue[n]))
+    if (dev->dev.quiesced || dev->kick[n].resetting || !vq_wants_notify(&dev->queue[n]))
         return;
     dev->count.notifies++;
     if (dev->transport)
@@ -166,11 +167,21 @@ void virtio_queue_stop(struct virtio_dev *dev, uint16_t n)
 {
     if (n >= dev->queues || dev->stopping)
         return;
-    /* Chains in flight would come back into a ring that is the driver's again: only a queue at rest can be stopped alone. */
-    if (vq_in_flight(&dev->queue[n]))
-        virtio_needs_reset(dev, "a queue was reset while it had requests in flight");
-    else
-        vq_reset(&dev->queue[n]);
+    dev->kick[n].resetting = true;
+    (void)virtio_queue_resetting(dev, n);
+}
+
+/* Chains in flight would come back into a ring that is the driver's again: they are waited for. The driver polls (2.6.1.2), so
+ * it is enough to look when it does, and no device has to tell. */
+bool virtio_queue_resetting(struct virtio_dev *dev, uint16_t n)
+{
+    if (n >= dev->queues || !dev->kick[n].resetting)
+        return false;
+    if (dev->stopping || vq_in_flight(&dev->queue[n]))
+        return true;
+    dev->kick[n].resetting = false;
+    vq_reset(&dev->queue[n]);
+    return false;
 }
 
 void virtio_queue_reset(struct virtio_dev *dev, uint16_t n)

@@ -20,17 +20,34 @@ static unsigned all_kicks(void)
     return lab->kicks[0] + lab->kicks[1] + lab->kicks[2];
 }
 
-static void reset_queue(uint16_t n)
+static void ask_reset(uint16_t n)
 {
     if (h.pci) {
         vh_write(&h, h.common + 0x16, 2, n);
         vh_write(&h, h.common + 0x3a, 2, 1);
-        cr_assert_eq(vh_read(&h, h.common + 0x3a, 2), 0, "it has ended");
     } else {
         vh_write(&h, VH_MMIO + 0x30, 4, n);
         vh_write(&h, VH_MMIO + 0xc0, 4, 1);
-        cr_assert_eq(vh_read(&h, VH_MMIO + 0xc0, 4), 0);
     }
+}
+
+static uint64_t resetting(void)
+{
+    return h.pci ? vh_read(&h, h.common + 0x3a, 2) : vh_read(&h, VH_MMIO + 0xc0, 4);
+}
+
+static void reset_queue(uint16_t n)
+{
+    ask_reset(n);
+    cr_assert_eq(resetting(), 0, "it has ended");
+}
+
+/* What the device kept comes back. */
+static void finish(void)
+{
+    vm_lock_acquire(&lab->dev.dev.lock);
+    lab_finish(lab);
+    vm_lock_release(&lab->dev.dev.lock);
 }
 
 Test(virtio_queues, all_queues_show_and_no_more)
@@ -334,7 +351,38 @@ Test(virtio_queues, one_queue_can_be_reset_alone_and_enabled_again)
     }
 }
 
-Test(virtio_queues, a_queue_with_requests_in_flight_cannot_be_reset_alone)
+Test(virtio_queues, a_reset_of_one_queue_waits_for_its_requests)
+{
+    FOR_ALL
+    {
+        unsigned kicks, interrupts;
+
+        cr_assert_eq(vh_start(&h, 0), 0);
+        lab->hold = true;
+        lab_ask(&h, 0);
+        kicks = lab->kicks[0];
+        interrupts = h.queue_interrupts;
+
+        ask_reset(0);
+        cr_assert_eq(resetting(), 1);
+        cr_assert(vh_queue_enabled(&h, 0));
+        lab_ask(&h, 0);
+        cr_assert_eq(lab->kicks[0], kicks, "no further chain is taken");
+        cr_assert_eq(resetting(), 1);
+        finish();
+
+        cr_assert_eq(resetting(), 0);
+        cr_assert_eq(h.queue_interrupts, interrupts);
+        cr_assert_not(vh_queue_enabled(&h, 0));
+        cr_assert_eq(lab->dev.queue[0].desc, 0, "the old ring is the driver's");
+        cr_assert_not(vh_status(&h) & VIRTIO_NEEDS_RESET);
+        lab->hold = false;
+        cr_assert_eq(vh_queue(&h, 0, 16), 0);
+        cr_assert_eq(lab_ask(&h, 0), 4);
+    }
+}
+
+Test(virtio_queues, other_queues_work_on_while_one_is_reset)
 {
     FOR_ALL
     {
@@ -342,10 +390,65 @@ Test(virtio_queues, a_queue_with_requests_in_flight_cannot_be_reset_alone)
         lab->hold = true;
         lab_ask(&h, 0);
 
-        reset_queue(0);
+        ask_reset(0);
 
-        cr_assert(vh_status(&h) & VIRTIO_NEEDS_RESET);
-        cr_assert(vh_queue_enabled(&h, 0));
+        cr_assert_eq(lab_ask(&h, 1), 4);
+        finish();
+    }
+}
+
+Test(virtio_queues, mmio_shows_a_queue_ready_until_its_requests_are_back)
+{
+    vh_open(&h, &(const struct vh_config){ .transport = VH_MMIO_BUS });
+    lab = lab_make(&h, &lab_ops, LAB_QUEUES);
+    cr_assert_eq(vh_plug(&h, &lab->dev), 0);
+    cr_assert_eq(vh_start(&h, 0), 0);
+    lab->hold = true;
+    lab_ask(&h, 0);
+
+    vh_write(&h, VH_MMIO + 0x30, 4, 0);
+    vh_write(&h, VH_MMIO + 0x44, 4, 0);
+    cr_assert_eq(vh_read(&h, VH_MMIO + 0x44, 4), 1);
+    finish();
+
+    cr_assert_eq(vh_read(&h, VH_MMIO + 0x44, 4), 0);
+    vh_close(&h);
+}
+
+Test(virtio_queues, a_reset_of_the_device_ends_that_of_a_queue)
+{
+    FOR_ALL
+    {
+        cr_assert_eq(vh_start(&h, 0), 0);
+        lab->hold = true;
+        lab_ask(&h, 0);
+        ask_reset(0);
+
+        cr_assert_eq(vh_reset(&h, 0), 0);
+
+        cr_assert_eq(resetting(), 0);
+        lab->hold = false;
+        cr_assert_eq(vh_start(&h, 0), 0);
+        cr_assert_eq(lab_ask(&h, 0), 4);
+    }
+}
+
+Test(virtio_queues, a_snapshot_has_a_queue_whose_reset_has_ended)
+{
+    FOR_ALL
+    {
+        struct vm_buffer b = { 0 };
+
+        cr_assert_eq(vh_start(&h, 0), 0);
+        lab->hold = true;
+        lab_ask(&h, 0);
+        ask_reset(0);
+        cr_assert_eq(vh_quiesce(&h), 0);
+
+        cr_assert_eq(virtio_core_save(&lab->dev, &b), 0);
+
+        cr_assert_not(lab->dev.queue[0].started);
+        vm_buffer_free(&b);
     }
 }
 

@@ -54,8 +54,10 @@ int virtio_core_save(struct virtio_dev *dev, struct vm_buffer *buffer)
     s->status = dev->status;
     s->config_late = dev->config_late;
     s->queues = dev->queues;
-    for (uint16_t n = 0; n < dev->queues; n++)
+    for (uint16_t n = 0; n < dev->queues; n++) {
+        (void)virtio_queue_resetting(dev, n); /* nothing is in flight now: it has ended */
         vq_save(&dev->queue[n], &s->queue[n]);
+    }
     vm_lock_release(&dev->dev.lock);
     rc = vm_state_save(virtio_state_fields, VIRTIO_STATE_VERSION, s, buffer);
     free(s);

@@ -24,8 +24,10 @@ static void reset_finish(struct virtio_dev *dev)
 {
     struct virtio_transport *t = dev->transport;
 
-    for (uint16_t n = 0; n < dev->queues; n++)
+    for (uint16_t n = 0; n < dev->queues; n++) {
+        dev->kick[n].resetting = false;
         vq_reset(&dev->queue[n]);
+    }
     dev->running = dev->stopping = false;
     dev->status = 0;
     dev->features = dev->driver_features = 0;

@@ -93,6 +93,7 @@ struct virtio_kick { /* one per queue: how a doorbell reaches the loop */
     struct vm_work work, watch_work;
     struct virtio_dev *dev;
     int fd; /* eventfd, or -1 before the transport asked for it */
+    bool resetting; /* the driver's reset of the queue alone waits for its requests */
     uint16_t n;
 };
 
@@ -187,7 +188,7 @@ static inline bool virtio_queue_live(const struct virtio_dev *dev, uint16_t n)
 {
     return dev->running && !dev->stopping && !dev->dev.quiesced && !dev->pausing &&
            n < dev->queues && dev->queue[n].started && !dev->queue[n].broken &&
-           !(dev->status & VIRTIO_NEEDS_RESET) &&
+           !dev->kick[n].resetting && !(dev->status & VIRTIO_NEEDS_RESET) &&
            (!dev->transport || !dev->transport->may_dma || dev->transport->may_dma(dev->transport));
 }
 /* Looks at queue n again, soon, in the loop (more work than one round should do, or a back end is ready). */
@@ -207,8 +208,11 @@ void virtio_config_write(struct virtio_dev *dev, uint32_t offset, const uint8_t 
                          uint32_t len);
 /* Queue n was enabled by the driver (queue_enable, queue_ready). Wrong set-up: NEEDS_RESET. */
 void virtio_queue_enable(struct virtio_dev *dev, uint16_t n);
-/* RING_RESET (2.6.1), where negotiated. */
+/* RING_RESET (2.6.1), where negotiated. No further chain is taken; when those in flight have come back, the queue has its initial
+ * values. */
 void virtio_queue_reset(struct virtio_dev *dev, uint16_t n);
+/* True while that, or a stop of the queue, has not ended. Asked before the queue's registers are shown or changed. */
+bool virtio_queue_resetting(struct virtio_dev *dev, uint16_t n);
 /* The driver rang queue n, without an eventfd: it is served by this thread where the device wants that, else in the loop. */
 void virtio_queue_ring(struct virtio_dev *dev, uint16_t n);
 /* Queue n is served in the loop. */
