@@ -4,6 +4,7 @@
 #
 # An installed library is include/vmm/NAME/*.h, lib/libvmm-NAME.a, lib/pkgconfig/vmm-NAME.pc and the component NAME of
 # the CMake package vmm, all made from the properties that vmm_library() left on its target.
+include(CheckLinkerFlag)
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 include(vmm_deb)
@@ -14,6 +15,11 @@ function(vmm_program NAME SOURCE LIBRARY)
     target_link_libraries(${NAME} PRIVATE vmm-${LIBRARY} Threads::Threads)
     if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT VMM_SANITIZE AND NOT VMM_COVERAGE)
         target_link_options(${NAME} PRIVATE -static-pie)
+        # Relative relocations in a twentieth of the room: they are read at each start.
+        check_linker_flag(C -Wl,-z,pack-relative-relocs VMM_HAVE_RELR)
+        if(VMM_HAVE_RELR AND VMM_ARCH STREQUAL "x86_64")
+            target_link_options(${NAME} PRIVATE -Wl,-z,pack-relative-relocs)
+        endif()
     endif()
     install(TARGETS ${NAME} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT vmm)
     # The texts that the program itself writes. A cross build cannot run it, and an instrumented one should not have to.

@@ -34,6 +34,7 @@ struct vmm_vcpu {
     struct vdev *answered; /* who asked the last access to park */
     pthread_t thread;
     bool started; /* thread exists and may be kicked; under run_lock */
+    bool leaving; /* it brought the end about: no kick is needed; under run_lock */
     struct { /* written by the vCPU's thread only */
         uint64_t pio, mmio, others;
     } count;

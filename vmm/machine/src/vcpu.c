@@ -350,11 +350,13 @@ void vmm_machine_vcpus_kick(struct vmm_machine *m)
 {
     __atomic_store_n(&m->want_out, 1, __ATOMIC_SEQ_CST);
     for (unsigned i = 0; i < m->vcpus; i++) {
-        if (!m->vcpu[i].started)
+        if (!m->vcpu[i].started || m->vcpu[i].leaving)
             continue;
         hv_vcpu_set_immediate_exit(m->vcpu[i].hv, true);
-        if (!pthread_equal(m->vcpu[i].thread, pthread_self())) /* who runs this is out already */
+        if (!pthread_equal(m->vcpu[i].thread, pthread_self()))
             pthread_kill(m->vcpu[i].thread, kick_signal());
+        else /* who runs this is out already, and never goes in again once there is an end */
+            m->vcpu[i].leaving = m->end != VMM_END_NONE;
     }
 }
 
