@@ -480,3 +480,63 @@ Test(interrupt, a_line_that_is_not_there_swallows_levels)
     cr_assert(wire.level);
     cr_assert_eq(vdev_msi_send(&sink, &(struct vdev_msi){ .data = 3 }), 3);
 }
+
+static void toy_give_up(struct vdev *dev)
+{
+    vdev_done(dev, vm_fail(-ETIMEDOUT, "too late"));
+}
+
+Test(device, a_quiesce_that_is_given_up_has_failed)
+{
+    struct vdev_ops ops = toy_ops;
+    struct fixture f;
+    struct vdev *dev;
+
+    ops.give_up = toy_give_up;
+    dev = setup(&f, &toy_class, &ops);
+    f.toy.quiesce_rc = -EINPROGRESS;
+    done_calls = 0;
+    cr_assert_eq(vdev_quiesce(dev, on_done), -EINPROGRESS);
+
+    vdev_give_up(dev);
+    vdev_give_up(dev);
+
+    cr_assert_eq(done_calls, 1);
+    cr_assert_eq(done_code, -ETIMEDOUT);
+    cr_assert_not(dev->quiesced);
+    cr_assert_eq(vdev_resume(dev), 0);
+    vdev_destroy(dev);
+}
+
+Test(device, a_reset_is_not_given_up)
+{
+    struct vdev_ops ops = toy_ops;
+    struct fixture f;
+    struct vdev *dev;
+
+    ops.give_up = toy_give_up;
+    dev = setup(&f, &toy_class, &ops);
+    f.toy.reset_rc = -EINPROGRESS;
+    done_calls = 0;
+    cr_assert_eq(vdev_reset(dev, on_done), -EINPROGRESS);
+
+    vdev_give_up(dev);
+
+    cr_assert_eq(done_calls, 0);
+    finish(dev, 0);
+    vdev_destroy(dev);
+}
+
+Test(device, trouble_is_told_each_time_and_breaks_nothing)
+{
+    struct fixture f;
+    struct vdev *dev = setup(&f, &toy_class, &toy_ops);
+
+    vdev_trouble(dev, "slow");
+    vdev_trouble(dev, "slow again");
+
+    cr_assert_eq(f.told, 2);
+    cr_assert_str_eq(f.why, "slow again");
+    cr_assert_not(dev->broken);
+    vdev_destroy(dev);
+}
