@@ -54,7 +54,8 @@ build() {
     mkdir -p "$ROOT/build"
     say "building (output in build/demo.log)"
     if ! {
-        { [[ -z $CROSS ]] || "$ROOT/tests/arm/sysroot.sh"; } && cmake -S "$ROOT" --preset "$preset" &&
+        { [[ -z $CROSS ]] || "$ROOT/tests/arm/sysroot.sh"; } &&
+            cmake -S "$ROOT" --preset "$preset" ${CROSS:+"-DVMM_SYSROOT=$BED/sysroot-arm64"} &&
             cmake --build "$ROOT/build/$preset" --target vmm
     } >"$log" 2>&1; then
         tail -30 "$log" >&2
