@@ -322,6 +322,7 @@ Test(memory, collected_writes_do_not_exit_and_come_in_order)
     for (unsigned i = 1; i <= 3; i++) {
         cr_assert(hv_vcpu_coalesced_next(p.vcpu, &c));
         cr_assert(c.pio && c.addr == 0x520 && c.len == 1 && c.data[0] == i);
+        hv_vcpu_coalesced_done(p.vcpu);
     }
     cr_assert_not(hv_vcpu_coalesced_next(p.vcpu, &c));
     cr_assert_eq(hv_vm_coalesced_del(p.vm, 0x520, 1, true), 0);
