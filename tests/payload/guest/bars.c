@@ -187,7 +187,7 @@ static void outside(struct virtio *v, uint64_t to)
     check(to >= MEM64 || !virtio_answers(v)); /* farther up nothing is mapped */
     for (unsigned i = 0; i < sizeof(ram); i += 0x1000)
         check_eq(ram[i], 0x5a);
-    check_eq(read32(LAPIC + 0xf0), 0x1ff);
+    irq_check();
     check_eq(read32(ECAM), pci_read(0, 0));
     for (unsigned i = 0; i < ALL; i++)
         if (all[i] != v)
@@ -199,21 +199,7 @@ static void outside(struct virtio *v, uint64_t to)
 
 void test_bars_outside(void)
 {
-    static const uint64_t places[] = {
-        0, /* RAM */
-        0xa0000, /* no memory and no window */
-        ECAM,
-        ECAM + 0x8000,
-        0xfeb00000,
-        0xfec00000, /* I/O APIC */
-        0xfee00000, /* local APIC */
-        0xffff8000, /* the end of 4 GiB */
-        MEM32 - 0x8000,
-        MEM64 - 0x8000,
-        0x100000000, /* behind 4 GiB, where there is no RAM */
-        1ull << 46,
-        0xffffffffffff8000, /* the end of it all */
-    };
+    static const uint64_t places[] = { PLACES_OUTSIDE };
 
     start_all();
     memset(ram, 0x5a, sizeof(ram));
@@ -228,7 +214,8 @@ void test_bars_outside(void)
  * everywhere. */
 void test_bars_in_flight(void)
 {
-    static const uint64_t places[] = { MEM32 + 0x300000, MEM64 + 0x300000, 0, LAPIC, ECAM };
+    static const uint64_t places[] = { MEM32 + 0x300000, MEM64 + 0x300000, 0, IRQ_CONTROLLER,
+                                       ECAM };
     const unsigned count = sizeof(places) / sizeof(places[0]);
     struct virtio *v;
     uint64_t home;

@@ -1,46 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 #include "pci.h"
 
-enum { CAM_ADDRESS = 0xcf8, CAM_DATA = 0xcfc };
-#define CAM_ENABLE 0x80000000u
-
-static uint64_t ecam(unsigned dev, unsigned reg)
-{
-    return ECAM + (dev << 15) + reg;
-}
-
-static bool use_cam(unsigned dev, unsigned reg)
-{
-    if (!options.cam || reg > 0xff)
-        return false;
-    out32(CAM_ADDRESS, CAM_ENABLE | dev << 11 | (reg & 0xfc));
-    return true;
-}
-
-uint32_t pci_read(unsigned dev, unsigned reg)
-{
-    return use_cam(dev, reg) ? in32(CAM_DATA) : read32(ecam(dev, reg));
-}
-
-void pci_write(unsigned dev, unsigned reg, uint32_t value)
-{
-    if (use_cam(dev, reg))
-        out32(CAM_DATA, value);
-    else
-        write32(ecam(dev, reg), value);
-}
-
 uint16_t pci_read16(unsigned dev, unsigned reg)
 {
     return (uint16_t)(pci_read(dev, reg & ~3u) >> 8 * (reg & 2));
-}
-
-void pci_write16(unsigned dev, unsigned reg, uint16_t value)
-{
-    if (use_cam(dev, reg))
-        out16((uint16_t)(CAM_DATA + (reg & 2)), value);
-    else
-        write16(ecam(dev, reg), value);
 }
 
 uint8_t pci_read8(unsigned dev, unsigned reg)

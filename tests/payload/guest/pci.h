@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* The machine guest's PCI: configuration space by ECAM, or by ports 0xcf8 and 0xcfc with the option config=cam; segment 0, bus 0. */
+/* The machine guest's PCI: configuration space by ECAM, or on x86_64 by ports 0xcf8 and 0xcfc with the option config=cam; segment 0,
+ * bus 0. */
 #ifndef PAYLOAD_GUEST_PCI_H
 #define PAYLOAD_GUEST_PCI_H
 
@@ -22,23 +23,23 @@ enum {
     PCI_DEVICES = 32,
     PCI_BARS = 6,
 };
-/* vmm/x86_64-boot/map.h, version 1, 256 MiB of RAM and one segment. */
-#define ECAM      0xe0000000ull
-#define MEM32     0xc0000000ull
-#define MEM32_END 0xe0000000ull
-#define MEM64     0x200000000ull
-
 struct pci_bar {
     bool is_io, is_64;
     unsigned number;
     uint64_t address, size; /* size 0: not there */
 };
 
+/* ARCH/config.c. */
 uint32_t pci_read(unsigned dev, unsigned reg);
 void pci_write(unsigned dev, unsigned reg, uint32_t value);
-uint16_t pci_read16(unsigned dev, unsigned reg);
 void pci_write16(unsigned dev, unsigned reg, uint16_t value);
+/* pci.c. */
+uint16_t pci_read16(unsigned dev, unsigned reg);
 uint8_t pci_read8(unsigned dev, unsigned reg);
+static inline uint64_t pci_ecam(unsigned dev, unsigned reg)
+{
+    return ECAM + (dev << 15) + reg;
+}
 bool pci_present(unsigned dev);
 /* Changes bits of the command register. */
 void pci_command(unsigned dev, uint16_t set, uint16_t clear);

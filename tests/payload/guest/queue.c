@@ -11,11 +11,6 @@ enum {
 
 static struct queue queues[DEVICES];
 
-static void barrier(void)
-{
-    __asm__ volatile("mfence" : : : "memory");
-}
-
 struct queue *queue_of(unsigned n)
 {
     return &queues[n];

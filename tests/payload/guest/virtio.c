@@ -14,7 +14,6 @@ enum {
     CAP_BAR = 4,
     CAP_OFFSET = 8,
     /* 4.2.2 */
-    MMIO_WINDOWS = 0xfeb00000,
     MMIO_STEP = 0x1000,
     MMIO_DEVICE_ID = 0x008,
     MMIO_FEATURES_SEL = 0x014,
@@ -69,12 +68,11 @@ static void read_caps(struct virtio *v)
 
 static bool find_mmio(struct virtio *v)
 {
-    static const uint8_t pins[] = { 5, 6, 7, 10, 11 }; /* vmm/x86_64-boot/map.h */
     unsigned nth = v->nth;
 
-    for (unsigned i = 0; i < sizeof(pins); i++) {
+    for (unsigned i = 0; i < MMIO_COUNT; i++) {
         v->base = MMIO_WINDOWS + (uint64_t)i * MMIO_STEP;
-        v->pin = pins[i];
+        v->pin = mmio_pin(i);
         v->config = 0x100;
         if (read32(v->base + MMIO_DEVICE_ID) == v->type && !nth--)
             return true;
@@ -159,7 +157,9 @@ static void start_queue_pci(struct virtio *v)
         write32(c + COMMON_QUEUE_DESC + 8 * n + 4, (uint32_t)(queue_area(v->q, n) >> 32));
     }
     if (v->irq) {
-        msix_entry(v, QUEUE_VECTOR, LAPIC, v->vector, false);
+        struct message m = message_for(v->dev, v->vector);
+
+        msix_entry(v, QUEUE_VECTOR, m.address, m.data, false);
         msix_control(v, MSIX_ENABLE, MSIX_MASK_ALL);
         write16(c + COMMON_QUEUE_VECTOR, QUEUE_VECTOR);
         check_eq(read16(c + COMMON_QUEUE_VECTOR), QUEUE_VECTOR);
@@ -176,7 +176,7 @@ static void start_queue_mmio(struct virtio *v)
         write32(v->base + MMIO_QUEUE_DESC + MMIO_AREA_STEP * n + 4,
                 (uint32_t)(queue_area(v->q, n) >> 32));
     }
-    pin_set(v->pin, v->irq ? v->vector | PIN_LEVEL : PIN_MASKED);
+    line_set(v->pin, v->irq ? v->vector : 0);
     write32(v->base + MMIO_QUEUE_READY, 1);
 }
 

@@ -2,7 +2,7 @@
 /*
  * The machine guest's virtio driver (VIRTIO 1.2): one queue of a device, over virtio-pci or, with
  * the option bus=mmio, over virtio-mmio; split ring, or packed with the option ring=packed; polled,
- * or with the option irq=on by MSI-X (virtio-pci) or the I/O APIC (virtio-mmio).
+ * or with the option irq=on by MSI-X (virtio-pci) or a pin of the interrupt controller (virtio-mmio).
  */
 #ifndef PAYLOAD_GUEST_VIRTIO_H
 #define PAYLOAD_GUEST_VIRTIO_H
@@ -46,7 +46,7 @@ struct virtio {
     bool mmio, packed, irq;
     uint8_t vector; /* of the queue's interrupt */
     unsigned dev; /* on PCI */
-    unsigned pin; /* of the I/O APIC: virtio-mmio */
+    unsigned pin; /* of the interrupt controller: virtio-mmio */
     struct pci_bar bar;
     uint64_t base; /* of the BAR or of the window: where it is now */
     uint32_t common, isr, config, notify; /* in it */

@@ -8,16 +8,9 @@ TestSuite(bars, .timeout = 120);
 TestSuite(interrupts, .timeout = 120);
 TestSuite(rings, .timeout = 120);
 
-#define CAM "--pci-cam", "on"
-
 Test(bars, are_sized_and_every_one_can_be_read)
 {
     RUN("bars_are_sized_and_read", "");
-}
-
-Test(bars, are_sized_by_ports_too)
-{
-    RUN("bars_are_sized_and_read", "config=cam", CAM);
 }
 
 Test(bars, move_within_the_window_and_above_4_gib)
@@ -30,19 +23,9 @@ Test(bars, move_with_interrupts_and_packed_rings)
     RUN("bars_move", "irq=on ring=packed");
 }
 
-Test(bars, move_by_ports_too)
-{
-    RUN("bars_move", "irq=on config=cam", CAM);
-}
-
 Test(bars, change_places)
 {
     RUN("bars_swap", "irq=on");
-}
-
-Test(bars, change_places_by_ports_too)
-{
-    RUN("bars_swap", "ring=packed config=cam", CAM);
 }
 
 Test(bars, lie_on_each_other_and_part)
@@ -60,11 +43,6 @@ Test(bars, leave_every_window_and_come_back)
     RUN("bars_outside", "irq=on");
 }
 
-Test(bars, leave_every_window_by_ports_with_packed_rings)
-{
-    RUN("bars_outside", "ring=packed config=cam", CAM);
-}
-
 Test(bars, move_with_requests_that_the_device_cannot_end_yet)
 {
     RUN("bars_in_flight", "fifo=on irq=on");
@@ -80,34 +58,9 @@ Test(bars, answer_nobody_without_decoding)
     RUN("decode_off", "irq=on");
 }
 
-Test(bars, answer_nobody_without_decoding_set_by_ports)
-{
-    RUN("decode_off", "config=cam ring=packed", CAM);
-}
-
 Test(interrupts, and_requests_wait_for_bus_mastering)
 {
     RUN("bus_master_off", "irq=on");
-}
-
-Test(interrupts, requests_of_packed_rings_wait_for_bus_mastering)
-{
-    RUN("bus_master_off", "ring=packed config=cam", CAM);
-}
-
-Test(interrupts, masked_messages_wait_in_the_pending_bits)
-{
-    RUN("msix_masked", "irq=on");
-}
-
-Test(interrupts, masked_messages_wait_with_packed_rings_and_the_kernels_irqchip)
-{
-    RUN("msix_masked", "irq=on ring=packed config=cam", CAM, "--irqchip", "kernel");
-}
-
-Test(interrupts, messages_to_anywhere_harm_nobody)
-{
-    RUN("msix_anywhere", "irq=on");
 }
 
 Test(interrupts, without_msix_are_in_isr_and_status)
@@ -143,11 +96,6 @@ Test(rings, split_on_virtio_mmio)
 Test(rings, packed_on_virtio_mmio_polled)
 {
     RUN("traffic", "bus=mmio ring=packed fifo=on", "--pci", "off");
-}
-
-Test(rings, packed_on_virtio_mmio_with_the_kernels_irqchip)
-{
-    RUN("traffic", "bus=mmio irq=on ring=packed", "--pci", "off", "--irqchip", "kernel");
 }
 
 Test(rings, are_reset_with_requests_under_way)

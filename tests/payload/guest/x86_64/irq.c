@@ -9,6 +9,7 @@ enum {
     LAPIC_IRR = 0x200,
     IOAPIC_WINDOW = 0x10,
     IOAPIC_ENTRY = 0x10,
+    SPURIOUS = 0x1ff,
     GATE = 0x8e00, /* present, interrupt gate */
 };
 
@@ -35,12 +36,23 @@ void irq_init(void)
         };
     }
     __asm__ volatile("lidt %0" : : "m"(idtr) : "memory");
-    write32(LAPIC + LAPIC_SPURIOUS, 0x1ff);
+    write32(LAPIC + LAPIC_SPURIOUS, SPURIOUS);
 }
 
 void irq_take(uint8_t vector)
 {
     check_eq(irq_sleep(), vector);
+}
+
+void irq_take_end(uint8_t vector)
+{
+    irq_take(vector);
+    irq_end();
+}
+
+void irq_check(void)
+{
+    check_eq(read32(LAPIC + LAPIC_SPURIOUS), SPURIOUS);
 }
 
 /* Software KVM has ended a level interrupt when it delivered it, but tells our I/O APIC so only when the vCPU leaves the
@@ -80,4 +92,15 @@ uint32_t pin_get(unsigned pin)
 {
     write32(IOAPIC, IOAPIC_ENTRY + 2 * pin);
     return read32(IOAPIC + IOAPIC_WINDOW);
+}
+
+void line_set(unsigned pin, uint8_t vector)
+{
+    pin_set(pin, vector ? vector | PIN_LEVEL : PIN_MASKED);
+}
+
+struct message message_for(unsigned dev, uint8_t vector)
+{
+    (void)dev;
+    return (struct message){ .address = LAPIC, .data = vector };
 }

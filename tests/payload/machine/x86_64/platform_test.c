@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* The platform's devices under both interrupt controllers: tests/payload/guest/platform.c. */
+/* The platform's devices under both interrupt controllers: tests/payload/guest/x86_64/platform.c. */
 #include <criterion/criterion.h>
 
 #include "machine.h"
