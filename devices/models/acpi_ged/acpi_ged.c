@@ -99,7 +99,7 @@ static int ged_power_button(struct vdev *dev)
     struct ged *g = container_of(dev, struct ged, dev);
 
     g->s.events |= EVENT_POWER_BUTTON;
-    g->count.events++;
+    vm_count(&g->count.events, 1);
     tell(g);
     return 0;
 }

@@ -207,7 +207,7 @@ static void update_irq(struct rtc *r)
     bool line = r->s.b & r->s.c & B_ENABLES;
 
     r->s.c = (uint8_t)((r->s.c & C_FLAGS) | (line ? C_IRQ : 0));
-    r->count.interrupts += line && !r->line;
+    vm_count(&r->count.interrupts, line && !r->line);
     r->line = line;
     vdev_irq_set(r->irq, line);
 }

@@ -58,8 +58,8 @@ static int post_write(void *self, uint64_t offset, const uint8_t *data, unsigned
     (void)offset;
     (void)len;
     d->s.post = data[0];
-    d->count.post = data[0];
-    d->count.posts++;
+    vm_count_set(&d->count.post, data[0]);
+    vm_count(&d->count.posts, 1);
     if (news && vm_ratelimit_ok(&d->events, vm_now_ns(d->dev.env, VM_CLOCK_MONOTONIC), &missed))
         vdev_event(&d->dev, VDEV_EVENT_DEBUG, data[0]);
     return 0;
@@ -97,7 +97,7 @@ static int text_write(void *self, uint64_t offset, const uint8_t *data, unsigned
 
     (void)offset;
     (void)len;
-    d->count.text++;
+    vm_count(&d->count.text, 1);
     if (data[0] == '\n')
         flush(d);
     else if (data[0] != '\r')
@@ -117,7 +117,8 @@ static int debug_reset(struct vdev *dev)
 
     flush(d);
     d->s = (struct debug_state){ 0 };
-    d->count.posts = d->count.post = 0;
+    vm_count_set(&d->count.posts, 0);
+    vm_count_set(&d->count.post, 0);
     return 0;
 }
 
@@ -139,7 +140,7 @@ static int debug_load(struct vdev *dev, const void *untrusted)
         if (s->line[i] != harmless(s->line[i]))
             return vm_fail(-EINVAL, "byte %#x in the line that waits", s->line[i]);
     d->s = *s;
-    d->count.post = s->post;
+    vm_count_set(&d->count.post, s->post);
     return 0;
 }
 

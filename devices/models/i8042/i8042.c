@@ -83,7 +83,7 @@ static void set_output(struct i8042 *k, uint8_t v)
 
 static void command(struct i8042 *k, uint8_t v)
 {
-    k->count.commands++;
+    vm_count(&k->count.commands, 1);
     k->s.last_command = true;
     k->s.command = 0;
     switch (v) {

@@ -102,7 +102,7 @@ static void send(struct ioapic *io, unsigned n)
     msi = message(*e);
     if (*e & ENTRY_LEVEL)
         *e |= ENTRY_REMOTE_IRR;
-    io->count.sent++;
+    vm_count(&io->count.sent, 1);
     /* A message that reaches nobody is the guest's nonsense, which its sender counts. */
     (void)vdev_msi_send(io->msi, &msi);
 }
@@ -155,7 +155,7 @@ static void end_pins(struct ioapic *io, uint32_t pins)
         if (!(pins & 1U << n))
             continue;
         io->s.entry[n].value &= ~ENTRY_REMOTE_IRR;
-        io->count.ended++;
+        vm_count(&io->count.ended, 1);
         if (high(io, n))
             send(io, n);
     }

@@ -161,7 +161,7 @@ static void receive(struct pl011 *u, uint8_t byte, uint8_t errors)
         s->overrun = true;
         s->rsr |= ERR_OVERRUN;
         s->ris |= INT_OVERRUN;
-        u->count.overruns++;
+        vm_count(&u->count.overruns, 1);
         return;
     }
     errors |= s->overrun ? ERR_OVERRUN : 0;
@@ -169,7 +169,7 @@ static void receive(struct pl011 *u, uint8_t byte, uint8_t errors)
     s->rx[s->rx_count++] = (struct pl011_char){ byte, errors };
     if (s->rx_count == level(s))
         s->ris |= INT_RX;
-    u->count.rx++;
+    vm_count(&u->count.rx, 1);
 }
 
 static void empty(struct pl011 *u)
@@ -206,7 +206,7 @@ static void transmit(struct pl011 *u, uint8_t byte)
 {
     u->s.ris |= INT_TX;
     if (!(u->s.cr & CR_LBE)) {
-        u->count.tx++;
+        vm_count(&u->count.tx, 1);
         vdev_uart_send(&u->uart, byte);
     } else if (listens(&u->s) && !(u->s.lcr_h & LCR_BRK)) {
         receive(u, byte, 0);

@@ -101,7 +101,7 @@ static void catch_up(struct pl031 *r)
         r->s.match_s = next_match(r, now_s);
     if (r->s.match_s > now_s)
         return;
-    r->count.alarms += !r->s.ris;
+    vm_count(&r->count.alarms, !r->s.ris);
     r->s.ris = true;
     r->s.match_s += ((now_s - r->s.match_s) / WRAP_S + 1) * WRAP_S;
 }

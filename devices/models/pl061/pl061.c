@@ -108,7 +108,7 @@ static int pl061_power_button(struct vdev *dev)
 {
     struct pl061 *g = pl061_of(dev);
 
-    g->count.presses++;
+    vm_count(&g->count.presses, 1);
     g->up_ns = 0;
     set_input(g, KEY_PIN, true);
     vdev_alarm_now(&g->alarm);

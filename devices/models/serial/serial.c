@@ -167,14 +167,14 @@ static void receive(struct serial *u, uint8_t byte)
 {
     if (!rx_room(u)) {
         u->s.lsr |= LSR_OVERRUN;
-        u->count.overruns++;
+        vm_count(&u->count.overruns, 1);
         if (!fifos_on(u))
             u->s.rx[0] = byte; /* Line Status Register, OE: the new byte destroys the old one */
         return;
     }
     u->s.rx[u->s.rx_count++] = byte;
     u->s.lsr |= LSR_DATA;
-    u->count.rx++;
+    vm_count(&u->count.rx, 1);
 }
 
 /* A write to THR ends the THRE interrupt, which comes again when the byte is gone (Interrupt Identification Register, table IV): an
@@ -191,7 +191,7 @@ static void transmit(struct serial *u, uint8_t byte)
         receive(u, byte);
         return;
     }
-    u->count.tx++;
+    vm_count(&u->count.tx, 1);
     vdev_uart_send(&u->uart, byte);
 }
 

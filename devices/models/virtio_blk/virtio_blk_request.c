@@ -59,7 +59,7 @@ static __attribute__((cold)) void complain(struct virtio_blk_request *r, int rc)
                                                    "write zeroes" };
     struct virtio_blk *blk = r->blk;
 
-    blk->count.errors++;
+    vm_count(&blk->count.errors, 1);
     if (rc == -EOPNOTSUPP || rc == -EROFS || rc == -ERANGE || rc == -EINVAL)
         return;
     vm_log_limited(blk->dev.dev.env, &blk->complaints, VM_LOG_WARN,
@@ -192,8 +192,8 @@ static int read_sectors(struct virtio_blk_request *r, uint64_t sector)
         vq_iov(r->req->q, &r->req->chain, GM_WRITE, r->room, r->iov, VM_ARRAY_SIZE(r->iov));
     if (r->io.iovs < 0)
         return r->io.iovs;
-    blk->count.reads++;
-    blk->count.read_bytes += r->io.bytes;
+    vm_count(&blk->count.reads, 1);
+    vm_count(&blk->count.read_bytes, r->io.bytes);
     return set_place(r, sector);
 }
 
@@ -208,8 +208,8 @@ static int write_sectors(struct virtio_blk_request *r, uint64_t sector)
         vq_iov(r->req->q, &r->req->chain, GM_READ, r->io.bytes, r->iov, VM_ARRAY_SIZE(r->iov));
     if (r->io.iovs < 0)
         return r->io.iovs;
-    blk->count.writes++;
-    blk->count.write_bytes += r->io.bytes;
+    vm_count(&blk->count.writes, 1);
+    vm_count(&blk->count.write_bytes, r->io.bytes);
     return set_place(r, sector);
 }
 
@@ -218,7 +218,7 @@ static int get_id(struct virtio_blk_request *r)
 {
     size_t n = r->room < VIRTIO_BLK_ID_BYTES ? (size_t)r->room : VIRTIO_BLK_ID_BYTES;
 
-    r->blk->count.others++;
+    vm_count(&r->blk->count.others, 1);
     r->valid = n;
     return vq_push(r->req->q, &r->req->chain, r->blk->serial, n);
 }
@@ -266,7 +266,7 @@ static int change_ranges(struct virtio_blk_request *r, enum vblock_op op)
     size_t most = zeroes ? VIRTIO_BLK_ZEROES_SEGMENTS : VIRTIO_BLK_DISCARD_SEGMENTS;
     int rc;
 
-    r->blk->count.others++;
+    vm_count(&r->blk->count.others, 1);
     if (!virtio_has(&r->blk->dev, zeroes ? VIRTIO_BLK_F_WRITE_ZEROES : VIRTIO_BLK_F_DISCARD))
         return -EOPNOTSUPP;
     r->io.op = op;
@@ -282,7 +282,7 @@ static int change_ranges(struct virtio_blk_request *r, enum vblock_op op)
 
 static int flush(struct virtio_blk_request *r)
 {
-    r->blk->count.flushes++;
+    vm_count(&r->blk->count.flushes, 1);
     r->io.op = VBLOCK_FLUSH;
     return submit(r);
 }

@@ -114,8 +114,8 @@ static bool put(struct console *con, const uint8_t *data, size_t len)
         vchar_write(con->chr, data, len, true);
     }
     con->last_try = con->last_try && !n;
-    con->count.tx += n;
-    con->count.dropped += con->dropping ? len - n : 0;
+    vm_count(&con->count.tx, n);
+    vm_count(&con->count.dropped, con->dropping ? len - n : 0);
     con->s.tx_done += con->dropping ? len : n;
     return con->dropping || n == len;
 }
@@ -136,7 +136,7 @@ static bool transmit(struct console *con, struct vq *q, struct vq_chain *c)
         if (!put(con, piece + old, len - old))
             return false;
     }
-    con->count.dropped += vq_pull_left(c);
+    vm_count(&con->count.dropped, vq_pull_left(c));
     return true;
 }
 
@@ -215,7 +215,7 @@ static void receive(struct console *con, struct vq *q, struct vq_chain *c)
     }
     s->rx_len -= len;
     memmove(s->rx, s->rx + len, s->rx_len);
-    con->count.rx += len;
+    vm_count(&con->count.rx, len);
 }
 
 static int serve_receive(struct console *con, struct vq *q)
@@ -259,7 +259,7 @@ static void dropped(void *ctx, bool is_input, uint64_t count)
     struct console *con = ctx;
 
     if (is_input)
-        con->count.rx_dropped += count;
+        vm_count(&con->count.rx_dropped, count);
 }
 
 static const struct vchar_ops chr_ops = {

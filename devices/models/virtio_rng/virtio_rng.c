@@ -92,8 +92,8 @@ static int answer(struct virtio_rng *rng, struct vq *q, struct vq_chain *c)
         vq_undo(q, c);
         return rc;
     }
-    rng->count.requests++;
-    rng->count.bytes += c->pushed;
+    vm_count(&rng->count.requests, 1);
+    vm_count(&rng->count.bytes, c->pushed);
     return vq_done(q, c);
 }
 
@@ -101,7 +101,7 @@ static int wait_for_source(struct virtio_rng *rng)
 {
     struct vm_loop *loop = rng->dev.dev.env->loop;
 
-    rng->count.waits++;
+    vm_count(&rng->count.waits, 1);
     return vm_timer_set(loop, &rng->retry, vm_loop_now_ns(loop) + RETRY_NS, retry);
 }
 

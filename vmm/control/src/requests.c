@@ -54,14 +54,14 @@ static json_t *device_json(struct vmm_machine *m, struct vdev *dev)
     char place[64];
 
     for (const struct vdev_metric *k = dev->cls->metrics; k && k->name; k++) {
-        uint64_t *value = (uint64_t *)((char *)dev + k->offset);
+        const uint64_t *value = (const uint64_t *)((const char *)dev + k->offset);
 
-        json_object_set_new(metrics, k->name,
-                            json_integer((json_int_t)__atomic_load_n(value, __ATOMIC_RELAXED)));
+        json_object_set_new(metrics, k->name, json_integer((json_int_t)vm_count_get(value)));
     }
     vmm_machine_place(m, dev, place, sizeof(place));
     row = json_pack("{s:s,s:s,s:s,s:b,s:o}", "id", dev->id, "class", dev->cls->name, "place", place,
-                    "broken", dev->broken, "metrics", metrics);
+                    "broken", (int)__atomic_load_n(&dev->broken, __ATOMIC_RELAXED), "metrics",
+                    metrics);
     return row;
 }
 

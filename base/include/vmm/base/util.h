@@ -4,6 +4,7 @@
 #define VMM_BASE_UTIL_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* Symbols are hidden by default; a header's functions are the library's only exports. Static
  * archives do not need more than that, so there is no export macro. */
@@ -15,6 +16,23 @@
     ((type *)((char *)(1 ? (ptr) : &((type *)0)->member) - offsetof(type, member)))
 
 #define VM_PRINTF(text, first) __attribute__((__format__(__printf__, text, first)))
+
+/* Counters that one thread at a time writes (who holds a device's lock, say) and any thread reads:
+ * no more than a plain addition costs. */
+static inline uint64_t vm_count_get(const uint64_t *counter)
+{
+    return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
+static inline void vm_count_set(uint64_t *counter, uint64_t value)
+{
+    __atomic_store_n(counter, value, __ATOMIC_RELAXED);
+}
+
+static inline void vm_count(uint64_t *counter, uint64_t more)
+{
+    vm_count_set(counter, vm_count_get(counter) + more);
+}
 
 /* A doubly linked list, intrusive. An empty head points at itself; vm_list_init() comes first for
  * heads and for nodes that vm_list_del() may meet before they were added. Not thread safe. */

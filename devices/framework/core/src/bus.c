@@ -451,7 +451,7 @@ int vdev_bus_read(struct vdev_bus_reader *reader, uint64_t addr, uint8_t *data, 
             settle(reader, t.region, "read", t.offset, len, rc, ret_dev);
         }
     } else {
-        reader->unclaimed++;
+        vm_count(&reader->unclaimed, 1);
         all_ones(data, len);
     }
     leave(reader);
@@ -476,7 +476,7 @@ int vdev_bus_write(struct vdev_bus_reader *reader, uint64_t addr, const uint8_t 
         if (rc)
             settle(reader, t.region, "write", t.offset, len, rc, ret_dev);
     } else {
-        reader->unclaimed++;
+        vm_count(&reader->unclaimed, 1);
     }
     leave(reader);
     return rc;

@@ -69,7 +69,7 @@ static void ended(struct vdev *dev, enum vdev_pending what, int code)
     if (code)
         return;
     if (what == VDEV_PENDING_RESET)
-        dev->broken = false;
+        __atomic_store_n(&dev->broken, false, __ATOMIC_RELAXED);
     else
         dev->quiesced = true;
 }
@@ -242,7 +242,7 @@ void vdev_broken(struct vdev *dev, const char *why)
 {
     if (dev->broken)
         return;
-    dev->broken = true;
+    __atomic_store_n(&dev->broken, true, __ATOMIC_RELAXED);
     vdev_trouble(dev, why ? why : vm_error_text());
 }
 

@@ -20,7 +20,7 @@ static void serve_by(struct virtio_dev *dev, uint16_t n,
 
     if (!virtio_queue_live(dev, n))
         return;
-    dev->count.kicks++;
+    vm_count(&dev->count.kicks, 1);
     rc = kick(dev, n);
     if (!dev->running || dev->stopping) /* it was stopped in a virtio_leave() */
         return;
@@ -136,7 +136,7 @@ void virtio_notify(struct virtio_dev *dev, uint16_t n)
 {
     if (dev->dev.quiesced || dev->kick[n].resetting || !vq_wants_notify(&dev->queue[n]))
         return;
-    dev->count.notifies++;
+    vm_count(&dev->count.notifies, 1);
     if (dev->transport)
         dev->transport->notify_queue(dev->transport, n);
 }

@@ -58,7 +58,7 @@ void virtio_needs_reset(struct virtio_dev *dev, const char *why)
     if (dev->status & VIRTIO_NEEDS_RESET)
         return;
     dev->status |= VIRTIO_NEEDS_RESET;
-    dev->count.chains_broken++;
+    vm_count(&dev->count.chains_broken, 1);
     virtio_tell_config(dev);
 }
 

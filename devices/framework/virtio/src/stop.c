@@ -34,7 +34,7 @@ static void reset_finish(struct virtio_dev *dev)
     dev->config_late = false;
     if (dev->power_on)
         dev->config_generation = 0;
-    dev->count.resets++;
+    vm_count(&dev->count.resets, 1);
     if (dev->ops->reset)
         dev->ops->reset(dev);
     if (t)
@@ -52,7 +52,7 @@ static void rest(struct virtio_dev *dev)
     if (dev->stopping)
         reset_finish(dev);
     if (late) {
-        dev->dev.broken = false;
+        __atomic_store_n(&dev->dev.broken, false, __ATOMIC_RELAXED);
         vm_log(dev->dev.env, VM_LOG_WARN, "%s: has stopped after all", dev->dev.id);
     }
     if (dev->dev.pending != VDEV_PENDING_NONE)

@@ -118,7 +118,8 @@ struct vdev_firmware {
     struct vdev_resource resource[VDEV_RESOURCES_MAX]; /* ends with VDEV_RES_END or full */
 };
 
-/* A metric: a named uint64_t counter inside the device. Tables end with a row without a name. */
+/* A metric: a named uint64_t counter inside the device, written by vm_count() under its lock and read without it. Tables end with a
+ * row without a name. */
 struct vdev_metric {
     const char *name;
     size_t offset; /* from struct vdev */
@@ -161,7 +162,8 @@ struct vdev {
     struct vm_lock lock;
     struct vdev_firmware firmware;
     void (*done)(struct vdev *dev, int code); /* waiter of an asynchronous reset or quiesce */
-    bool quiesced, broken;
+    bool quiesced;
+    bool broken; /* written under the lock, read by any thread: atomic, relaxed */
     unsigned parked; /* a vCPU that wrote to it must wait: see vdev_park() */
     enum vdev_pending { VDEV_PENDING_NONE, VDEV_PENDING_RESET, VDEV_PENDING_QUIESCE } pending;
     struct vm_list node; /* the machine's */
