@@ -119,6 +119,7 @@ Test(mistakes, kernels_whose_segments_cannot_be)
         { { 0x100000, UINT64_MAX - 63 }, { 128, 128 }, "wraps around" },
         { { 0x100000, 0xfec00000 }, { 128, 128 }, "beyond the first GiB" },
         { { 0x100000, 0x200000 }, { 128, 4096 }, "cut off" },
+        { { 0x100000, 0x1000 }, { 128, 128 }, "below 1 MiB" },
     };
 
     if (!cli_has_kvm())
@@ -128,6 +129,49 @@ Test(mistakes, kernels_whose_segments_cannot_be)
         CLI(&r, "run", "k");
         expect(USAGE, "k", rows[i].say);
     }
+}
+
+Test(mistakes, two_devices_on_one_terminal)
+{
+    CLI(&r, "run", "--serial", "tty", "--device", "virtio-console,mode=tty", "k");
+    expect(USAGE, "--serial tty and --device virtio-console,mode=tty", "only one");
+    CLI(&r, "run", "--console", "tty", "--device", "virtio-console,mode=tty", "k");
+    expect(USAGE, "--console tty and --device virtio-console,mode=tty", "only one");
+}
+
+Test(mistakes, two_kernels_or_two_roots)
+{
+    CLI(&r, "run", "--kernel", "a", "b");
+    expect(USAGE, "two kernels", "a and b");
+    CLI(&r, "run", "-r", "a", "--root", "b", "k");
+    expect(USAGE, "two root disks", "a and b");
+}
+
+Test(mistakes, a_fifo_without_the_other_side)
+{
+    cr_assert(!mkfifo("f", 0600));
+
+    CLI(&r, "run", "--config", "f", "k");
+    expect(USAGE, "--config f", "writer");
+    if (!cli_has_kvm())
+        cr_skip_test("%s", cli_why_not());
+    cli_kernel("k", TINY_POWEROFF);
+    CLI(&r, "run", "--serial", "file=f", "k");
+    expect(USAGE, "file f", "reader");
+}
+
+Test(mistakes, options_of_a_pci_bus_that_is_off)
+{
+    CLI(&r, "run", "--pci", "off", "--pci-cam", "on", "k");
+    expect(USAGE, "--pci off", "--pci-cam on");
+    CLI(&r, "run", "--pci", "off", "--platform", "num_pci_segments=2", "k");
+    expect(USAGE, "--pci off", "num_pci_segments=2");
+}
+
+Test(mistakes, more_memory_touched_before_the_start_than_there_is)
+{
+    CLI(&r, "run", "--memory", "size=1000000G,prefault=on", "k");
+    expect(RESOURCE, "prefault=on", "MemAvailable");
 }
 
 Test(mistakes, a_bzimage_that_is_cut_off)
@@ -154,7 +198,7 @@ Test(mistakes, an_initramfs_larger_than_memory)
     cli_kernel("k", TINY_POWEROFF);
     cli_sparse("i", 300 << 20);
     CLI(&r, "run", "-i", "i", "k");
-    expect(RESOURCE, "i: 314572800 bytes of initrd do not fit", "more memory");
+    expect(USAGE, "i: 314572800 bytes of initrd do not fit", "more memory");
 }
 
 Test(mistakes, a_command_line_that_is_too_long)

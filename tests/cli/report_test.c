@@ -115,6 +115,44 @@ Test(report, doctor_says_what_it_saw_as_text_and_json)
     cr_expect(strstr(r.out, "\"io_uring\""), "%s", r.out);
 }
 
+Test(report, abi_diff_and_machine_are_spellings_of_options)
+{
+    CLI(&r, "abi", "--platform", "machine=1", "kernel");
+    cli_file("golden", r.out, r.out_len);
+    cr_expect(!strstr(r.out, "  00000000000000"), "an address without 0x");
+
+    CLI(&r, "abi", "diff", "golden", "--machine", "1", "kernel");
+    cr_expect_eq(r.code, 0, "%s", r.out);
+    CLI(&r, "abi", "diff", "golden", "-c", "3", "kernel");
+    cr_expect_neq(r.code, 0);
+    CLI(&r, "abi", "diff");
+    cr_expect_eq(r.code, 2, "%d", r.code);
+    cr_expect(strstr(r.err, "FILE is missing"), "%s", r.err);
+}
+
+Test(report, the_root_disk_is_the_first_and_read_only)
+{
+    const char *root, *other;
+
+    CLI(&r, "plan", "-d", "other", "-r", "root", "-p", "quiet", "kernel");
+    cr_expect_eq(r.code, 0, "%s", r.err);
+    cr_expect(strstr(r.out, "quiet root=/dev/vda ro"), "%s", r.out);
+
+    CLI(&r, "run", "-d", "other", "-r", "root", "--print-config", "kernel");
+    root = strstr(r.out, "\"path\": \"root\"");
+    other = strstr(r.out, "\"path\": \"other\"");
+    cr_assert(root && other, "%s", r.out);
+    cr_expect(root < other);
+    cr_expect(strstr(root, "\"readonly\": true") < other);
+}
+
+Test(report, version_as_json)
+{
+    CLI(&r, "version", "--json");
+
+    cr_expect_eq(strncmp(r.out, "{\"version\":\"", 12), 0, "%s", r.out);
+}
+
 Test(report, completion_and_manual_page)
 {
     static const char *const shells[] = { "bash", "zsh", "fish" };

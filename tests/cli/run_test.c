@@ -239,8 +239,8 @@ static pid_t start_on(int master, const char *const argv[])
     return pid;
 }
 
-/* Types keys; gives the exit code and whether the terminal was restored. */
-static int on_a_terminal(const char *keys, bool *ret_restored)
+/* Types keys, or sends a signal; gives the exit code and whether the terminal was restored. */
+static int on_a_terminal(const char *keys, int number, bool *ret_restored)
 {
     static const char *const argv[] = { "vmm", "run", QUIET, "-s", "sock", "k", NULL };
     struct termios before, after;
@@ -253,7 +253,12 @@ static int on_a_terminal(const char *keys, bool *ret_restored)
         cr_assert(!tcgetattr(slave, &after));
         usleep(1000);
     } while (after.c_lflag & ICANON);
-    cr_assert_eq(write(master, keys, strlen(keys)), (ssize_t)strlen(keys));
+    for (const char *key = keys; *key; key++) { /* one by one, as they are typed */
+        cr_assert_eq(write(master, key, 1), 1);
+        usleep(20000);
+    }
+    if (number)
+        kill(pid, number);
     code = cli_wait(pid);
     cr_assert(!tcgetattr(slave, &after));
     *ret_restored = after.c_lflag == before.c_lflag && after.c_iflag == before.c_iflag;
@@ -269,10 +274,72 @@ Test(run, ctrl_a_x_stops_and_the_terminal_is_restored)
 
     cli_kernel("k", TINY_LOOP);
 
-    code = on_a_terminal("\001x", &restored);
+    code = on_a_terminal("\001x", 0, &restored);
 
     cr_expect_eq(code, 13, "%d", code);
     cr_expect(restored);
+}
+
+/* The guest reads none of them. */
+Test(run, ctrl_a_x_stops_behind_other_keys_too)
+{
+    bool restored;
+
+    cli_kernel("k", TINY_LOOP);
+
+    cr_expect_eq(on_a_terminal("abcd\001x", 0, &restored), 13);
+    cr_expect(restored);
+}
+
+Test(run, signals_leave_the_terminal_as_it_was)
+{
+    static const struct {
+        int number, code;
+    } rows[] = { { SIGQUIT, 13 }, { SIGALRM, 13 }, { SIGABRT, 128 + SIGABRT } };
+    bool restored;
+
+    cli_kernel("k", TINY_LOOP);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        cr_expect_eq(on_a_terminal("", rows[i].number, &restored), rows[i].code, "%zu", i);
+        cr_expect(restored, "signal %d", rows[i].number);
+        unlink("sock");
+    }
+}
+
+Test(run, sigusr1_is_ignored)
+{
+    pid_t pid;
+
+    cli_kernel("k", TINY_LOOP);
+    pid = CLI_START("run", QUIET, "-s", "sock", "k");
+    cr_assert(!cli_wait_for("sock"));
+
+    kill(pid, SIGUSR1);
+    kill(pid, SIGUSR2);
+    CLI(&r, "stop", "sock");
+
+    cr_expect_eq(r.code, 0, "%s", r.err);
+    cr_expect_eq(cli_wait(pid), 13);
+}
+
+Test(run, a_terminal_that_no_device_reads_stays_as_it_was)
+{
+    static const char *const argv[] = { "vmm", "run",  QUIET, "--serial", "off",
+                                        "-s",  "sock", "k",   NULL };
+    int slave, master = open_terminal(&slave);
+    struct termios t;
+    pid_t pid;
+
+    cli_kernel("k", TINY_LOOP);
+    pid = start_on(master, argv);
+    CLI(&r, "info", "sock"); /* answered when the machine runs */
+    cr_assert(!tcgetattr(slave, &t));
+
+    cr_expect(t.c_lflag & ICANON);
+    cr_assert_eq(write(master, "\003", 1), 1);
+    cr_expect_eq(cli_wait(pid), 13);
+    close(slave);
+    close(master);
 }
 
 Test(run, the_console_has_the_size_of_the_terminal_and_follows_it)

@@ -25,7 +25,7 @@ enum { GOLDEN_BYTES_MAX = 4 << 20 };
 
 static void add_range(void *ctx, uint64_t base, uint64_t size, const char *name)
 {
-    vmm_report_add(ctx, "  %#014llx + %#llx %s\n", (unsigned long long)base,
+    vmm_report_add(ctx, "  0x%012llx + %#llx %s\n", (unsigned long long)base,
                    (unsigned long long)size, name);
 }
 
@@ -124,7 +124,7 @@ static int make_report(struct session *s, struct report *r)
 
 static int read_golden(const char *path, char **ret_text)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC), rc;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), rc;
     void *data;
     size_t len;
 

@@ -12,7 +12,9 @@ struct session {
     bool print_config, json;
     char *values[8]; /* operands of verbs, by order; borrowed from argv */
     unsigned value_count;
-    const char *dump_dir, *dump_dtb, *compare; /* plan --dump-acpi, --dump-dtb, abi --diff */
+    const char *kernel; /* as the command line names it */
+    const char *dump_dir, *dump_dtb, *compare,
+        *root; /* plan --dump-acpi, --dump-dtb, abi --diff, run -r */
 };
 
 struct command {

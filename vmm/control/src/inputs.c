@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,9 +31,36 @@ static bool is_on(const struct vchar_config *c)
     return c && c->mode != VCHAR_OFF && c->mode != VCHAR_AUTO;
 }
 
+/* The mode of a device's character back end; OFF: it has none. */
+static enum vchar_mode mode_of(const struct vdev_class *cls, const void *config)
+{
+    const struct vm_prop *prop = vm_prop_find(cls->props, "mode", strlen("mode"));
+
+    if (!prop || prop->values != vchar_modes)
+        return VCHAR_OFF;
+    return (enum vchar_mode) *
+           (const uint32_t *)(const void *)((const char *)config + prop->offset);
+}
+
+/* A device of --device that is on the terminal; NULL: none. */
+static const struct vm_prop_variant *other_on_terminal(const struct run_config *c, uint32_t from)
+{
+    const struct vm_prop_variant *v = c->devices.items;
+
+    for (uint32_t i = from; i < c->devices.count; i++) {
+        const struct vdev_class *cls =
+            vdev_class_find(v[i].class_row.name, strlen(v[i].class_row.name));
+
+        if (cls && mode_of(cls, v[i].object) == VCHAR_TTY)
+            return &v[i];
+    }
+    return NULL;
+}
+
 /* A first boot must show something: without any console option the serial port is the terminal. */
 static void settle_consoles(struct run_inputs *in)
 {
+    bool taken = other_on_terminal(in->config, 0);
     struct vchar_config *serial = chr_of(in, RUN_SERIAL), *console = chr_of(in, RUN_CONSOLE);
     struct vchar_config *all[] = { serial, console };
 
@@ -40,18 +68,37 @@ static void settle_consoles(struct run_inputs *in)
         if (all[i] && all[i]->mode == VCHAR_AUTO && (all[i]->file || all[i]->socket))
             all[i]->mode = all[i]->file ? VCHAR_FILE : VCHAR_SOCKET;
     if (serial && serial->mode == VCHAR_AUTO)
-        serial->mode = console && console->mode != VCHAR_AUTO ? VCHAR_OFF : VCHAR_TTY;
+        serial->mode = taken || (console && console->mode != VCHAR_AUTO) ? VCHAR_OFF : VCHAR_TTY;
     if (console && console->mode == VCHAR_AUTO)
         console->mode = VCHAR_OFF;
 }
 
-static int check_consoles(const struct run_inputs *in)
+/* Who is on the terminal, as the user wrote it; how many are. */
+static unsigned on_terminal(const struct run_inputs *in, char (*ret_who)[64])
 {
     const struct vchar_config *serial = chr_of(in, RUN_SERIAL), *console = chr_of(in, RUN_CONSOLE);
+    const struct vm_prop_variant *v = in->config->devices.items, *dev;
+    unsigned n = 0;
 
-    if (is_on(serial) && is_on(console) && serial->mode == VCHAR_TTY && console->mode == VCHAR_TTY)
-        return vm_fail(-EINVAL,
-                       "--serial tty and --console tty: only one of them can have the terminal");
+    if (serial && serial->mode == VCHAR_TTY)
+        snprintf(ret_who[n++], sizeof(*ret_who), "--serial tty");
+    if (console && console->mode == VCHAR_TTY)
+        snprintf(ret_who[n++], sizeof(*ret_who), "--console tty");
+    for (uint32_t i = 0; n < 2 && (dev = other_on_terminal(in->config, i));
+         i = (uint32_t)(dev - v) + 1)
+        snprintf(ret_who[n++], sizeof(*ret_who), "--device %s,mode=tty", dev->class_row.name);
+    return n;
+}
+
+static int check_consoles(struct run_inputs *in)
+{
+    char who[2][64];
+    unsigned n = on_terminal(in, who);
+
+    in->terminal = n > 0;
+    if (n > 1)
+        return vm_fail(-EINVAL, "%s and %s: only one of them can have the terminal", who[0],
+                       who[1]);
     return 0;
 }
 
@@ -60,9 +107,9 @@ static int make_cmdline(struct run_inputs *in)
 {
     const struct run_config *c = in->config;
     struct vm_buffer b = { 0 };
-    const char *console = is_on(chr_of(in, RUN_SERIAL))    ? varch_facts.console
-                          : is_on(chr_of(in, RUN_CONSOLE)) ? "hvc0"
-                                                           : NULL;
+    const char *console = is_on(chr_of(in, RUN_SERIAL)) ? varch_facts.console
+                          : is_on(chr_of(in, RUN_CONSOLE)) || other_on_terminal(c, 0) ? "hvc0"
+                                                                                      : NULL;
     int rc = 0;
 
     if (c->payload.cmdline)
@@ -185,6 +232,27 @@ static struct gm_backing ram_backing(const struct run_memory *m)
     };
 }
 
+/* Taken page by page, too much of it ends in the kernel's out-of-memory killer, which asks nobody. */
+static int check_prefault(const struct run_memory *m)
+{
+    unsigned long long kib = 0, mib = m->size >> 20;
+    FILE *f = m->prefault && !m->hugepages ? fopen("/proc/meminfo", "re") : NULL;
+    bool known = false;
+    char line[128];
+
+    if (!f)
+        return 0;
+    while (!known && fgets(line, sizeof(line), f))
+        known = sscanf(line, "MemAvailable: %llu kB", &kib) == 1;
+    fclose(f);
+    if (known && m->size >> 10 > kib)
+        return vm_fail(-ENOMEM,
+                       "--memory: %llu MiB with prefault=on, but this host has %llu MiB left "
+                       "(MemAvailable in /proc/meminfo): give less, or leave prefault out",
+                       mib, kib >> 10);
+    return 0;
+}
+
 int vmm_run_inputs_make(const struct run_model *model, struct run_config *config, bool open_files,
                         struct run_inputs *in)
 {
@@ -201,6 +269,8 @@ int vmm_run_inputs_make(const struct run_model *model, struct run_config *config
         rc = list_devices(in);
     if (!rc)
         rc = make_cmdline(in);
+    if (!rc && open_files)
+        rc = check_prefault(&config->memory);
     if (!rc && open_files)
         rc = open_image("kernel", config->payload.kernel, &in->kernel_fd, &in->machine.kernel);
     if (!rc && open_files && config->payload.initramfs)

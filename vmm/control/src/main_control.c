@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <vmm/base/error.h>
@@ -43,16 +44,32 @@ static int print_buffer(struct vm_buffer *b, int rc)
     return code;
 }
 
-int vmm_options_load_config(struct session *s, const char *path)
+/* Opening a FIFO would wait for its writer; reading one without writers ends at once. */
+static int read_config(const char *path, void **ret_text, size_t *ret_len)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC), rc;
-    void *text;
-    size_t len;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), rc = 0;
+    struct stat st;
 
     if (fd < 0)
         return vm_fail_errno("--config %s", path);
-    rc = vm_read_file(fd, path, CONFIG_BYTES_MAX, &text, &len);
+    if (fstat(fd, &st) || fcntl(fd, F_SETFL, 0))
+        rc = vm_fail_errno("--config %s", path);
+    if (!rc)
+        rc = vm_read_file(fd, path, CONFIG_BYTES_MAX, ret_text, ret_len);
     close(fd);
+    if (rc || *ret_len || !S_ISFIFO(st.st_mode))
+        return rc;
+    free(*ret_text);
+    return vm_fail(-EINVAL, "--config %s: a FIFO that nobody writes to: start its writer first",
+                   path);
+}
+
+int vmm_options_load_config(struct session *s, const char *path)
+{
+    void *text;
+    size_t len;
+    int rc = read_config(path, &text, &len);
+
     if (rc)
         return rc;
     rc = vmm_config_load_json(&s->model.model, s->config, path, text, len);
@@ -79,7 +96,10 @@ int vmm_command_run(struct session *s)
 
 static int command_version(struct session *s)
 {
-    (void)s;
+    static const char json[] = "{\"version\":\"" VMM_VERSION "\"}\n";
+
+    if (s->json)
+        return vmm_command_print(json, sizeof(json) - 1);
     return vmm_command_print("vmm " VMM_VERSION "\n", sizeof("vmm " VMM_VERSION "\n") - 1);
 }
 
@@ -347,6 +367,18 @@ static int unknown_command(const char *name)
     return vmm_command_fail(-EINVAL);
 }
 
+/* "vmm abi diff FILE ..." is "vmm abi --diff FILE ...". Gives the number of words it took. */
+static int take_diff(struct session *s, int argc, char *argv[])
+{
+    if (argc < 1 || strcmp(argv[0], "diff"))
+        return 0;
+    if (argc < 2)
+        return vm_fail(-EINVAL, "vmm abi diff: FILE is missing: the earlier report (a kernel of "
+                                "that name is ./diff)");
+    s->compare = argv[1];
+    return 2;
+}
+
 /* Not the whole program: its tables cost more than a small guest. */
 static int run_command(struct session *s, size_t i, int argc, char *argv[])
 {
@@ -354,10 +386,13 @@ static int run_command(struct session *s, size_t i, int argc, char *argv[])
     struct vm_buffer out = { 0 };
     char name[COMMAND_NAME_MAX];
     struct vmm_command command;
-    int rc;
+    int rc = commands[i].run == vmm_command_abi ? take_diff(s, argc, argv) : 0;
 
     make_command(&command, name, options, s, i);
-    rc = vmm_config_parse_args(&command, s->config, s, argc, argv, &out);
+    if (rc >= 0)
+        rc = vmm_config_parse_args(&command, s->config, s, argc - rc, argv + rc, &out);
+    if (!rc)
+        rc = vmm_options_settle_root(s);
     if (rc > 0)
         return print_buffer(&out, 0);
     vm_buffer_free(&out);

@@ -8,6 +8,10 @@
 extern const struct vmm_option vmm_options_run[];
 extern const struct vmm_option vmm_operands_run[];
 
+/* KERNEL and --kernel. */
+int vmm_options_kernel(void *ctx, const struct vmm_option *option, const char *value);
+/* Behind all options: makes --root the first disk. */
+int vmm_options_settle_root(struct session *s);
 /* --config FILE. */
 int vmm_options_load_config(struct session *s, const char *path);
 

@@ -51,6 +51,79 @@ static int option_rng(void *ctx, const struct vmm_option *option, const char *va
     return rc;
 }
 
+/* The operand and the option say the same: a second kernel is a word that belongs elsewhere. */
+int vmm_options_kernel(void *ctx, const struct vmm_option *option, const char *value)
+{
+    struct session *s = ctx;
+    char *path;
+
+    (void)option;
+    if (s->kernel)
+        return vm_fail(-EINVAL, "two kernels, %s and %s: give one", s->kernel, value);
+    path = strdup(value);
+    if (!path)
+        return vm_fail(-ENOMEM, "out of memory");
+    free(s->config->payload.kernel);
+    s->config->payload.kernel = path;
+    s->kernel = value;
+    return 0;
+}
+
+static int option_root(void *ctx, const struct vmm_option *option, const char *value)
+{
+    struct session *s = ctx;
+
+    (void)option;
+    if (s->root)
+        return vm_fail(-EINVAL, "two root disks, %s and %s: give one, and the other by --rodisk",
+                       s->root, value);
+    s->root = value;
+    return 0;
+}
+
+static int apply(struct session *s, const struct vmm_option *keys, const char *value)
+{
+    struct vm_buffer text = { 0 };
+    int rc = vmm_config_apply(&s->model.model, keys, s->config, "--root", value, &text);
+
+    if (rc > 0) {
+        vmm_command_print((const char *)text.data, text.len);
+        rc = VMM_CONFIG_HELP;
+    }
+    vm_buffer_free(&text);
+    return rc;
+}
+
+/* As crosvm's: the last disk becomes the first, so that it is vda whatever stands before it on the command line. */
+int vmm_options_settle_root(struct session *s)
+{
+    static const struct vmm_option disk = {
+        .name = "root", .path = "disks", .first = "path", .fixed = "readonly=on", .argument = "FILE"
+    };
+    static const struct vmm_option words = { .name = "params",
+                                             .path = "params",
+                                             .argument = "TEXT" };
+    struct vm_prop_list *disks = run_part_of(&s->model, s->config, RUN_DISKS);
+    size_t size = s->root ? s->model.part[RUN_DISKS].cls->config_size : 0;
+    char *items, *last;
+    int rc;
+
+    if (!s->root)
+        return 0;
+    rc = apply(s, &disk, s->root);
+    if (!rc)
+        rc = apply(s, &words, "root=/dev/vda ro");
+    last = rc ? NULL : malloc(size);
+    if (!last)
+        return rc ? rc : vm_fail(-ENOMEM, "out of memory");
+    items = disks->items;
+    memcpy(last, items + (disks->count - 1) * size, size);
+    memmove(items + size, items, (disks->count - 1) * size);
+    memcpy(items, last, size);
+    free(last);
+    return 0;
+}
+
 const struct vmm_option vmm_options_run[] = {
     { .group = "Machine",
       .name = "cpus",
@@ -71,6 +144,10 @@ const struct vmm_option vmm_options_run[] = {
       .path = "platform",
       .argument = "KEY=VALUE",
       .help = "PCI segments and machine version" },
+    { .name = "machine",
+      .path = "platform.machine",
+      .argument = "N",
+      .help = "version of the machine a guest sees, as --platform machine=N" },
     { .name = "acpi", .path = "acpi", .argument = "on|off", .help = "ACPI tables" },
     { .name = "pci",
       .path = "pci",
@@ -95,6 +172,7 @@ const struct vmm_option vmm_options_run[] = {
       .help = "ports 0x80 and 0x402" },
     { .group = "Payload",
       .name = "kernel",
+      .call = vmm_options_kernel,
       .path = "payload.kernel",
       .argument = "FILE",
       .help = "kernel, as the operand" },
@@ -125,6 +203,13 @@ const struct vmm_option vmm_options_run[] = {
       .many = true,
       .argument = "FILE|path=FILE,...",
       .help = "a disk" },
+    { .name = "root",
+      .letter = 'r',
+      .call = option_root,
+      .path = "disks",
+      .first = "path",
+      .argument = "FILE",
+      .help = "a read-only disk, the first, as the kernel's root: adds root=/dev/vda ro" },
     { .name = "rwdisk",
       .path = "disks",
       .first = "path",
@@ -179,6 +264,7 @@ const struct vmm_option vmm_options_run[] = {
 
 const struct vmm_option vmm_operands_run[] = {
     { .name = "KERNEL",
+      .call = vmm_options_kernel,
       .path = "payload.kernel",
       .argument = "KERNEL",
       .help = "bzImage (vmlinuz) or ELF (vmlinux)" },

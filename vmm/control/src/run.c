@@ -50,13 +50,13 @@ int vmm_run_exit_code(int code)
     case -ERANGE:
     case -EBUSY:
     case -ENOTDIR:
-    case -EROFS: return VMM_EXIT_USAGE;
+    case -EROFS:
+    case -ENOSPC: /* of the guest's memory, slots and addresses */ return VMM_EXIT_USAGE;
     case -ENOTSUP:
     case -ENODEV: return VMM_EXIT_HOST;
     case -ENOMEM:
     case -EMFILE:
-    case -ENFILE:
-    case -ENOSPC: return VMM_EXIT_RESOURCE;
+    case -ENFILE: return VMM_EXIT_RESOURCE;
     default: return VMM_EXIT_FAILED;
     }
 }
@@ -92,7 +92,8 @@ static int open_kvm(struct run *r)
     return rc ? vm_wrap(rc, "/dev/kvm") : 0;
 }
 
-/* SIGTERM: the power button, then the plug. SIGINT reaches us only where the terminal is not raw: the plug at once. */
+/* SIGTERM: the power button, then the plug. SIGINT and SIGQUIT reach us by key only where the terminal is not raw: the plug at once,
+ * as for SIGHUP and SIGALRM. */
 static void on_signal(struct vm_watch *watch, uint32_t events)
 {
     struct run *r = container_of(watch, struct run, signals);
@@ -124,7 +125,12 @@ static int watch_signals(struct run *r)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGQUIT);
+    sigaddset(&set, SIGALRM);
     sigaddset(&set, SIGWINCH);
+    /* They mean nothing to us, but would end the program with the terminal raw. */
+    signal(SIGUSR1, SIG_IGN);
+    signal(SIGUSR2, SIG_IGN);
     if (sigprocmask(SIG_BLOCK, &set, NULL))
         return vm_fail_errno("signals");
     r->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -213,7 +219,8 @@ int vmm_run_machine(const struct run_model *model, struct run_config *config)
     }
     rc = set_up(&r, &in);
     if (!rc) {
-        vmm_terminal_raw(&r.terminal);
+        if (in.terminal)
+            vmm_terminal_raw(&r.terminal);
         rc = vmm_machine_start(r.machine);
     }
     if (!rc)

@@ -16,6 +16,7 @@ struct run_inputs {
     int kernel_fd, initrd_fd, overlay_fd;
     const struct run_model *model;
     struct run_config *config;
+    bool terminal; /* a device has it */
     void *ended_ctx; /* who runs the machine */
 };
 

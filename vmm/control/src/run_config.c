@@ -265,8 +265,25 @@ static int check_memory(const struct run_memory *m)
     return 0;
 }
 
+static int check_pci(const struct run_config *c)
+{
+    if (c->pci)
+        return 0;
+    if (c->cam)
+        return vm_fail(-EINVAL, "--pci off with --pci-cam on: there is no PCI bus to configure; "
+                                "leave one of them out");
+    if (c->platform.num_pci_segments > 1)
+        return vm_fail(-EINVAL,
+                       "--pci off with --platform num_pci_segments=%u: there is no PCI bus; leave "
+                       "one of them out",
+                       c->platform.num_pci_segments);
+    return 0;
+}
+
 int vmm_run_config_check(const struct run_config *c, bool needs_kernel)
 {
+    int rc;
+
     if (needs_kernel && !c->payload.kernel)
         return vm_fail(
             -EINVAL, "no kernel: give its path, as in: vmm run KERNEL (vmm run --help tells more)");
@@ -276,5 +293,11 @@ int vmm_run_config_check(const struct run_config *c, bool needs_kernel)
         return vm_fail(
             -EINVAL, "--cpus: max=%u: vCPUs cannot be plugged in yet; give max=%u or leave it out",
             c->cpus.max, c->cpus.boot);
-    return check_memory(&c->memory);
+    if (c->payload.overlay && varch_facts.acpi)
+        return vm_fail(-EINVAL,
+                       "--device-tree-overlay %s: this architecture's guests get no device tree; "
+                       "leave it out",
+                       c->payload.overlay);
+    rc = check_pci(c);
+    return rc ? rc : check_memory(&c->memory);
 }

@@ -11,7 +11,11 @@ struct terminal {
     bool raw;
 };
 
-/* Makes standard input raw if it is a terminal and we are in its foreground. */
+/*
+ * Makes standard input raw if it is a terminal and we are in its foreground. A signal that ends the program without asking
+ * (SIGABRT, SIGSEGV ...) restores it on the way: the terminal is the process's, so its state of before is too, and the last
+ * call's counts.
+ */
 void vmm_terminal_raw(struct terminal *t);
 void vmm_terminal_restore(struct terminal *t);
 
