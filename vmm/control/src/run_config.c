@@ -293,11 +293,6 @@ int vmm_run_config_check(const struct run_config *c, bool needs_kernel)
         return vm_fail(
             -EINVAL, "--cpus: max=%u: vCPUs cannot be plugged in yet; give max=%u or leave it out",
             c->cpus.max, c->cpus.boot);
-    if (c->payload.overlay && varch_facts.acpi)
-        return vm_fail(-EINVAL,
-                       "--device-tree-overlay %s: this architecture's guests get no device tree; "
-                       "leave it out",
-                       c->payload.overlay);
     rc = check_pci(c);
     return rc ? rc : check_memory(&c->memory);
 }
