@@ -18,6 +18,7 @@ enum {
     REG_TYPER = 0x008, /* 25:16 first interrupt, 9:0 how many */
     REG_SETSPI_NS = 0x040,
     REG_IIDR = 0xfcc, /* no implementer */
+    SPI_FIRST = 32,
     INTID_MAX = 1019, /* GICv2 specification, 2.2.1 */
 };
 
@@ -74,20 +75,24 @@ static const struct vdev_ops ops = { .destroy = gicv2m_destroy };
 
 static int check(const struct vdev_resource *numbers)
 {
-    if (numbers->type != VDEV_RES_IRQ || numbers->base < 32 || !numbers->size ||
+    if (numbers->base < SPI_FIRST || !numbers->size || numbers->size > INTID_MAX ||
         numbers->base + numbers->size - 1 > INTID_MAX)
         return vm_fail(-EINVAL, "interrupts %llu and the next %llu are not SPIs of a GICv2",
                        (unsigned long long)numbers->base, (unsigned long long)numbers->size);
     return 0;
 }
 
-/* resources: the frame, then its interrupts: base the first one's INTID, size how many. */
+/* resources: the frame, then its interrupts: base the first one's INTID, size how many; if they are not said, all SPIs. */
 static int gicv2m_create(const struct vdev_context *context, struct vdev **ret_dev)
 {
+    static const struct vdev_resource all = { VDEV_RES_IRQ, SPI_FIRST, INTID_MAX - SPI_FIRST + 1 };
     const struct vdev_resource *at = &context->resources[0], *numbers = &context->resources[1];
     struct gicv2m *g;
-    int rc = check(numbers);
+    int rc;
 
+    if (numbers->type != VDEV_RES_IRQ)
+        numbers = &all;
+    rc = check(numbers);
     if (rc)
         return rc;
     g = calloc(1, sizeof(*g));

@@ -72,6 +72,14 @@ Test(gicv2m, other_numbers_and_registers_do_nothing)
     cr_assert_eq(plat_read(&p, TYPER, 4), FIRST << 16 | COUNT);
 }
 
+Test(gicv2m, without_a_range_it_has_every_spi)
+{
+    p.resource[1] = (struct vdev_resource){ VDEV_RES_END, 0, 0 };
+    begin();
+
+    cr_assert_eq(plat_read(&p, TYPER, 4), 32 << 16 | 988);
+}
+
 Test(gicv2m, interrupts_that_a_gicv2_has_not_are_refused)
 {
     p.resource[1].base = 31;
