@@ -235,17 +235,18 @@ static struct gm_backing ram_backing(const struct run_memory *m)
 /* Taken page by page, too much of it ends in the kernel's out-of-memory killer, which asks nobody. */
 static int check_prefault(const struct run_memory *m)
 {
+    static const char key[] = "MemAvailable:";
     unsigned long long kib = 0, mib = m->size >> 20;
     FILE *f = m->prefault && !m->hugepages ? fopen("/proc/meminfo", "re") : NULL;
-    bool known = false;
     char line[128];
 
     if (!f)
         return 0;
-    while (!known && fgets(line, sizeof(line), f))
-        known = sscanf(line, "MemAvailable: %llu kB", &kib) == 1;
+    while (!kib && fgets(line, sizeof(line), f))
+        if (!strncmp(line, key, sizeof(key) - 1))
+            kib = strtoull(line + sizeof(key) - 1, NULL, 10); /* 0: not said */
     fclose(f);
-    if (known && m->size >> 10 > kib)
+    if (kib && m->size >> 10 > kib)
         return vm_fail(-ENOMEM,
                        "--memory: %llu MiB with prefault=on, but this host has %llu MiB left "
                        "(MemAvailable in /proc/meminfo): give less, or leave prefault out",
