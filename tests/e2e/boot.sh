@@ -106,11 +106,14 @@ run() {
     fsck_files
     "$HERE/host.sh" ${host[@]+"${host[@]}"} --smp "$smp" --timeout $((320 + 40 * CPUS)) "$HERE/in-host.sh" "${VMM_FILES[@]}" "$WORK/row:row" \
         "${FSCK[@]}" "$KERNELS/$KERNEL/$IMAGE:kernel" "$WORK/guest.cpio:guest.cpio" "$WORK/disk.img:disk.img" \
-        -- "${VMM_QEMU[@]}" | tee "$WORK/log" | sed -u '/^@report-begin/,/^@report-end/d'
+        -- "${VMM_QEMU[@]}" | tee "$WORK/log" |
+        sed -u '/^@report-begin/,/^@report-end/{/^@failed/!d}'
 }
 
 unpack_report() {
-    sed -n '/^@report-begin/,/^@report-end/p' "$WORK/log" | grep -v ^@ >"$WORK/report.base64"
+    # The last one: a host that died on the way was started again.
+    tac "$WORK/log" | sed '/^@report-begin/q' | tac | sed -n '/^@report-begin/,/^@report-end/p' |
+        grep -v ^@ >"$WORK/report.base64"
     mkdir "$WORK/report"
     base64 -d "$WORK/report.base64" 2>/dev/null | tar -xz -C "$WORK/report" 2>/dev/null || {
         grep -vE '^[A-Za-z0-9+/]{76}$' "$WORK/report.base64" | head -20

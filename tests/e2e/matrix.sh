@@ -25,12 +25,12 @@ die() {
 
 choice() {
     cat <<'ROWS'
-bookworm-cloud:vmlinux:1:256:serial:disk:poweroff
+bookworm-cloud:vmlinux:1:256:serial:disk:poweroff:mmio
 bookworm-cloud:vmlinuz:2:4096:hvc0:disk:reboot:segment1
 trixie-cloud:vmlinux:2:256:hvc0:ram:button:kernelirq
 trixie-cloud:vmlinuz:1:128:serial:disk:poweroff:nopci,split,full
 trixie-cloud:vmlinux:8:4096:serial:disk:reboot:split
-bookworm-cloud:vmlinuz:8:256:serial:ram:button:mmio
+bookworm-cloud:vmlinuz:8:256:serial:ram:button
 ROWS
 }
 
