@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-# No path, address or name of a particular machine in any file.
+# No path, address or name of a particular machine in any file; every seed of the fuzzers has a name that says what it shows.
 set -euo pipefail
 # shellcheck source=tests/style/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -11,4 +11,5 @@ found_lines "machine" < <(
         grep -v '"/root' || true)
 found_lines "host" < <(grep -nIE '(deb|snapshot|security)\.debian\.org|https?://(10|192\.168|172)\.' "${list[@]}" /dev/null || true)
 found_lines "unfinished" < <(grep -nIwE 'TODO|FIXME|XXX|HACK' "${list[@]}" /dev/null || true)
+found_lines "unnamed" < <(files 'tests/fuzz/corpus/*' | grep -E '/[0-9a-f]{40}$' || true)
 finish
