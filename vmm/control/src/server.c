@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
  * The control socket (docs/control-socket.md): a Unix stream socket; each line is a JSON object with "verb", each answer a line with "result" or
- * "error". A client may send anything: a line is at most LINE_MAX_BYTES, a client that sends more is told and cut off; answers wait in a bounded
- * buffer and never block the loop; at most CLIENTS_MAX are connected.
+ * "error". A client may send anything: a line is at most LINE_MAX_BYTES, a client that sends more is told and cut off; an answer that does not go
+ * out waits, and nothing more is read from its client, so that nobody blocks the loop or fills memory; at most CLIENTS_MAX are connected.
  */
 #include "server.h"
 
@@ -37,6 +37,8 @@ struct client {
     size_t out_sent;
     bool waiting; /* an answer comes later: no further line is read until then */
     bool closing; /* when all is sent */
+    bool ended; /* it sends no more, but may still read: closed when all is answered */
+    bool handling; /* client_lines() is under way */
     unsigned users; /* calls that go on using it */
     bool gone; /* dropped; the last user frees it */
 };
@@ -84,6 +86,18 @@ static bool client_release(struct client *c)
     return !gone;
 }
 
+/* Requests are taken one at a time, and only from a client that takes its answers. */
+static bool client_may_ask(const struct client *c)
+{
+    return !c->gone && !c->waiting && !c->closing && !c->out.len;
+}
+
+static void client_watch(struct client *c)
+{
+    vm_watch_set(&c->watch,
+                 (c->out.len ? EPOLLOUT : 0U) | (client_may_ask(c) && !c->ended ? EPOLLIN : 0U));
+}
+
 /* False: the client is gone. */
 static bool client_flush(struct client *c)
 {
@@ -92,22 +106,18 @@ static bool client_flush(struct client *c)
                          MSG_NOSIGNAL | MSG_DONTWAIT);
 
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
-            break;
+            return true;
         if (n <= 0) {
             client_drop(c);
             return false;
         }
         c->out_sent += (size_t)n;
     }
-    if (c->out_sent == c->out.len) {
-        c->out.len = c->out_sent = 0;
-        if (c->closing) {
-            client_drop(c);
-            return false;
-        }
+    c->out.len = c->out_sent = 0;
+    if (c->closing) {
+        client_drop(c);
+        return false;
     }
-    vm_watch_set(&c->watch,
-                 (c->out.len ? EPOLLOUT : 0U) | (c->waiting || c->closing ? 0U : EPOLLIN));
     return true;
 }
 
@@ -117,7 +127,7 @@ static bool client_answer(struct client *c, const char *line)
 
     if (c->out.len + len + 1 > OUT_MAX_BYTES || vm_buffer_add(&c->out, line, len) ||
         vm_buffer_add(&c->out, "\n", 1)) {
-        client_drop(c); /* does not read its answers */
+        client_drop(c);
         return false;
     }
     return client_flush(c);
@@ -134,63 +144,86 @@ static void answer_later(void *ctx, const char *line)
         client_lines(c); /* what the client sent meanwhile */
 }
 
-static bool client_line(struct client *c, const char *line, size_t len)
+static void client_line(struct client *c, const char *line, size_t len)
 {
     struct request_reply reply = { .done = answer_later, .ctx = c };
     char *answer;
-    bool alive;
 
-    client_hold(c); /* the answer may come inside the call, and its sending may drop the client */
     c->waiting = true;
     answer = vmm_requests_handle(c->server->machine, line, len, &reply);
-    alive = client_release(c);
-    if (answer && alive) {
+    if (answer && !c->gone) {
         c->waiting = false;
-        alive = client_answer(c, answer);
+        client_answer(c, answer);
     }
     free(answer);
-    return alive;
 }
 
-/* Takes whole lines out of the buffer. */
-static void client_lines(struct client *c)
+/* Handles the lines in the buffer, as far as answers go out; how many bytes they had. */
+static size_t client_handle(struct client *c)
 {
+    size_t start = 0;
     char *end;
 
-    while (!c->waiting && (end = memchr(c->in, '\n', c->in_len))) {
-        size_t len = (size_t)(end - c->in);
-        char line[LINE_MAX_BYTES];
+    while (client_may_ask(c) && (end = memchr(c->in + start, '\n', c->in_len - start))) {
+        const char *line = c->in + start;
 
-        memcpy(line, c->in, len);
-        c->in_len -= len + 1;
-        memmove(c->in, end + 1, c->in_len);
-        if (!client_line(c, line, len))
+        start = (size_t)(end + 1 - c->in);
+        client_line(c, line, (size_t)(end - line));
+    }
+    return start;
+}
+
+/* Goes on with the client as far as that is possible now. An answer inside a request leaves it to the call that is under way,
+ * which holds the client: the sending of an answer may drop it. */
+static void client_lines(struct client *c)
+{
+    size_t done;
+
+    if (c->handling)
+        return;
+    c->handling = true;
+    client_hold(c);
+    done = client_handle(c);
+    c->handling = false;
+    if (!client_release(c))
+        return;
+    c->in_len -= done;
+    memmove(c->in, c->in + done, c->in_len);
+    if (client_may_ask(c) && c->in_len == sizeof(c->in)) {
+        c->closing = true;
+        if (!client_answer(
+                c, "{\"error\":{\"code\":-7,\"text\":\"the request is longer than 64 KiB\"}}"))
             return;
     }
-    if (c->in_len == sizeof(c->in)) {
-        c->closing = true;
-        client_answer(c,
-                      "{\"error\":{\"code\":-7,\"text\":\"the request is longer than 64 KiB\"}}");
+    if (client_may_ask(c) && c->ended)
+        client_drop(c);
+    else
+        client_watch(c);
+}
+
+/* False: the client is gone. */
+static bool client_read(struct client *c)
+{
+    ssize_t n = recv(c->fd, c->in + c->in_len, sizeof(c->in) - c->in_len, MSG_DONTWAIT);
+
+    if (n < 0 && errno != EAGAIN && errno != EINTR) {
+        client_drop(c);
+        return false;
     }
+    c->ended = n == 0;
+    c->in_len += n > 0 ? (size_t)n : 0;
+    return true;
 }
 
 static void client_ready(struct vm_watch *watch, uint32_t events)
 {
     struct client *c = container_of(watch, struct client, watch);
-    ssize_t n;
 
-    if (events & EPOLLOUT && !client_flush(c))
+    if (c->out.len && !client_flush(c))
         return;
-    if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
+    if (events & (EPOLLIN | EPOLLHUP | EPOLLERR) && client_may_ask(c) && !c->ended &&
+        c->in_len < sizeof(c->in) && !client_read(c))
         return;
-    n = recv(c->fd, c->in + c->in_len, sizeof(c->in) - c->in_len, MSG_DONTWAIT);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    if (n <= 0) {
-        client_drop(c);
-        return;
-    }
-    c->in_len += (size_t)n;
     client_lines(c);
 }
 

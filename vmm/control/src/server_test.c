@@ -22,7 +22,9 @@ static struct {
     struct server *server;
     char folder[64], path[80];
     int fd;
-    char *answer; /* given inside the call */
+    enum { INSIDE, AT_ONCE, LATE } when; /* the answer comes */
+    char *answer;
+    struct request_reply late;
     unsigned handled, forgotten;
 } s;
 
@@ -33,7 +35,11 @@ char *vmm_requests_handle(struct vmm_machine *machine, const char *untrusted, si
     (void)untrusted;
     (void)len;
     s.handled++;
-    reply->done(reply->ctx, s.answer);
+    s.late = *reply;
+    if (s.when == AT_ONCE)
+        return strdup(s.answer);
+    if (s.when == INSIDE)
+        reply->done(reply->ctx, s.answer);
     return NULL;
 }
 
@@ -70,12 +76,37 @@ static void close_server(void)
     free(s.answer);
 }
 
+static void rounds(void)
+{
+    for (unsigned i = 0; i < 3; i++)
+        vm_loop_step(s.env.loop, 0);
+}
+
 static void serve(unsigned requests)
 {
     while (s.handled < requests)
         cr_assert_geq(vm_loop_step(s.env.loop, 1000000), 0);
-    for (unsigned i = 0; i < 3; i++)
-        vm_loop_step(s.env.loop, 0);
+    rounds();
+}
+
+static void say(const char *lines)
+{
+    cr_assert_eq(send(s.fd, lines, strlen(lines), 0), (ssize_t)strlen(lines));
+}
+
+/* Reads what comes until there is nothing more for now; returns how many bytes. */
+static size_t hear(bool *ret_closed)
+{
+    static char bytes[64 << 10];
+    size_t all = 0;
+    ssize_t n;
+
+    while ((n = recv(s.fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0) {
+        all += (size_t)n;
+        rounds();
+    }
+    *ret_closed = n == 0;
+    return all;
 }
 
 Test(server, a_client_that_is_dropped_by_an_answer_inside_its_request_is_left_alone)
@@ -84,7 +115,7 @@ Test(server, a_client_that_is_dropped_by_an_answer_inside_its_request_is_left_al
 
     open_server(LONG_ANSWER);
 
-    cr_assert_eq(send(s.fd, "a\nb\n", 4, 0), 4);
+    say("a\nb\n");
     serve(1);
 
     cr_assert_eq(s.handled, 1, "the second line is nobody's");
@@ -98,10 +129,101 @@ Test(server, answers_inside_requests_come_in_order)
 
     open_server(1);
 
-    cr_assert_eq(send(s.fd, "a\nb\nc\n", 6, 0), 6);
+    say("a\nb\nc\n");
     serve(3);
 
     cr_assert_eq(recv(s.fd, back, sizeof(back), 0), 6);
     cr_assert_str_eq(back, "x\nx\nx\n");
+    close_server();
+}
+
+Test(server, ten_thousand_answers_inside_requests_need_no_stack)
+{
+    static char lines[20001];
+    bool closed;
+
+    open_server(0);
+    for (size_t i = 0; i < 10000; i++)
+        memcpy(lines + 2 * i, "a\n", 2);
+
+    say(lines);
+    while (s.handled < 10000) {
+        rounds();
+        hear(&closed);
+        cr_assert_not(closed);
+    }
+
+    close_server();
+}
+
+/* What fits into a socket goes out; the rest waits. */
+Test(server, a_client_that_reads_nothing_is_not_read_either)
+{
+    bool closed;
+
+    open_server(LONG_ANSWER / 4);
+    s.when = AT_ONCE;
+
+    say("a\nb\nc\nd\n");
+    serve(1);
+    cr_assert_eq(s.handled, 1, "%u", s.handled);
+
+    cr_assert_eq(hear(&closed), 4 * (LONG_ANSWER / 4 + 1));
+    cr_assert_not(closed);
+    cr_assert_eq(s.handled, 4);
+    close_server();
+}
+
+Test(server, a_client_that_sends_no_more_gets_its_answers_and_then_the_end)
+{
+    bool closed;
+
+    open_server(LONG_ANSWER / 4);
+    s.when = AT_ONCE;
+
+    say("a\nb\n");
+    shutdown(s.fd, SHUT_WR);
+    serve(1);
+
+    cr_assert_eq(hear(&closed), 2 * (LONG_ANSWER / 4 + 1));
+    cr_assert(closed);
+    close_server();
+}
+
+Test(server, a_late_answer_still_reaches_a_client_that_sends_no_more)
+{
+    bool closed;
+
+    open_server(1);
+    s.when = LATE;
+    say("a\n");
+    serve(1);
+
+    shutdown(s.fd, SHUT_WR);
+    rounds();
+    s.late.done(s.late.ctx, s.answer);
+    rounds();
+
+    cr_assert_eq(hear(&closed), 2);
+    cr_assert(closed);
+    cr_assert_eq(s.forgotten, 0);
+    close_server();
+}
+
+Test(server, what_comes_while_an_answer_is_late_waits_in_the_socket)
+{
+    static char endless[100000];
+
+    open_server(1);
+    s.when = LATE;
+    say("a\n");
+    serve(1);
+
+    memset(endless, 'x', sizeof(endless) - 1);
+    say(endless);
+    rounds();
+    cr_assert_eq(s.forgotten, 0, "cut off before its answer");
+
+    s.late.done(s.late.ctx, s.answer);
     close_server();
 }
