@@ -37,6 +37,7 @@ cd "$ROOT"
 mkdir -p build
 packages_ensure "${BUILD_PACKAGES[@]}" "${TEST_PACKAGES[@]}" "${BED_PACKAGES[@]}" "${ARM_PACKAGES[@]}" "${BED_ARM_PACKAGES[@]}"
 quietly sysroot tests/arm/sysroot.sh
+quietly dt-schema tests/arm/devicetree.sh --schemas
 for preset in "${PRESETS[@]}"; do
     extra=()
     [[ $preset != fuzz ]] || extra=(-DVMM_TESTS=OFF)

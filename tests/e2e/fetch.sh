@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #
 # fetch.sh [--update] [SUITE-FLAVOUR ...]    default: bookworm-cloud trixie-cloud
-# fetch.sh [--update] --qemu
+# fetch.sh [--update] --qemu | --qemu-arm64
 #
 # Debian's own kernels, unchanged, into $BED/kernels/VERSION/{vmlinuz,vmlinux,config,lib/modules},
 # and a link $BED/kernels/SUITE-FLAVOUR to the version (flavours: cloud, standard). SUITE-FLAVOUR-arm64 are those for
 # AArch64: vmlinuz (an Image), and the same as vmlinuz.gz and vmlinuz.zst; with them come busybox and e2fsck for it.
 # --qemu: trixie's QEMU with all its libraries into $BED/qemu, for the emulated host (its SMP is steadier than bookworm's).
+# --qemu-arm64: the one that runs on AArch64, into $BED/qemu-arm64, to compare with in the emulated Arm host.
 # What is there is not looked for again, so that it works offline; --update asks the archive.
 # The machine's own apt is only read: apt.sh.
 set -euo pipefail
@@ -72,23 +73,26 @@ fetch_programs_arm64() {
     mv -T "$new" "$BED/programs-arm64"
 }
 
+# fetch_qemu DIR PROGRAM ARCH PACKAGE...
 fetch_qemu() {
-    local new debs
-    [[ ! -e $BED/qemu/usr/bin/qemu-system-x86_64 || -n $UPDATE ]] || return 0
-    apt_private trixie
-    say "QEMU of trixie"
-    mapfile -t debs < <(with_dependencies qemu-system-x86 seabios)
+    local dir=$BED/$1 program=$2 arch=$3 new debs
+    shift 3
+    [[ ! -e $dir/usr/bin/$program || -n $UPDATE ]] || return 0
+    apt_private trixie "$arch"
+    say "QEMU of trixie ($arch)"
+    mapfile -t debs < <(with_dependencies "$@")
     new=$(mktemp -d "$BED/new.XXXXXX")
     chmod 755 "$new"
     unpack "$new" "${debs[@]}"
-    rm -rf "$BED/qemu" "$new"/usr/share/{doc,man,locale,perl,bash-completion}
-    mv -T "$new" "$BED/qemu"
+    rm -rf "$dir" "$new"/usr/share/{doc,man,locale,perl,bash-completion}
+    mv -T "$new" "$dir"
 }
 
 for arg in "$@"; do
     case $arg in
     --update) UPDATE=1 ;;
-    --*) [[ $arg = --qemu ]] || die "unknown option $arg"; WANT+=("$arg") ;;
+    --qemu | --qemu-arm64) WANT+=("$arg") ;;
+    --*) die "unknown option $arg" ;;
     *) WANT+=("$arg") ;;
     esac
 done
@@ -96,10 +100,12 @@ done
 bed_lock
 rm -rf "$KERNELS"/new.* "$BED"/{new,debs}.* # of a run that was interrupted
 for name in "${WANT[@]}"; do
-    if [[ $name = --qemu ]]; then
-        fetch_qemu
-    else
+    case $name in
+    --qemu) fetch_qemu qemu qemu-system-x86_64 amd64 qemu-system-x86 seabios ;;
+    --qemu-arm64) fetch_qemu qemu-arm64 qemu-system-aarch64 arm64 qemu-system-arm ;;
+    *)
         fetch_kernel "$name"
         [[ $(arch_of "$name") != arm64 ]] || fetch_programs_arm64
-    fi
+        ;;
+    esac
 done

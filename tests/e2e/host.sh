@@ -105,7 +105,7 @@ if [[ $ARCH = x86_64 ]]; then
 else
     its=,its=on
     [[ $GIC = 3 ]] || its=
-    MACHINE=(-M "virt,virtualization=on,gic-version=$GIC$its" -cpu neoverse-n1)
+    MACHINE=(-M "virt,virtualization=on,gic-version=$GIC$its${COUNT:+,dtb-randomness=off}" -cpu neoverse-n1)
     # This machine's QEMU: what it runs is steady with several processors, too.
     qemu() { qemu-system-aarch64 "$@"; }
 fi

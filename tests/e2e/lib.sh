@@ -41,7 +41,7 @@ BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config libfdt-dev libjansson
     liburing-dev zlib1g-dev libzstd-dev libcriterion-dev acpica-tools device-tree-compiler)
 # shellcheck disable=SC2034
 TEST_PACKAGES=(g++ make clang clang-format clang-tidy libclang-rt-14-dev llvm git shellcheck pciutils
-    zsh fish)
+    zsh fish dt-schema)
 # shellcheck disable=SC2034
 BED_PACKAGES=(qemu-system-x86 seabios busybox-static cpio kmod xz-utils lz4 zstd gcc libc6-dev e2fsprogs pciutils
     util-linux debian-archive-keyring)
