@@ -24,6 +24,7 @@ control|version|^vmm [0-9]
 devices||^serial: 
 devices-core||^after load: 3$
 hypervisor||^port 0x80: 42$
+jail||^the child: killed by SIGSYS
 machine||^0xe0000000 
 pci||^00:05.0 1234:0042, BAR 0 at 0xc0000000, its register says 42$
 virtio||^the driver reads 42$

@@ -237,7 +237,7 @@ static const struct vdev_metric metrics[] = {
     { "waits", offsetof(struct virtio_rng, count.waits), "times the source had nothing" },
     { 0 },
 };
-static const struct vdev_jail_rule jail[] = { { "getrandom" }, { "read" }, { 0 } };
+static const struct vm_jail_rule jail[] = { VM_JAIL("getrandom"), VM_JAIL("read"), { 0 } };
 
 const struct vdev_class virtio_rng_class = {
     .name = "virtio-rng",

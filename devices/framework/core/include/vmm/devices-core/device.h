@@ -19,6 +19,7 @@
 #define VMM_DEVICES_CORE_DEVICE_H
 
 #include <vmm/base/env.h>
+#include <vmm/base/jail_rule.h>
 #include <vmm/base/job.h>
 #include <vmm/base/lock.h>
 #include <vmm/base/prop.h>
@@ -194,9 +195,6 @@ enum vdev_backend {
 enum vdev_placement { VDEV_THREAD = 1, VDEV_PROCESS = 2, VDEV_FOREIGN = 4 };
 /* Which requests may run twice after the device's process died. */
 enum vdev_replay { VDEV_REPLAY_ALL, VDEV_REPLAY_MARKED, VDEV_REPLAY_NONE };
-struct vdev_jail_rule {
-    const char *syscall; /* name; the table ends with NULL */
-};
 
 struct vdev_class {
     const char *name; /* "virtio-rng" */
@@ -207,7 +205,7 @@ struct vdev_class {
     enum vdev_backend backend;
     unsigned placements; /* enum vdev_placement */
     bool internal; /* made by the machine only, not by --device */
-    const struct vdev_jail_rule *jail;
+    const struct vm_jail_rule *jail; /* what the class's code calls; vmm/base/jail_rule.h */
     const struct vm_state_field *state; /* of the struct that save and load see */
     size_t state_size;
     uint16_t state_version;
