@@ -38,6 +38,8 @@ static int set_up(struct vmm_machine *m, const struct vmm_machine_config *config
         return 0;
     rc = vm_loop_new(config->env, 0, &m->io_loop);
     m->io_env.loop = m->io_loop;
+    m->io_env.keys_loop =
+        config->env->loop; /* a disk that hangs shall not take the escape key with it */
     return rc;
 }
 

@@ -49,10 +49,14 @@ struct vm_env {
 
     /* Where timers and fds of what is created with this environment are served; borrowed. */
     struct vm_loop *loop;
+
+    /* Where the keys of the user's own terminal are read: a loop that goes on when the host keeps the
+     * other one waiting, so that the escape key works; borrowed. NULL: the same. */
+    struct vm_loop *keys_loop;
 };
 
 /* The host's clocks and getrandom(2), standard error as log (messages above max_level are dropped),
- * open(2) as opener. The loop is left NULL. For the top of a program only. */
+ * open(2) as opener. The loops are left NULL. For the top of a program only. */
 void vm_env_host(enum vm_level max_level, struct vm_env *ret_env);
 
 /* Formats and hands on to env->log. env may be NULL (nothing happens). */

@@ -72,23 +72,27 @@ struct vchar {
     uint64_t size,
         marks; /* marks: the bits of a fill level that change where it passes a quarter */
 
-    /* Input: the loop's thread only, but for in_want. */
+    /* Input, the reader's side: the thread of in_loop, which is env->keys_loop for the user's terminal, else env->loop. */
+    struct vm_loop *in_loop;
     int in_fd;
-    bool in_unwatchable; /* epoll refuses it: regular files, /dev/null */
     bool in_escape; /* Ctrl-A was seen */
     struct vm_watch in_watch, listen_watch;
     struct vm_timer connect_timer;
-    struct vm_work in_work;
-    bool in_ahead; /* a terminal: read even while the owner takes nothing */
     struct vm_ratelimit in_limit;
-    size_t in_at, in_len, in_size;
-    uint8_t *in; /* NULL: off, null */
-    uint64_t in_dropped;
+    bool
+        in_ahead; /* a terminal: read even while the owner takes nothing. Fixed while it is attached */
+    size_t in_size;
+    uint8_t *in; /* a ring; NULL: off, null */
+    struct vm_work in_work; /* the owner's side, in env->loop */
 
     /* Shared by threads, atomic. */
     uint64_t head __attribute__((aligned(64)));
     uint32_t starved; /* a write found too little room */
     uint32_t in_want; /* the owner has to say vchar_ready() */
+    uint32_t help_wanted; /* the line about the escape key: output is env->loop's */
+    uint64_t in_head,
+        in_tail; /* bytes since the start, as below: written by the reader; by the owner's side */
+    uint64_t in_dropped;
     uint64_t tail __attribute__((aligned(64)));
     uint32_t armed; /* the loop knows that there is output */
     uint64_t dropped;

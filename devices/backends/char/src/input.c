@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * Input: read in the loop's thread, offered to the owner, and not read on before the owner has taken it. But a terminal is always
- * read, or the escape key would die with a guest that does not read: what its buffer has no room for is dropped and counted.
+ * Input: read, offered to the owner in the loop's thread, and not read on before the owner has taken it. But a terminal is always
+ * read, or the escape key would die with a guest that does not read: what its buffer has no room for is dropped and counted. The
+ * user's own terminal is read by a loop that no device holds up (env->keys_loop), or the escape key would die with a disk that
+ * hangs: so a ring with one reader and one taker is between them.
  *
  * in_want is set before the owner is asked. So an owner that makes room right after it took less finds it set, and its
  * vchar_ready() posts the next try.
@@ -31,8 +33,10 @@ static void on_work(struct vm_work *work);
 static bool escaped(struct vchar *chr, uint8_t key)
 {
     chr->in_escape = false;
-    if (key == 'h')
-        vchar_out_say(chr, help);
+    if (key == 'h') {
+        __atomic_store_n(&chr->help_wanted, 1, __ATOMIC_RELAXED);
+        vm_loop_post(chr->env->loop, &chr->in_work, on_work);
+    }
     if (key == 'x' && chr->ops->escape)
         chr->ops->escape(chr->ctx, key);
     return key == ESCAPE_KEY;
@@ -57,25 +61,34 @@ static size_t filter(struct vchar *chr, uint8_t *piece, size_t len)
 
 /* ---- reading ---- */
 
+static size_t not_taken(const struct vchar *chr)
+{
+    return (size_t)(__atomic_load_n(&chr->in_head, __ATOMIC_ACQUIRE) -
+                    __atomic_load_n(&chr->in_tail, __ATOMIC_ACQUIRE));
+}
+
+static void drop(struct vchar *chr, size_t count)
+{
+    __atomic_fetch_add(&chr->in_dropped, count, __ATOMIC_RELAXED);
+    if (chr->ops->dropped)
+        chr->ops->dropped(chr->ctx, true, count);
+    vm_log_limited(chr->env, &chr->in_limit, VM_LOG_WARN,
+                   "%s: the guest does not read: input is dropped", chr->name);
+}
+
 /* Behind what the owner has not taken yet. */
 static void append(struct vchar *chr, const uint8_t *piece, size_t len)
 {
-    size_t room;
+    size_t room = chr->in_size - not_taken(chr), at = chr->in_head & (chr->in_size - 1), first;
 
-    memmove(chr->in, chr->in + chr->in_at, chr->in_len - chr->in_at);
-    chr->in_len -= chr->in_at;
-    chr->in_at = 0;
-    room = chr->in_size - chr->in_len;
     if (len > room) {
-        chr->in_dropped += len - room;
-        if (chr->ops->dropped)
-            chr->ops->dropped(chr->ctx, true, len - room);
-        vm_log_limited(chr->env, &chr->in_limit, VM_LOG_WARN,
-                       "%s: the guest does not read: input is dropped", chr->name);
+        drop(chr, len - room);
         len = room;
     }
-    memcpy(chr->in + chr->in_len, piece, len);
-    chr->in_len += len;
+    first = len < chr->in_size - at ? len : chr->in_size - at;
+    memcpy(chr->in + at, piece, first);
+    memcpy(chr->in, piece + first, len - first);
+    __atomic_store_n(&chr->in_head, chr->in_head + len, __ATOMIC_RELEASE); /* deliver() */
 }
 
 /* A job in the background that reads its terminal is stopped by SIGTTIN. */
@@ -90,13 +103,13 @@ static void on_our_turn(struct vm_timer *timer)
 {
     struct vchar *chr = container_of(timer, struct vchar, connect_timer);
 
-    if (chr->in_watch.active && (chr->in_ahead || chr->in_at == chr->in_len))
+    if (chr->in_watch.active && (chr->in_ahead || !not_taken(chr)))
         vm_watch_set(&chr->in_watch, EPOLLIN);
 }
 
 static void wait_for_turn(struct vchar *chr)
 {
-    struct vm_loop *loop = chr->env->loop;
+    struct vm_loop *loop = chr->in_loop;
 
     if (!vm_timer_set(loop, &chr->connect_timer, vm_loop_now_ns(loop) + CONNECT_NS, on_our_turn))
         vm_watch_set(&chr->in_watch, 0);
@@ -127,15 +140,19 @@ static void ended(struct vchar *chr)
         vchar_in_detach(chr);
 }
 
-/* True: the owner has taken all. */
+/* The owner's side. True: it has taken all. */
 static bool deliver(struct vchar *chr)
 {
-    while (chr->in_at < chr->in_len) {
-        size_t left = chr->in_len - chr->in_at, n;
+    size_t left;
 
+    while ((left = not_taken(chr))) {
+        size_t at = chr->in_tail & (chr->in_size - 1), n;
+
+        if (left > chr->in_size - at)
+            left = chr->in_size - at;
         __atomic_store_n(&chr->in_want, 1, __ATOMIC_SEQ_CST);
-        n = chr->ops->input(chr->ctx, chr->in + chr->in_at, left);
-        chr->in_at += n < left ? n : left;
+        n = chr->ops->input(chr->ctx, chr->in + at, left);
+        __atomic_store_n(&chr->in_tail, chr->in_tail + (n < left ? n : left), __ATOMIC_RELEASE);
         if (n < left)
             return false;
     }
@@ -170,7 +187,10 @@ static void read_some(struct vchar *chr)
         return;
     }
     append(chr, piece, filter(chr, piece, (size_t)n));
-    pause_or_go_on(chr, deliver(chr));
+    if (chr->in_loop == chr->env->loop)
+        pause_or_go_on(chr, deliver(chr));
+    else
+        vm_loop_post(chr->env->loop, &chr->in_work, on_work);
 }
 
 /* ---- wake-ups ---- */
@@ -181,12 +201,15 @@ static void on_ready(struct vm_watch *watch, uint32_t events)
     read_some(container_of(watch, struct vchar, in_watch));
 }
 
-/* The owner is ready; or the next piece of what cannot be watched. */
+/* The owner is ready; or another thread has read; or the next piece of what cannot be watched. */
 static void on_work(struct vm_work *work)
 {
     struct vchar *chr = container_of(work, struct vchar, in_work);
 
-    if (!deliver(chr) || chr->in_fd < 0)
+    if (__atomic_exchange_n(&chr->help_wanted, 0, __ATOMIC_RELAXED))
+        vchar_out_say(chr, help);
+    /* What is read ahead is watched all the time, maybe by another thread. */
+    if (!deliver(chr) || chr->in_ahead || chr->in_fd < 0)
         return;
     if (chr->in_watch.active)
         vm_watch_set(&chr->in_watch, EPOLLIN);
@@ -196,7 +219,7 @@ static void on_work(struct vm_work *work)
 
 uint64_t vchar_in_dropped(const struct vchar *chr)
 {
-    return chr->in_dropped;
+    return __atomic_load_n(&chr->in_dropped, __ATOMIC_RELAXED);
 }
 
 void vchar_ready(struct vchar *chr)
@@ -208,14 +231,17 @@ void vchar_ready(struct vchar *chr)
 
 int vchar_in_attach(struct vchar *chr, int fd)
 {
-    int rc = vm_watch_add(chr->env->loop, &chr->in_watch, fd, EPOLLIN, on_ready);
+    bool terminal = chr->mode == VCHAR_TTY && isatty(fd);
+    int rc;
 
+    chr->in_loop = terminal && chr->env->keys_loop ? chr->env->keys_loop : chr->env->loop;
+    rc = vm_watch_add(chr->in_loop, &chr->in_watch, fd, EPOLLIN, on_ready);
     if (rc && rc != -EPERM)
         return rc;
     chr->in_fd = fd;
     chr->in_escape = false;
     /* A pipe or a file as standard input waits for the guest: nobody types there, and nothing of it may be lost. */
-    chr->in_ahead = !rc && (chr->mode == VCHAR_PTY || (chr->mode == VCHAR_TTY && isatty(fd)));
+    chr->in_ahead = !rc && (chr->mode == VCHAR_PTY || terminal);
     if (rc)
         vm_loop_post(chr->env->loop, &chr->in_work, on_work);
     return 0;
@@ -229,6 +255,6 @@ void vchar_in_detach(struct vchar *chr)
     chr->in_fd = -1;
     if (chr->mode != VCHAR_SOCKET)
         return; /* what was typed before the end is still for the guest */
-    chr->in_at = chr->in_len = 0;
+    __atomic_store_n(&chr->in_tail, chr->in_head, __ATOMIC_RELEASE);
     __atomic_store_n(&chr->in_want, 0, __ATOMIC_SEQ_CST);
 }

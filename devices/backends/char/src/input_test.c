@@ -85,7 +85,7 @@ Test(vchar_input, nothing_is_read_while_the_owner_is_not_ready)
 
     type("more");
 
-    cr_assert_eq(b.chr->in_len, 5);
+    cr_assert_eq(b.chr->in_head - b.chr->in_tail, 5);
     cr_assert_eq(b.chr->in_watch.events, 0);
 }
 
@@ -391,7 +391,7 @@ Test(vchar_input, typed_without_end_is_dropped_and_counted_and_escape_still_work
     type_at(master, "\001x");
 
     cr_assert_eq(b.escapes, 1);
-    cr_assert_eq(b.chr->in_len, TYPED_BYTES);
+    cr_assert_eq(b.chr->in_head - b.chr->in_tail, TYPED_BYTES);
     cr_assert_eq(vchar_in_dropped(b.chr), typed - TYPED_BYTES);
     b.room = sizeof(b.got);
     vchar_ready(b.chr);
@@ -417,4 +417,135 @@ Test(vchar_input, what_was_typed_before_the_terminal_left_still_arrives)
 
     ASSERT_GOT("bye");
     cr_assert_eq(round_now(), 0);
+}
+
+/* ---- the user's terminal is read by a loop of its own ---- */
+
+static struct vm_loop *keys;
+
+static int terminal_with_its_own_loop(void)
+{
+    int master = raw_terminal();
+
+    cr_assert_eq(vm_loop_new(&b.env, VM_LOOP_VIRTUAL, &keys), 0);
+    b.env.keys_loop = keys;
+    start();
+    return master;
+}
+
+static void close_terminal(int master)
+{
+    close_chr();
+    vm_loop_free(keys);
+    close(master);
+}
+
+static void type_to_keys_loop(int master, const char *text)
+{
+    struct pollfd p = { .fd = STDIN_FILENO, .events = POLLIN };
+
+    cr_assert_eq(write(master, text, strlen(text)), (ssize_t)strlen(text));
+    cr_assert_eq(poll(&p, 1, 10000), 1);
+    while (vm_loop_step(keys, 0) > 0)
+        ;
+}
+
+Test(vchar_input, escape_is_seen_though_the_devices_loop_stands_still)
+{
+    int master = terminal_with_its_own_loop();
+
+    type_to_keys_loop(master, "a\001x");
+
+    cr_assert_eq(b.escapes, 1);
+    cr_assert_eq(b.got_len, 0);
+    close_terminal(master);
+}
+
+Test(vchar_input, keys_of_the_other_loop_arrive_in_the_devices_one)
+{
+    int master = terminal_with_its_own_loop();
+    b.room = 2;
+
+    type_to_keys_loop(master, "hel");
+    run_ms(1);
+    type_to_keys_loop(master, "lo");
+    run_ms(1);
+    ASSERT_GOT("he");
+    b.room = 100;
+    vchar_ready(b.chr);
+    run_ms(1);
+
+    ASSERT_GOT("hello");
+    close_terminal(master);
+}
+
+Test(vchar_input, help_is_printed_by_the_devices_loop)
+{
+    int master = terminal_with_its_own_loop();
+    char text[200] = "";
+
+    type_to_keys_loop(master, "\001h");
+    cr_assert_lt(read(screen, text, sizeof(text) - 1), 0);
+    run_ms(1);
+
+    cr_assert_gt(read(screen, text, sizeof(text) - 1), 0);
+    cr_assert_not_null(strstr(text, "Ctrl-A x"));
+    close_terminal(master);
+}
+
+Test(vchar_input, a_pipe_is_read_by_the_devices_loop)
+{
+    cr_assert_eq(vm_loop_new(&b.env, VM_LOOP_VIRTUAL, &keys), 0);
+    b.env.keys_loop = keys;
+    start();
+
+    type("hello");
+
+    ASSERT_GOT("hello");
+    close_chr();
+    vm_loop_free(keys);
+}
+
+static void *read_keys(void *arg)
+{
+    (void)arg;
+    vm_loop_run(keys);
+    return NULL;
+}
+
+/* Under the thread sanitizer: the ring between the two. */
+Test(vchar_input, a_thread_reads_keys_while_another_one_takes_them)
+{
+    enum { PIECES = 300, PIECE = 1000 };
+    uint8_t piece[PIECE];
+    int master = raw_terminal();
+    pthread_t thread;
+
+    fcntl(STDIN_FILENO, F_SETFL, O_NONBLOCK);
+    cr_assert_eq(vm_loop_new(&b.env, 0, &keys), 0);
+    b.env.keys_loop = keys;
+    start();
+    cr_assert_eq(pthread_create(&thread, NULL, read_keys, NULL), 0);
+
+    for (uint64_t i = 0, taken = 0; i < PIECES; i++) {
+        for (size_t k = 0; k < PIECE; k++)
+            piece[k] = pattern(i * PIECE + k);
+        b.room = PIECE / 2;
+        cr_assert_eq(write(master, piece, PIECE), PIECE);
+        while (taken + b.got_len < (i + 1) * PIECE) {
+            cr_assert_geq(round_now(), 0);
+            if (b.got_len < PIECE / 2)
+                continue;
+            b.room = PIECE / 2;
+            vchar_ready(b.chr);
+        }
+        cr_assert(holds_pattern(b.got, b.got_len, taken));
+        taken += b.got_len;
+        b.got_len = 0;
+    }
+
+    vm_loop_stop(keys);
+    pthread_join(thread, NULL);
+    cr_assert_eq(vchar_in_dropped(b.chr), 0);
+    close_terminal(master);
 }

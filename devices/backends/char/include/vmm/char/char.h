@@ -7,7 +7,8 @@
  * counted. So a reader that does not read stops neither a vCPU nor a device.
  *
  * Threads: vchar_write() may be called from any thread (one at a time per back end: the device's lock); all else,
- * call-backs included, belongs to env->loop's thread.
+ * call-backs included, belongs to env->loop's thread. But the user's own terminal (mode=tty) is read in env->keys_loop's, where
+ * the escape key is told; both loops stand still in vchar_new() and vchar_free().
  */
 #ifndef VMM_CHAR_CHAR_H
 #define VMM_CHAR_CHAR_H
@@ -67,7 +68,7 @@ struct vchar_ops {
     /* Bytes from outside: takes as many as there is room for and returns the number; the rest comes again after
      * vchar_ready(), or at once together with what comes behind it. */
     size_t (*input)(void *ctx, const uint8_t *data, size_t len);
-    /* The user typed the escape key, Ctrl-A, and then this key (tty and pty only). Optional. */
+    /* The user typed the escape key, Ctrl-A, and then this key (tty and pty only). Optional. tty: in env->keys_loop's thread. */
     void (*escape)(void *ctx, uint8_t key);
     /* There is room for output again, after vchar_write() dropped or took less. Optional. */
     void (*drained)(void *ctx);
