@@ -129,18 +129,30 @@ static size_t make_chain(struct vh *h, uint16_t n, struct fake_buf bufs[4])
     return count;
 }
 
-int contract_use(struct vh *h)
+static void offer(struct vh *h, uint16_t n)
 {
     struct fake_buf bufs[4];
+
+    for (unsigned i = 0; i < 8; i++) {
+        size_t count = make_chain(h, n, bufs);
+
+        (void)fake_driver_offer(&h->drv[n], bufs, count);
+    }
+    vh_kick(h, n);
+}
+
+void contract_offer(struct vh *h)
+{
+    for (uint16_t n = 0; n < vh_queues(h) && n < VH_QUEUES; n++)
+        offer(h, n);
+}
+
+int contract_use(struct vh *h)
+{
     int rc = vh_start(h, 0);
 
     for (uint16_t n = 0; !rc && n < vh_queues(h) && n < VH_QUEUES; n++) {
-        for (unsigned i = 0; i < 8; i++) {
-            size_t count = make_chain(h, n, bufs);
-
-            (void)fake_driver_offer(&h->drv[n], bufs, count);
-        }
-        vh_kick(h, n);
+        offer(h, n);
         rc = vh_idle(h);
     }
     return rc;

@@ -23,6 +23,8 @@ int contract_open_with(struct vh *h, const struct vdev_class *cls, struct vh_con
 int contract_replace(struct vh *h, const struct vdev_class *cls);
 void contract_close(struct vh *h);
 
+/* Each queue of a device that was started gets some sound chains, and is kicked; nothing is served yet. */
+void contract_offer(struct vh *h);
 /* Starts, and gives each queue some sound chains of all shapes with contents from the harness's generator. */
 int contract_use(struct vh *h);
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* The contract of every virtio device class, over both transports and both ring formats. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <criterion/criterion.h>
 
@@ -301,6 +303,97 @@ static void nothing_after_reset(const struct vdev_class *cls)
 Test(virtio_contract, after_a_reset_nothing_is_written_any_more)
 {
     each(nothing_after_reset);
+}
+
+/* What a device may be doing when it is taken out. */
+enum moment {
+    NEW,
+    NEGOTIATED,
+    IDLE,
+    KICKED, /* and not served yet */
+    SERVED_ONCE, /* one round of the loop */
+    SERVED_TWICE,
+    SERVED,
+    BROKEN, /* NEEDS_RESET */
+    RESET,
+    MOMENTS
+};
+
+static void come_to(enum moment moment)
+{
+    if (moment == NEGOTIATED)
+        cr_assert_eq(vh_negotiate(&h, 0), 0);
+    if (moment < IDLE)
+        return;
+    cr_assert_eq(vh_start(&h, 0), 0);
+    if (moment >= KICKED)
+        contract_offer(&h);
+    for (unsigned round = KICKED; round < moment && round < SERVED; round++)
+        cr_assert_geq(vm_loop_step(h.loop, 0), 0);
+    if (moment >= SERVED)
+        cr_assert_eq(vh_pass(&h, 1000000000), 0);
+    if (moment == BROKEN && vh_queues(&h))
+        cr_assert(contract_break_ring(&h, 0, CONTRACT_ADDRESS));
+    if (moment == BROKEN && vh_queues(&h))
+        vh_kick(&h, 0);
+    if (moment >= BROKEN)
+        cr_assert_eq(vh_pass(&h, 1000000000), 0);
+    if (moment == RESET)
+        cr_assert_eq(vh_reset(&h, UINT32_MAX), 0);
+}
+
+static int next_fd(void)
+{
+    int fd = dup(STDERR_FILENO);
+
+    close(fd);
+    return fd;
+}
+
+/* Its registers answer nobody, and writes to them, the doorbells among them, do nothing. */
+static void answers_nothing(const char *name, uint64_t registers, uint64_t doorbell)
+{
+    cr_assert_eq(vh_read(&h, registers, 4), UINT32_MAX, "%s", name);
+    cr_assert_eq(vh_read(&h, registers + 0x14, 1), UINT8_MAX, "%s", name);
+    cr_assert_eq(vh_write(&h, registers + 0x14, 1, 0), -ENODEV, "%s", name);
+    cr_assert_eq(vh_write(&h, doorbell, 4, 0), -ENODEV, "%s", name);
+    if (h.root)
+        cr_assert_eq(vh_pci_read(&h, 0, 4), UINT32_MAX, "%s", name);
+}
+
+static void removed_at_any_moment(const struct vdev_class *cls)
+{
+    static uint8_t before[CONTRACT_RAM];
+    int fd = -1;
+
+    for (unsigned moment = NEW; moment < MOMENTS; moment++) {
+        uint64_t registers, doorbell;
+        unsigned interrupts;
+
+        if (moment)
+            cr_assert_eq(contract_replace(&h, cls), 0, "%s: %s", cls->name, vm_error_text());
+        registers = h.pci ? h.common : VH_MMIO;
+        doorbell = h.pci ? h.notify : VH_MMIO + 0x50;
+        come_to((enum moment)moment);
+        cr_assert_eq(vh_remove(&h), 0, "%s, moment %u: %s", cls->name, moment, vm_error_text());
+        memcpy(before, h.guest.host, CONTRACT_RAM);
+        interrupts = h.messages + h.pin[0].rises;
+        answers_nothing(cls->name, registers, doorbell);
+        cr_assert_eq(vh_pass(&h, 20000000000), 0);
+
+        cr_assert(!memcmp(before, h.guest.host, CONTRACT_RAM), "%s, moment %u", cls->name, moment);
+        cr_assert_eq(h.messages + h.pin[0].rises, interrupts, "%s, moment %u", cls->name, moment);
+        cr_assert_not(h.pin[0].level, "%s, moment %u", cls->name, moment);
+        cr_assert_eq(h.doorbells, 0, "%s, moment %u", cls->name, moment);
+        cr_assert_eq(vm_loop_step(h.loop, UINT64_MAX), 0, "%s, moment %u", cls->name, moment);
+        cr_assert(fd < 0 || next_fd() == fd, "%s, moment %u: an fd is left", cls->name, moment);
+        fd = next_fd();
+    }
+}
+
+Test(virtio_contract, removed_at_any_moment_nothing_is_written_after_and_nothing_left)
+{
+    each(removed_at_any_moment);
 }
 
 static void comes_and_goes(const struct vdev_class *cls)

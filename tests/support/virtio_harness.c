@@ -498,6 +498,29 @@ int vh_machine_reset(struct vh *h)
     return rc || !h->virtio || h->config.transport == VH_NO_TRANSPORT ? rc : vh_probe(h);
 }
 
+static void gone(void *ctx)
+{
+    ((struct vh *)ctx)->gone = true;
+}
+
+int vh_remove(struct vh *h)
+{
+    int rc;
+
+    h->done = h->gone = false;
+    rc = wait_done(h, vdev_remove(h->dev, vh_done));
+    if (rc)
+        return rc;
+    if (h->pci)
+        virtio_pci_unplug(h->pci, gone, h);
+    else if (h->window)
+        virtio_mmio_unplug(h->window, gone, h);
+    if (!h->gone && h->config.transport != VH_NO_TRANSPORT)
+        return -EIO;
+    vh_destroy(h);
+    return 0;
+}
+
 /* ---- state ---- */
 
 int vh_save(struct vh *h, struct vm_buffer *buffer)

@@ -123,6 +123,7 @@ struct vh {
     unsigned queue_interrupts, config_interrupts; /* as the driver saw them */
     int code; /* of vh_done() */
     bool done;
+    bool gone; /* of vh_remove(): no access reaches the device any more */
 
     /* PCI: what the driver found. */
     unsigned slot; /* device number */
@@ -162,6 +163,9 @@ void vh_done(struct vdev *dev, int code);
 /* What the machine does, with the wait for its end: its result, or -ETIME after a minute of virtual time without one. After a reset addresses are assigned again, as firmware would. */
 int vh_quiesce(struct vh *h);
 int vh_machine_reset(struct vh *h);
+/* What the machine does to take the device out while the guest runs on: stopped, off its buses, destroyed. 0, and h->dev is NULL; what
+ * vdev_remove() said (the device is still there); -EIO: an access was never over. */
+int vh_remove(struct vh *h);
 
 /* ---- the guest's accesses ---- */
 

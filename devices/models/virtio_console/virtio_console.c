@@ -379,6 +379,8 @@ static int console_create(const struct vdev_context *context, struct vdev **ret_
         free(con);
         return rc;
     }
+    if (vchar_has_keys(con->chr))
+        con->dev.dev.stays = "it reads the terminal, whose escape key stops the machine";
     *ret_dev = &con->dev.dev;
     return 0;
 }

@@ -574,3 +574,34 @@ Test(virtio_console, back_end_that_cannot_be_opened_is_no_device)
     cr_assert_not_null(strstr(vm_error_text(), "needs file="));
     cr_assert_lt(vh_create(&h, &virtio_console_class, "cols=65536"), 0);
 }
+
+Test(virtio_console, the_users_terminal_cannot_be_removed_anything_else_can)
+{
+    static const struct vh_config way = { .transport = VH_PCI };
+    int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), terminal, pipe_end;
+    struct vm_loop *keys;
+
+    cr_assert_eq(vh_remove(&h), 0, "a pipe");
+    vh_close(&h);
+    cr_assert_eq(unlockpt(master), 0);
+    terminal = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    pipe_end = dup(STDIN_FILENO);
+    cr_assert_eq(dup2(terminal, STDIN_FILENO), STDIN_FILENO);
+    cr_assert_eq(vh_open(&h, &way), 0);
+    cr_assert_eq(vm_loop_new(&h.env, VM_LOOP_VIRTUAL, &keys), 0);
+    h.env.keys_loop = keys;
+    cr_assert_eq(vh_create(&h, &virtio_console_class, "mode=tty"), 0, "%s", vm_error_text());
+
+    cr_assert_eq(vh_remove(&h), -EBUSY);
+
+    cr_assert_str_eq(vm_error_text(), "dut: cannot be removed: it reads the terminal, whose escape "
+                                      "key stops the machine");
+    vh_close(&h);
+    vm_loop_free(keys);
+    dup2(pipe_end, STDIN_FILENO);
+    close(pipe_end);
+    close(terminal);
+    close(master);
+    cr_assert_eq(vh_open(&h, &way), 0); /* for the end */
+    cr_assert_eq(vh_create(&h, &virtio_console_class, "mode=null"), 0);
+}

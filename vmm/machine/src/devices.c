@@ -65,19 +65,20 @@ static int create(const struct vdev_class *cls, struct vdev_context *c, const vo
 }
 
 /* Room for one more device: before it is created, so that nothing has to be undone after. */
-static struct machine_device *room(const char *id)
+static struct machine_device *room(struct vmm_machine *m, const char *id)
 {
     struct machine_device *d = calloc(1, sizeof(*d));
 
     if (!d)
-        vm_fail(-ENOMEM, "%s: out of memory", id);
-    else
-        snprintf(d->place, sizeof(d->place), "platform");
+        return vm_fail(-ENOMEM, "%s: out of memory", id), NULL;
+    snprintf(d->place, sizeof(d->place), "platform");
+    d->machine = m;
     return d;
 }
 
 static void remember(struct vmm_machine *m, struct machine_device *d)
 {
+    snprintf(d->id, sizeof(d->id), "%s", d->dev->id);
     *m->devices_end = d;
     m->devices_end = &d->next;
 }
@@ -120,7 +121,7 @@ static int add_platform(struct vmm_machine *m, const struct varch_device *row)
             -ENOTSUP,
             "this build has no device '%s', which the machine needs: add it to VMM_DEVICES",
             row->cls);
-    d = room(row->id);
+    d = room(m, row->id);
     if (!d)
         return -ENOMEM;
     rc = wire(m, d, row);
@@ -175,7 +176,6 @@ static int plug_mmio(struct vmm_machine *m, struct machine_device *d, struct vir
                      const struct vdev_common *common)
 {
     struct varch_range range;
-    struct vdev_irq *irq;
     uint32_t number;
     int rc;
 
@@ -186,10 +186,10 @@ static int plug_mmio(struct vmm_machine *m, struct machine_device *d, struct vir
         return vm_fail(-ENOSPC, "%s: the machine has %u virtio-mmio slots", dev->dev.id,
                        m->config.arch.mmio_slots);
     varch_mmio_slot(m->arch, m->mmio_used, &range, &number);
-    rc = vmm_machine_irq_line(m, number, &irq);
+    rc = vmm_machine_irq_line(m, number, &d->irqs[0]);
     if (rc)
         return rc;
-    rc = virtio_mmio_new(dev, m->mmio, range.base, irq, &d->mmio);
+    rc = virtio_mmio_new(dev, m->mmio, range.base, d->irqs[0], &d->mmio);
     if (rc)
         return rc;
     m->mmio_used++;
@@ -254,7 +254,7 @@ static int add_device(struct vmm_machine *m, const struct vmm_machine_device *wa
     rc = choose_id(m, want, id);
     if (rc)
         return rc;
-    d = room(id);
+    d = room(m, id);
     if (!d)
         return -ENOMEM;
     rc = add(m, d, want->cls, &c, want->config);
@@ -314,10 +314,30 @@ int vmm_machine_devices_new(struct vmm_machine *m)
     return rc;
 }
 
+void vmm_machine_device_free(struct machine_device *d)
+{
+    if (d->pci)
+        virtio_pci_free(d->pci);
+    else if (d->mmio)
+        virtio_mmio_free(d->mmio);
+    else
+        vdev_destroy(d->dev);
+    d->pci = NULL;
+    d->mmio = NULL;
+    d->dev = NULL;
+}
+
 void vmm_machine_devices_free(struct vmm_machine *m)
 {
     struct machine_device *controllers = NULL;
 
+    while (m->freeing) { /* as far as the loop that served it has come */
+        struct machine_device *d = m->freeing;
+
+        m->freeing = d->next;
+        vmm_machine_device_free(d);
+        free(d);
+    }
     while (m->devices) {
         struct machine_device *d = m->devices;
 
@@ -327,12 +347,7 @@ void vmm_machine_devices_free(struct vmm_machine *m)
             controllers = d;
             continue;
         }
-        if (d->pci)
-            virtio_pci_free(d->pci);
-        else if (d->mmio)
-            virtio_mmio_free(d->mmio);
-        else
-            vdev_destroy(d->dev);
+        vmm_machine_device_free(d);
         free(d);
     }
     for (unsigned s = 0; m->root && s < m->config.arch.segments; s++)

@@ -54,6 +54,20 @@ int vmm_machine_irq_line(struct vmm_machine *m, uint32_t number, struct vdev_irq
     return 0;
 }
 
+void vmm_machine_irq_line_free(struct vmm_machine *m, struct vdev_irq *irq)
+{
+    struct machine_line **at = &m->lines, *line;
+
+    if (!irq)
+        return;
+    line_set(irq, false);
+    line = container_of(irq, struct machine_line, irq);
+    while (*at != line)
+        at = &(*at)->next;
+    *at = line->next;
+    free(line);
+}
+
 /* Inputs of the controller take the place of the kernel's. */
 void vmm_machine_irq_controller(struct vmm_machine *m, struct vdev *dev)
 {

@@ -30,13 +30,13 @@ static enum vmm_end end_of(const struct vmm_machine *m)
     return (enum vmm_end)__atomic_load_n(&m->end, __ATOMIC_RELAXED);
 }
 
-static void look_soon(struct vmm_machine *m)
+void vmm_machine_look_soon(struct vmm_machine *m)
 {
     if (m->config.env->loop) /* none where the machine is only planned */
         vm_loop_post(m->config.env->loop, &m->lifecycle_work, look);
 }
 
-static int fail_ended(const struct vmm_machine *m)
+int vmm_machine_fail_ended(const struct vmm_machine *m)
 {
     return vm_fail(-ESHUTDOWN, "the machine has ended: %s", vmm_end_name(end_of(m)));
 }
@@ -60,7 +60,7 @@ static void quiesced(struct vmm_machine *m, int code)
     if (code && !m->pause_error.code)
         vm_error_save(code, &m->pause_error);
     pthread_mutex_unlock(&m->run_lock);
-    look_soon(m);
+    vmm_machine_look_soon(m);
 }
 
 /* vdev_done() comes in the loop that serves the devices: it counts there, the control loop goes
@@ -151,6 +151,10 @@ static void pause_late(struct vm_timer *timer)
 
 static int cannot_pause(const struct vmm_machine *m)
 {
+    const struct machine_device *leaver = vmm_machine_leaver(m);
+
+    if (leaver && m->state == MACHINE_RUNNING)
+        return vm_fail(-EBUSY, "%s is being removed: pause when that is over", leaver->id);
     switch (m->state) {
     case MACHINE_PAUSED: return vm_fail(-EALREADY, "the machine is paused already");
     case MACHINE_BUILT: return vm_fail(-EBUSY, "the machine was not started yet");
@@ -164,8 +168,8 @@ int vmm_machine_pause(struct vmm_machine *m, void (*done)(void *ctx, int code), 
     int rc;
 
     if (vmm_machine_has_ended(m))
-        return fail_ended(m);
-    if (m->state != MACHINE_RUNNING)
+        return vmm_machine_fail_ended(m);
+    if (m->state != MACHINE_RUNNING || vmm_machine_leaver(m))
         return cannot_pause(m);
     rc = vm_timer_set(loop, &m->pause_timer, vm_loop_now_ns(loop) + MACHINE_PAUSE_NS, pause_late);
     if (rc)
@@ -177,7 +181,7 @@ int vmm_machine_pause(struct vmm_machine *m, void (*done)(void *ctx, int code), 
     vmm_machine_vcpus_kick(m);
     pthread_mutex_unlock(&m->run_lock);
     /* vCPUs that have not yet gone back since the last pause are out already. */
-    look_soon(m);
+    vmm_machine_look_soon(m);
     return 0;
 }
 
@@ -189,7 +193,7 @@ void *vmm_machine_pause_ctx(const struct vmm_machine *m)
 int vmm_machine_resume(struct vmm_machine *m)
 {
     if (vmm_machine_has_ended(m))
-        return fail_ended(m);
+        return vmm_machine_fail_ended(m);
     if (m->state == MACHINE_RUNNING)
         return vm_fail(-EALREADY, "the machine runs already");
     if (m->state != MACHINE_PAUSED)
@@ -295,7 +299,7 @@ static int start_threads(struct vmm_machine *m)
 int vmm_machine_start(struct vmm_machine *m)
 {
     if (vmm_machine_has_ended(m))
-        return fail_ended(m);
+        return vmm_machine_fail_ended(m);
     if (m->state != MACHINE_BUILT)
         return vm_fail(-EBUSY, "the machine was started already");
     if (!m->vm)
@@ -314,7 +318,7 @@ void vmm_machine_end(struct vmm_machine *m, enum vmm_end end)
     vmm_machine_vcpus_kick(m);
     pthread_cond_broadcast(&m->run_change);
     pthread_mutex_unlock(&m->run_lock);
-    look_soon(m);
+    vmm_machine_look_soon(m);
 }
 
 void vmm_machine_stop(struct vmm_machine *m)
@@ -329,7 +333,8 @@ static void tell_end(struct vmm_machine *m)
     vmm_machine_vcpus_join(m);
     set_state(m, MACHINE_ENDED);
     if (m->pause_done)
-        pause_finished(m, fail_ended(m));
+        pause_finished(m, vmm_machine_fail_ended(m));
+    vmm_machine_remove_end(m, vmm_machine_fail_ended(m));
     m->config.ended(m->config.ctx, end_of(m));
 }
 
@@ -343,13 +348,15 @@ int vmm_machine_free(struct vmm_machine *m)
     vmm_machine_end(m, VMM_END_STOP);
     vmm_machine_vcpus_join(m);
     if (m->pause_done)
-        pause_finished(m, fail_ended(m));
+        pause_finished(m, vmm_machine_fail_ended(m));
+    vmm_machine_remove_end(m, vmm_machine_fail_ended(m));
     rc = io_stop(m);
     if (rc)
         return rc;
     if (m->config.env->loop)
         vm_work_cancel(m->config.env->loop, &m->lifecycle_work);
     vm_timer_cancel(&m->pause_timer);
+    vmm_machine_remove_cancel(m);
     vmm_machine_destroy(m);
     return 0;
 }
@@ -360,7 +367,7 @@ void vmm_machine_vcpu_out(struct vmm_machine *m)
 {
     m->vcpus_out++;
     if (m->vcpus_out == m->vcpus)
-        look_soon(m);
+        vmm_machine_look_soon(m);
 }
 
 bool vmm_machine_stand_by(struct vmm_machine *m)
@@ -378,6 +385,13 @@ bool vmm_machine_stand_by(struct vmm_machine *m)
     return go_on;
 }
 
+void vmm_machine_parked(struct vmm_vcpu *v)
+{
+    __atomic_store_n(&v->answered, NULL, __ATOMIC_RELAXED);
+    if (v->machine->hiding)
+        vmm_machine_look_soon(v->machine);
+}
+
 /* Between the write that parked and this call the device may have finished: its own flag decides,
  * not a count of wake-ups. */
 void vmm_machine_park(struct vmm_vcpu *v, struct vdev *dev)
@@ -391,6 +405,7 @@ void vmm_machine_park(struct vmm_vcpu *v, struct vdev *dev)
     pthread_mutex_lock(&m->run_lock);
     while (!m->end && __atomic_load_n(&dev->parked, __ATOMIC_ACQUIRE))
         pthread_cond_wait(&m->run_change, &m->run_lock);
+    vmm_machine_parked(v);
     pthread_mutex_unlock(&m->run_lock);
 }
 
@@ -454,7 +469,7 @@ void vmm_machine_broken(struct vdev_machine *base, struct vdev *dev, const char 
         m->news_lost++;
     }
     pthread_mutex_unlock(&m->run_lock);
-    look_soon(m);
+    vmm_machine_look_soon(m);
 }
 
 static bool take_news(struct vmm_machine *m, struct machine_news *ret_news)
@@ -501,12 +516,14 @@ static void look(struct vm_work *work)
         quiesce_devices(m);
     else if (m->state == MACHINE_QUIESCING && idle)
         devices_are_quiet(m);
+    else
+        vmm_machine_remove_look(m);
 }
 
 int vmm_machine_power_button(struct vmm_machine *m)
 {
     if (vmm_machine_has_ended(m))
-        return fail_ended(m);
+        return vmm_machine_fail_ended(m);
     for (struct machine_device *d = m->devices; d; d = d->next) {
         int rc;
 

@@ -5,6 +5,7 @@
  *   machine.c   creation and end      vcpu.c      threads, exits, kick and park
  *   memory.c    RAM and slots         irq.c       lines, messages, routes, doorbells
  *   devices.c   creating devices      lifecycle.c pause, resume, events, end
+ *   remove.c    taking one out
  *
  * Locks: run_lock (plain, innermost of all: nothing but the hypervisor's calls happens under it),
  * irq_lock and route_lock (ranked).
@@ -23,6 +24,8 @@
 
 /* How long vCPUs may take to come out, and then devices to come to rest: both wait for a device's own deadline (10 s). */
 #define MACHINE_PAUSE_NS (15ULL * 1000000000ULL)
+/* How long a removal may take before its caller is told that it does. */
+#define MACHINE_REMOVE_NS MACHINE_PAUSE_NS
 /* How long the I/O thread may take to end. */
 enum { MACHINE_JOIN_S = 3 };
 enum { MACHINE_PINS = 24, MACHINE_SLOTS = 64, MACHINE_NEWS = 8 };
@@ -31,7 +34,7 @@ struct vmm_vcpu {
     struct vmm_machine *machine;
     struct hv_vcpu *hv;
     struct vdev_bus_reader mmio, pio;
-    struct vdev *answered; /* who asked the last access to park */
+    struct vdev *answered; /* who asked the last access to park, until it has; atomic */
     pthread_t thread;
     bool started; /* thread exists and may be kicked; under run_lock */
     bool leaving; /* it brought the end about: no kick is needed; under run_lock */
@@ -59,8 +62,18 @@ struct machine_gsi {
     struct vdev_irq *to; /* input of a controller that is a device; NULL: the kernel's */
 };
 
+/* How far a device is on its way out. Each step ends by posting to the control loop.
+ *
+ *   staying -> stopping -> hiding -> freeing -> freed
+ *
+ * stopping: the device ends or drops its requests, and stays as it is in the guest's eyes: its memory is not the guest's again
+ * before that. hiding: it is off its buses; accesses and waits of vCPUs that began before may last. freeing: it is off the list of
+ * devices, and the loop that served it frees it. */
+enum machine_leave { LEAVE_NOT, LEAVE_STOPPING, LEAVE_HIDING, LEAVE_FREEING };
+
 /* A device with its transport, and what it borrows for its life. */
 struct machine_device {
+    char id[VDEV_ID_MAX + 1]; /* dev's, also when that is freed */
     struct vdev *dev;
     struct virtio_pci *pci;
     struct virtio_mmio *mmio;
@@ -68,6 +81,15 @@ struct machine_device {
     struct vdev_resource resource[VDEV_RESOURCES_MAX];
     char place[32];
     struct machine_device *next;
+
+    /* remove.c; the control loop's, but what says otherwise. */
+    struct vmm_machine *machine;
+    enum machine_leave leave;
+    struct vm_work leave_work; /* the control loop looks at it */
+    struct vm_work free_work; /* in the loop that serves the device */
+    bool arrived; /* the step has ended; under run_lock */
+    bool unreachable; /* hiding: no access runs any more */
+    struct vm_error stop_error; /* of the stop; under run_lock */
 };
 
 /* Written by the control loop's thread, under run_lock.
@@ -113,7 +135,8 @@ struct vmm_machine {
     struct hv_route pin_route[MACHINE_PINS];
     bool pin_routed[MACHINE_PINS];
 
-    struct machine_device *devices; /* in order of creation */
+    /* In order of creation. The control loop's; what others look for, and its changes, under run_lock. */
+    struct machine_device *devices;
     struct machine_device **devices_end;
     unsigned mmio_used;
 
@@ -146,6 +169,12 @@ struct vmm_machine {
     void (*pause_done)(void *ctx, int code);
     void *pause_ctx;
     struct vm_timer pause_timer; /* vCPUs that do not come out */
+    struct machine_device *removing; /* whose removal has not been answered */
+    void (*remove_done)(void *ctx, int code);
+    void *remove_ctx;
+    struct vm_timer remove_timer;
+    struct machine_device *freeing; /* off the list of devices */
+    unsigned hiding; /* devices that may be waited for by a vCPU; under run_lock */
 };
 
 /* memory.c */
@@ -157,6 +186,8 @@ int vmm_machine_irq_new(struct vmm_machine *m);
 void vmm_machine_irq_free(struct vmm_machine *m);
 /* A new driver of interrupt number, the machine's; -EINVAL (out of range) or -ENOMEM with text. */
 int vmm_machine_irq_line(struct vmm_machine *m, uint32_t number, struct vdev_irq **ret_irq);
+/* Nobody drives it any more. NULL is allowed. */
+void vmm_machine_irq_line_free(struct vmm_machine *m, struct vdev_irq *irq);
 void vmm_machine_irq_controller(struct vmm_machine *m, struct vdev *dev);
 void vmm_machine_pin_routed(struct vdev_machine *base, struct vdev *dev, uint32_t pin,
                             const struct vdev_msi *msi);
@@ -170,6 +201,8 @@ void vmm_machine_late_writes(struct vdev_machine *base, bool pio, uint64_t addr,
 /* devices.c */
 int vmm_machine_devices_new(struct vmm_machine *m);
 void vmm_machine_devices_free(struct vmm_machine *m);
+/* Frees device and transport: nothing else uses them. */
+void vmm_machine_device_free(struct machine_device *d);
 /* What all devices say for the tables; *ret_rows is the caller's. */
 int vmm_machine_firmware(struct vmm_machine *m, const struct vdev_firmware *const **ret_rows,
                          size_t *ret_count);
@@ -187,7 +220,21 @@ void vmm_machine_vcpus_join(struct vmm_machine *m);
 /* machine.c: frees what there is; no thread runs any more. */
 void vmm_machine_destroy(struct vmm_machine *m);
 
+/* remove.c */
+/* The control loop looks whether devices that hide are waited for no more. */
+void vmm_machine_remove_look(struct vmm_machine *m);
+/* A device that is leaving, or NULL. */
+const struct machine_device *vmm_machine_leaver(const struct vmm_machine *m);
+/* The machine has ended: who waits for a removal hears code, with the error's text. */
+void vmm_machine_remove_end(struct vmm_machine *m, int code);
+/* No thread runs any more: what was under way is forgotten. */
+void vmm_machine_remove_cancel(struct vmm_machine *m);
+
 /* lifecycle.c */
+/* -ESHUTDOWN with the reason. */
+int vmm_machine_fail_ended(const struct vmm_machine *m);
+/* look() soon, on the control loop. Any thread. */
+void vmm_machine_look_soon(struct vmm_machine *m);
 void vmm_machine_event(struct vdev_machine *base, struct vdev *dev, enum vdev_event event,
                        uint32_t value);
 void vmm_machine_unpark(struct vdev_machine *base, struct vdev *dev);
@@ -205,5 +252,7 @@ void vmm_machine_vcpu_out(struct vmm_machine *m);
 bool vmm_machine_stand_by(struct vmm_machine *m);
 /* A vCPU's thread parks until dev says so (or the machine ends). Stepwise machines only note it. */
 void vmm_machine_park(struct vmm_vcpu *v, struct vdev *dev);
+/* It waits no more: the device may go. Under run_lock. */
+void vmm_machine_parked(struct vmm_vcpu *v);
 
 #endif

@@ -92,7 +92,7 @@ static void __attribute__((noinline)) take_late_writes(struct vmm_vcpu *v)
 
     vm_lock_acquire(&m->late_lock);
     while (hv_vcpu_coalesced_next(v->hv, &w)) {
-        (void)vdev_bus_write(w.pio ? &v->pio : &v->mmio, w.addr, w.data, w.len, &v->answered);
+        (void)vdev_bus_write(w.pio ? &v->pio : &v->mmio, w.addr, w.data, w.len, NULL);
         hv_vcpu_coalesced_done(v->hv);
     }
     vm_lock_release(&m->late_lock);
@@ -247,6 +247,9 @@ int vmm_machine_step(struct vmm_machine *m, unsigned cpu)
         if (__atomic_load_n(&v->parked_on->parked, __ATOMIC_ACQUIRE))
             return 0;
         v->parked_on = NULL;
+        pthread_mutex_lock(&m->run_lock);
+        vmm_machine_parked(v);
+        pthread_mutex_unlock(&m->run_lock);
         exit_pio(v, &v->rest);
         return 1;
     }

@@ -222,6 +222,11 @@ uint64_t vchar_in_dropped(const struct vchar *chr)
     return __atomic_load_n(&chr->in_dropped, __ATOMIC_RELAXED);
 }
 
+bool vchar_has_keys(const struct vchar *chr)
+{
+    return chr->in_loop && chr->in_loop == chr->env->keys_loop;
+}
+
 void vchar_ready(struct vchar *chr)
 {
     if (__atomic_load_n(&chr->in_want, __ATOMIC_SEQ_CST) &&

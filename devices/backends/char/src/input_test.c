@@ -457,6 +457,7 @@ Test(vchar_input, escape_is_seen_though_the_devices_loop_stands_still)
     type_to_keys_loop(master, "a\001x");
 
     cr_assert_eq(b.escapes, 1);
+    cr_assert(vchar_has_keys(b.chr));
     cr_assert_eq(b.got_len, 0);
     close_terminal(master);
 }
@@ -502,6 +503,7 @@ Test(vchar_input, a_pipe_is_read_by_the_devices_loop)
     type("hello");
 
     ASSERT_GOT("hello");
+    cr_assert_not(vchar_has_keys(b.chr));
     close_chr();
     vm_loop_free(keys);
 }

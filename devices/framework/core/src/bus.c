@@ -422,7 +422,7 @@ settle(struct vdev_bus_reader *reader, const struct vdev_region *region, const c
     if (rc != -EINPROGRESS)
         complain(reader, region, what, offset, len, rc);
     else if (ret_dev)
-        *ret_dev = region->dev;
+        __atomic_store_n(ret_dev, region->dev, __ATOMIC_RELAXED);
 }
 
 static void all_ones(uint8_t *data, unsigned len)

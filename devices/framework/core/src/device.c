@@ -3,11 +3,13 @@
  * What is the same for every device: its common part, the life-cycle calls with the lock around
  * them, and state by the class's table.
  *
- * reset and quiesce may be asynchronous; one of them at a time:
+ * reset, quiesce and remove may be asynchronous; one of them at a time:
  *
  *   [none] --vdev_reset()-->   [reset pending]   --vdev_done(0)--> [none], not broken any more
  *   [none] --vdev_quiesce()--> [quiesce pending] --vdev_done(0)--> [none], quiesced
  *                                                --vdev_done(-errno)--> [none], as before
+ *   [none] --vdev_remove()-->  [remove pending]  --vdev_done(0)--> [none], to be destroyed
+ *                                                --vdev_done(-errno)--> [none], still leaving
  */
 #include <assert.h>
 #include <errno.h>
@@ -70,7 +72,7 @@ static void ended(struct vdev *dev, enum vdev_pending what, int code)
         return;
     if (what == VDEV_PENDING_RESET)
         __atomic_store_n(&dev->broken, false, __ATOMIC_RELAXED);
-    else
+    else if (what == VDEV_PENDING_QUIESCE)
         dev->quiesced = true;
 }
 
@@ -79,11 +81,11 @@ static void ended(struct vdev *dev, enum vdev_pending what, int code)
 static int begin(struct vdev *dev, enum vdev_pending what, int (*call)(struct vdev *dev),
                  void (*done)(struct vdev *dev, int code))
 {
+    static const char *const names[] = { "none", "reset", "quiesce", "removal" };
     int rc;
 
     if (dev->pending != VDEV_PENDING_NONE)
-        return vm_fail(-EBUSY, "%s: a %s is still under way", dev->id,
-                       dev->pending == VDEV_PENDING_RESET ? "reset" : "quiesce");
+        return vm_fail(-EBUSY, "%s: a %s is still under way", dev->id, names[dev->pending]);
     dev->pending = what;
     dev->done = done;
     rc = call ? call(dev) : 0;
@@ -127,6 +129,26 @@ int vdev_resume(struct vdev *dev)
         rc = dev->ops->resume(dev);
     if (!rc)
         dev->quiesced = false;
+    vm_lock_release(&dev->lock);
+    return rc;
+}
+
+int vdev_remove(struct vdev *dev, void (*done)(struct vdev *dev, int code))
+{
+    bool was;
+    int rc;
+
+    if (!dev->ops->remove)
+        return vm_fail(-ENOTSUP, "%s: a %s cannot be removed while the machine runs", dev->id,
+                       dev->cls->name);
+    if (dev->stays)
+        return vm_fail(-EBUSY, "%s: cannot be removed: %s", dev->id, dev->stays);
+    vm_lock_acquire(&dev->lock);
+    was = dev->leaving;
+    dev->leaving = was || dev->pending == VDEV_PENDING_NONE;
+    rc = begin(dev, VDEV_PENDING_REMOVE, dev->ops->remove, done);
+    if (rc && rc != -EINPROGRESS)
+        dev->leaving = was;
     vm_lock_release(&dev->lock);
     return rc;
 }

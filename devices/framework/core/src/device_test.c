@@ -540,3 +540,53 @@ Test(device, trouble_is_told_each_time_and_breaks_nothing)
     cr_assert_not(dev->broken);
     vdev_destroy(dev);
 }
+
+static int toy_remove(struct vdev *dev)
+{
+    cr_assert(dev->leaving);
+    return toy_reset(dev);
+}
+
+Test(device, a_removal_is_asynchronous_and_may_be_waited_for_again)
+{
+    struct vdev_ops ops = toy_ops;
+    struct fixture f;
+    struct vdev *dev = setup(&f, &toy_class, &ops);
+    ops.remove = toy_remove;
+    f.toy.reset_rc = -EINPROGRESS;
+
+    cr_assert_eq(vdev_remove(dev, on_done), -EINPROGRESS);
+    cr_assert_eq(vdev_reset(dev, NULL), -EBUSY);
+    cr_assert_str_eq(vm_error_text(), "toy7: a removal is still under way");
+    finish(dev, -ETIMEDOUT);
+    cr_assert(dev->leaving, "that it failed in time does not bring it back");
+    cr_assert_eq(vdev_remove(dev, on_done), -EINPROGRESS);
+    finish(dev, 0);
+
+    cr_assert_eq(done_calls, 2);
+    cr_assert_eq(done_code, 0);
+    cr_assert_not(dev->quiesced);
+    vdev_destroy(dev);
+}
+
+Test(device, a_removal_that_cannot_begin_leaves_the_device_as_it_is)
+{
+    struct vdev_ops ops = toy_ops;
+    struct fixture f;
+    struct vdev *dev = setup(&f, &toy_class, &ops);
+    f.toy.reset_rc = -EINPROGRESS;
+
+    cr_assert_eq(vdev_remove(dev, on_done), -ENOTSUP);
+    cr_assert(strstr(vm_error_text(), "cannot be removed while the machine runs"));
+    ops.remove = toy_remove;
+    dev->stays = "it is the only one";
+    cr_assert_eq(vdev_remove(dev, on_done), -EBUSY);
+    cr_assert_str_eq(vm_error_text(), "toy7: cannot be removed: it is the only one");
+    dev->stays = NULL;
+    cr_assert_eq(vdev_reset(dev, NULL), -EINPROGRESS);
+    cr_assert_eq(vdev_remove(dev, on_done), -EBUSY);
+
+    cr_assert_not(dev->leaving);
+    finish(dev, 0);
+    vdev_destroy(dev);
+}

@@ -164,6 +164,20 @@ int vpci_plug(struct vpci_root *root, struct vpci_function *fn, const char *addr
     return rc;
 }
 
+const struct vpci_function *vpci_neighbour(const struct vpci_function *fn)
+{
+    const struct vpci_root *root = fn->root;
+
+    for (unsigned f = 0; root && f < VPCI_FUNCTIONS; f++) {
+        const struct vpci_function *other =
+            __atomic_load_n(&root->slot[fn->device][f], __ATOMIC_ACQUIRE);
+
+        if (other && other != fn)
+            return other;
+    }
+    return NULL;
+}
+
 /* The last one may free the function. */
 static void one_gone(void *ctx)
 {

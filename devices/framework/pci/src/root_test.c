@@ -409,6 +409,26 @@ Test(root, unplug_takes_everything_away)
     card_free(card);
 }
 
+Test(root, functions_of_one_device_are_neighbours)
+{
+    struct card *first, *second, *alone;
+    world_root(&w);
+    first = plugged("first", "4");
+    second = plugged("second", "4.3");
+    alone = plugged("alone", "5");
+
+    cr_assert_eq(vpci_neighbour(&first->fn), &second->fn);
+    cr_assert_eq(vpci_neighbour(&second->fn), &first->fn);
+    cr_assert_null(vpci_neighbour(&alone->fn));
+    vpci_unplug(&second->fn, NULL, NULL);
+
+    cr_assert_null(vpci_neighbour(&first->fn));
+    cr_assert_null(vpci_neighbour(&second->fn));
+    card_free(first);
+    card_free(second);
+    card_free(alone);
+}
+
 /* Two vCPUs read a card by ECAM, CAM and BAR while it is unplugged, freed in its gone(), and a
  * new one comes. */
 struct traffic {

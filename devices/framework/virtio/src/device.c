@@ -14,6 +14,11 @@ static int life_reset(struct vdev *dev)
     return virtio_reset_begin(virtio_of(dev), true);
 }
 
+static int life_remove(struct vdev *dev)
+{
+    return virtio_reset_begin(virtio_of(dev), true);
+}
+
 static int life_quiesce(struct vdev *dev)
 {
     return virtio_pause_begin(virtio_of(dev));
@@ -75,6 +80,7 @@ static const struct vdev_ops life_ops = {
     .quiesce = life_quiesce,
     .give_up = life_give_up,
     .resume = life_resume,
+    .remove = life_remove,
     .save = life_save,
     .load = life_load,
     .destroy = life_destroy,

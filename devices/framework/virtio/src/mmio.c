@@ -283,17 +283,32 @@ int virtio_mmio_new(struct virtio_dev *dev, struct vdev_bus *mmio, uint64_t base
     return 0;
 }
 
+/* Under the lock: nothing leads in any more, but accesses that have begun. */
+static void cut(struct virtio_mmio *m)
+{
+    running(&m->transport, false);
+    vdev_irq_set(m->irq, false);
+    unpark(m);
+}
+
+void virtio_mmio_unplug(struct virtio_mmio *m, void (*gone)(void *ctx), void *ctx)
+{
+    vm_lock_acquire(&m->dev->dev.lock);
+    cut(m);
+    vm_lock_release(&m->dev->dev.lock);
+    vdev_bus_del(m->bus, &m->region, gone, ctx);
+}
+
 void virtio_mmio_free(struct virtio_mmio *m)
 {
     if (!m)
         return;
     vm_lock_acquire(&m->dev->dev.lock);
-    running(&m->transport, false);
-    vdev_irq_set(m->irq, false);
-    unpark(m);
+    cut(m);
     virtio_attach(m->dev, NULL);
     vm_lock_release(&m->dev->dev.lock);
-    vdev_bus_del(m->bus, &m->region, NULL, NULL);
+    if (m->region.on_bus)
+        vdev_bus_del(m->bus, &m->region, NULL, NULL);
     vdev_destroy(&m->dev->dev);
     free(m->doorbell);
     free(m);

@@ -299,6 +299,11 @@ int virtio_pci_new(struct virtio_dev *dev, struct vpci_root *root, const char *a
     return 0;
 }
 
+void virtio_pci_unplug(struct virtio_pci *p, void (*gone)(void *ctx), void *ctx)
+{
+    vpci_unplug(&p->fn, gone, ctx); /* its BAR goes, and with that the doorbells */
+}
+
 void virtio_pci_free(struct virtio_pci *p)
 {
     if (!p)

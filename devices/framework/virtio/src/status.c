@@ -95,7 +95,7 @@ int virtio_set_status(struct virtio_dev *dev, uint8_t status)
 
     if (!status)
         return virtio_reset_begin(dev, false);
-    if (dev->stopping)
+    if (dev->stopping || dev->dev.leaving)
         return 0;
     /* 2.1.1: the driver must not clear a bit; what it cannot do does not happen. */
     status = (uint8_t)((status & DRIVER_BITS) | dev->status);

@@ -660,3 +660,48 @@ Test(virtio_stop, a_property_is_set_where_the_device_can)
     cr_assert_eq(lab->sets, 1);
     vh_close(&h);
 }
+
+Test(virtio_stop, a_removal_waits_for_requests_and_takes_the_transport_away)
+{
+    FOR_BOTH
+    {
+        cr_assert_eq(vh_start(&h, 0), 0);
+        lab->stop_late = true;
+        h.done = false;
+        cr_assert_eq(vdev_remove(h.dev, vh_done), -EINPROGRESS);
+        vh_set_status(&h, 15);
+        cr_assert_eq(lab->stops, 1);
+        cr_assert_not(h.done);
+        stopped();
+        cr_assert(h.done);
+        cr_assert_eq(h.code, 0);
+        vh_start(&h, 0);
+        cr_assert_not(lab->dev.running, "nothing starts it again");
+
+        cr_assert_eq(vh_remove(&h), 0);
+
+        cr_assert_eq(h.doorbells, 0);
+        cr_assert_null(h.dev);
+    }
+}
+
+Test(virtio_stop, a_removal_has_a_deadline_and_may_be_waited_for_again)
+{
+    FOR_BOTH
+    {
+        cr_assert_eq(vh_start(&h, 0), 0);
+        lab->stop_late = true;
+
+        cr_assert_eq(vh_remove(&h), -ETIMEDOUT);
+        cr_assert(h.dev->broken);
+        cr_assert_eq(h.broken, 1);
+        h.done = false;
+        cr_assert_eq(vdev_remove(h.dev, vh_done), -EINPROGRESS);
+        stopped();
+
+        cr_assert(h.done);
+        cr_assert_eq(h.code, 0);
+        cr_assert_not(h.dev->broken);
+        cr_assert_eq(lab->stops, 1);
+    }
+}

@@ -86,8 +86,8 @@ int vmm_machine_start(struct vmm_machine *machine);
 
 /* Pause: vCPUs out, their last exits finished, devices quiesced. done comes once, later, with the
  * result: 0; what a device that cannot stop said, or -ETIMEDOUT where it says nothing or a vCPU waits
- * for such a one (then the machine runs on); -ESHUTDOWN where it ended or was freed meanwhile; with text. -EALREADY, -EBUSY (a pause is under way, or not
- * started), -ESHUTDOWN (ended): done does not come. */
+ * for such a one (then the machine runs on); -ESHUTDOWN where it ended or was freed meanwhile; with text. -EALREADY, -EBUSY (a pause is under way, a device on its way
+ * out, or not started), -ESHUTDOWN (ended): done does not come. */
 int vmm_machine_pause(struct vmm_machine *machine, void (*done)(void *ctx, int code), void *ctx);
 /* The ctx of the pause that is under way, or NULL. */
 void *vmm_machine_pause_ctx(const struct vmm_machine *machine);
@@ -107,6 +107,19 @@ void vmm_machine_stop(struct vmm_machine *machine);
 /* Changes a property of a running device. -ENOENT (no such device; the text lists them), -ENOTSUP
  * (not at run time), -EINVAL. */
 int vmm_machine_set(struct vmm_machine *machine, const char *id, const char *key_value);
+
+/* Takes a device out of the running machine, as if it had been pulled out: it stops (its requests are
+ * dropped, or waited for where they may still write), then its addresses answer nothing and read as
+ * all ones, then it is freed. The guest is not asked. done comes once, later: 0: nothing of it is
+ * left, guest memory is the guest's alone; -ETIMEDOUT with text: the host holds it up; it is marked
+ * broken, takes no request and goes on its way out as soon as it can; -ESHUTDOWN where the machine
+ * ended or was freed meanwhile. Otherwise done does not come: -ENOENT (no such device), -ENOTSUP (a
+ * part of the machine), -EBUSY (another one sits on it; it is the user's terminal; it, or another one, is on its way; a pause;
+ * not started), -EALREADY (it is on its way out), -ESHUTDOWN (ended), -ENOMEM. */
+int vmm_machine_remove(struct vmm_machine *machine, const char *id,
+                       void (*done)(void *ctx, int code), void *ctx);
+/* The ctx of the removal that is under way, or NULL. */
+void *vmm_machine_remove_ctx(const struct vmm_machine *machine);
 
 /* The section of one device and its transport: machine paused. load: while it is paused
  * (a new machine: started, then paused before its first instruction), interrupt controllers first,

@@ -90,6 +90,9 @@ void vchar_free(struct vchar *chr);
  * drained() tells when to go on). */
 size_t vchar_write(struct vchar *chr, const uint8_t *data, size_t len, bool take_all);
 
+/* It is the user's own terminal, read by env->keys_loop: it cannot be freed while that runs, and with it would go the escape key. */
+bool vchar_has_keys(const struct vchar *chr);
+
 /* The owner can take input again. Any thread. */
 void vchar_ready(struct vchar *chr);
 

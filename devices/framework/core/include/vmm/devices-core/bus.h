@@ -102,7 +102,8 @@ void vdev_bus_reader_exit(struct vdev_bus_reader *reader);
 
 /* One access of 1 to 8 bytes (other lengths: as if nobody answered). A read that nobody answers,
  * or that crosses a region's end, gives all ones; such a write is ignored; both return -ENODEV.
- * Otherwise what the region said; for -EINPROGRESS *ret_dev is who to wait for. */
+ * Otherwise what the region said; for -EINPROGRESS *ret_dev is who to wait for. It is written
+ * (atomically) before the access counts as ended: who takes a device away looks there after gone(). */
 int vdev_bus_read(struct vdev_bus_reader *reader, uint64_t addr, uint8_t *data, unsigned len,
                   struct vdev **ret_dev);
 int vdev_bus_write(struct vdev_bus_reader *reader, uint64_t addr, const uint8_t *data, unsigned len,

@@ -9,11 +9,12 @@
  *   create -> [running] <-> quiesce/resume            lock held in all calls but create and destroy
  *                |  reset: back to power-on
  *                |  save/load while quiesced (load also right after create)
+ *                |  remove: reset for good, where the machine runs on without it
  *             destroy
  *
- * reset and quiesce return 0 (done) or -EINPROGRESS and call vdev_done() once later, from the
- * device's loop, under its lock. After quiesce nothing writes guest memory or raises interrupts
- * until resume.
+ * reset, quiesce and remove return 0 (done) or -EINPROGRESS and call vdev_done() once later, from
+ * the device's loop, under its lock. After quiesce nothing writes guest memory or raises interrupts
+ * until resume, after remove never again.
  */
 #ifndef VMM_DEVICES_CORE_DEVICE_H
 #define VMM_DEVICES_CORE_DEVICE_H
@@ -136,6 +137,10 @@ struct vdev_ops {
      * quiesce() may be asynchronous. */
     void (*give_up)(struct vdev *dev);
     int (*resume)(struct vdev *dev);
+    /* As reset, and from now on (leaving is set) nothing that the guest writes brings the device to
+     * life again. Only devices that can be taken out of a running machine have it. May come again
+     * after a -ETIMEDOUT: then it goes on to wait. */
+    int (*remove)(struct vdev *dev);
     /* Fills the class's state struct (zeroed before), or takes it over after checking each
      * field. */
     void (*save)(struct vdev *dev, void *ret_state);
@@ -162,11 +167,19 @@ struct vdev {
     struct vdev_machine *machine;
     struct vm_lock lock;
     struct vdev_firmware firmware;
-    void (*done)(struct vdev *dev, int code); /* waiter of an asynchronous reset or quiesce */
+    void (*done)(struct vdev *dev, int code); /* waiter of an asynchronous call */
     bool quiesced;
+    bool leaving; /* vdev_remove() was called */
+    const char *
+        stays; /* why it cannot be removed, as far as this one goes: set by create(); may be NULL */
     bool broken; /* written under the lock, read by any thread: atomic, relaxed */
     unsigned parked; /* a vCPU that wrote to it must wait: see vdev_park() */
-    enum vdev_pending { VDEV_PENDING_NONE, VDEV_PENDING_RESET, VDEV_PENDING_QUIESCE } pending;
+    enum vdev_pending {
+        VDEV_PENDING_NONE,
+        VDEV_PENDING_RESET,
+        VDEV_PENDING_QUIESCE,
+        VDEV_PENDING_REMOVE
+    } pending;
     struct vm_list node; /* the machine's */
 };
 
@@ -235,6 +248,10 @@ void vdev_exit(struct vdev *dev);
 int vdev_reset(struct vdev *dev, void (*done)(struct vdev *dev, int code));
 int vdev_quiesce(struct vdev *dev, void (*done)(struct vdev *dev, int code));
 int vdev_resume(struct vdev *dev);
+/* The first step of taking it out: after it the device does nothing by itself, and can be taken off
+ * its buses and destroyed. -ENOTSUP (its class) or -EBUSY
+ * (this one) with text where the device cannot go while the machine runs. */
+int vdev_remove(struct vdev *dev, void (*done)(struct vdev *dev, int code));
 /* Ends a quiesce that is under way: done has come with -ETIMEDOUT or another -errno, or the quiesce
  * had ended before. */
 void vdev_give_up(struct vdev *dev);

@@ -244,6 +244,10 @@ int vpci_plug(struct vpci_root *root, struct vpci_function *fn, const char *addr
  * any more after it. */
 void vpci_unplug(struct vpci_function *fn, void (*gone)(void *ctx), void *ctx);
 
+/* Another function of the same device, or NULL: guests look for those only behind function 0. As
+ * vpci_root_walk(), nothing is plugged or unplugged meanwhile. */
+const struct vpci_function *vpci_neighbour(const struct vpci_function *fn);
+
 /* Gives every BAR without an address one in its window, largest first, then by device, function
  * and BAR (so the result depends on nothing else; memory BARs begin on a page), and sets I/O and
  * memory decode. Without config.assign it only checks. Takes each function's lock. -ENOSPC (a

@@ -15,6 +15,10 @@ struct virtio_pci;
 int virtio_pci_new(struct virtio_dev *dev, struct vpci_root *root, const char *addr,
                    struct virtio_pci **ret_pci);
 void virtio_pci_free(struct virtio_pci *pci);
+/* Takes the function out of a running machine, as if it had been pulled out: reads of its configuration space and BARs give all ones,
+ * writes reach nobody, its line is low, its doorbells and messages are off. The device is at rest (vdev_remove()); no lock is held.
+ * gone: as for vdev_bus_del(), no access reaches device or transport any more. virtio_pci_free() comes after it. */
+void virtio_pci_unplug(struct virtio_pci *pci, void (*gone)(void *ctx), void *ctx);
 struct vpci_function *virtio_pci_function(struct virtio_pci *pci);
 
 /* A virtio device as a 512-byte register window with a level interrupt. */
@@ -23,6 +27,8 @@ struct virtio_mmio;
 int virtio_mmio_new(struct virtio_dev *dev, struct vdev_bus *mmio, uint64_t base,
                     struct vdev_irq *irq, struct virtio_mmio **ret_mmio);
 void virtio_mmio_free(struct virtio_mmio *mmio);
+/* The window likewise. */
+void virtio_mmio_unplug(struct virtio_mmio *mmio, void (*gone)(void *ctx), void *ctx);
 
 /* Snapshot sections: the device's own, its queues and the transport's registers together. As vdev_save() and vdev_load(). */
 int virtio_pci_save(struct virtio_pci *pci, struct vm_buffer *buffer);
