@@ -150,11 +150,11 @@ void sim_bus_reset(struct sim *s, struct sim_dev *d)
     if (!d->pci) {
         uint8_t status = sim_bus_status(s, d);
 
-        if (status)
+        if (status && !d->leaving)
             sim_fail(s, "%s: status %#x right after a reset", d->id, status);
         return;
     }
-    for (unsigned polls = 0; sim_bus_status(s, d); polls++) {
+    for (unsigned polls = 0; sim_bus_status(s, d) && !d->leaving; polls++) {
         if (polls == PATIENCE)
             sim_fail(s, "%s: a reset that never ends", d->id);
         sim_background(s, true);

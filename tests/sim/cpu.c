@@ -78,6 +78,8 @@ void sim_take_interrupts(struct sim *s)
             sim_say(s, "message %#x", irq.msi.data);
 
         if (test_message_of(&irq, &n)) {
+            if (n / 32 < s->devs && s->dev[n / 32].gone)
+                sim_fail(s, "%s: an interrupt after its removal", s->dev[n / 32].id);
             if (n / 32 < s->devs && n % 32 && n % 32 <= SIM_QUEUES)
                 s->dev[n / 32].q[n % 32 - 1].irq = true;
         } else if (irq.type == HV_FAKE_BY_LINE) {
@@ -104,6 +106,11 @@ static void paused(void *ctx, int code)
 
 void sim_pause(struct sim *s)
 {
+    if (s->removing) {
+        if (vmm_machine_pause(s->machine, paused, s) != -EBUSY)
+            sim_fail(s, "a pause while %s is being removed", s->removing->id);
+        return;
+    }
     s->life = SIM_PAUSING;
     s->pauses++;
     sim_say(s, "pause");
@@ -145,6 +152,8 @@ void sim_background(struct sim *s, bool stuck)
         sim_pause(s);
     else if (s->life == SIM_PAUSED && sim_one_in(s, 4))
         resume(s);
+    else if (s->unplugs && sim_one_in(s, 4096))
+        sim_unplug(s);
 }
 
 void sim_wait_running(struct sim *s)

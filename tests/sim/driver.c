@@ -10,15 +10,7 @@
 #include <vmm/base/fd.h>
 #include <vmm/base/le.h>
 
-enum {
-    BUFS = 8,
-    BLK_IN = 0,
-    BLK_OUT = 1,
-    BLK_FLUSH = 4,
-    BLK_ID = 8,
-    PATTERN = 0xa5,
-    EOI_MOST = 64
-};
+enum { BUFS = 8, BLK_IN = 0, BLK_OUT = 1, BLK_FLUSH = 4, BLK_ID = 8, EOI_MOST = 64 };
 #define BACKEND_NS 50000000ULL
 #define RING_FEATURES                                                                     \
     (VQ_F_INDIRECT | VQ_F_EVENT_IDX | VQ_F_VERSION_1 | VQ_F_RING_PACKED | VQ_F_IN_ORDER | \
@@ -77,13 +69,17 @@ static uint64_t choose_features(struct sim *s, uint64_t offered)
 void sim_driver_start(struct sim *s, struct sim_dev *d)
 {
     const uint8_t ok = VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK;
+    uint8_t status;
 
     sim_bus_set_status(s, d, VIRTIO_ACKNOWLEDGE);
     sim_bus_set_status(s, d, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER);
     d->features = choose_features(s, sim_bus_features(s, d));
     sim_bus_set_features(s, d, d->features);
     sim_bus_set_status(s, d, ok);
-    if (sim_bus_status(s, d) != ok)
+    status = sim_bus_status(s, d);
+    if (status != ok && d->leaving) /* meanwhile */
+        return;
+    if (status != ok)
         sim_fail(s, "%s: the device refuses features %#llx that it offered", d->id,
                  (unsigned long long)d->features);
     for (unsigned n = 0; n < d->queues; n++)
@@ -129,13 +125,15 @@ void sim_driver_stop(struct sim *s, struct sim_dev *d)
     sim_say(s, "%s: reset", d->id);
     d->up = false;
     sim_bus_reset(s, d);
+    if (d->leaving) /* sim_unplug_check() looks after it */
+        return;
     sim_driver_exit(d);
     if (d->kind == SIM_CONSOLE) /* what its back end has taken still comes out */
         sim_pass(s, BACKEND_NS);
     forget(s, d);
     /* The memory is the guest's own again. */
     for (unsigned n = 0; n < d->queues; n++)
-        memset(sim_host(s, d->q[n].base), PATTERN, SIM_QUEUE_BYTES);
+        memset(sim_host(s, d->q[n].base), SIM_PATTERN, SIM_QUEUE_BYTES);
     for (unsigned i = sim_below(s, 8); i; i--) {
         sim_background(s, true);
         sim_wait_running(s);
@@ -144,7 +142,7 @@ void sim_driver_stop(struct sim *s, struct sim_dev *d)
         sim_pass(s, 3000000);
     for (unsigned n = 0; n < d->queues; n++)
         for (unsigned i = 0; i < SIM_QUEUE_BYTES; i++)
-            if (*sim_host(s, d->q[n].base + i) != PATTERN)
+            if (*sim_host(s, d->q[n].base + i) != SIM_PATTERN)
                 sim_fail(s, "%s: wrote to guest memory (queue %u, byte 0x%x) after its reset",
                          d->id, n, i);
     d->sick = false;
@@ -393,7 +391,7 @@ static bool handle(struct sim *s, struct sim_dev *d, unsigned n)
     if (!d->q[n].irq)
         return false;
     d->q[n].irq = false;
-    if (d->up && !d->sick)
+    if (d->up && !d->sick && !d->leaving)
         sim_driver_collect(s, d, n);
     return true;
 }
@@ -404,7 +402,7 @@ static void handle_wired(struct sim *s)
     for (unsigned i = 0; i < s->devs; i++) {
         struct sim_dev *d = &s->dev[i];
 
-        if (!d->msix && sim_bus_interrupt(s, d)) {
+        if (!d->msix && !d->gone && sim_bus_interrupt(s, d)) {
             sim_say(s, "%s: interrupt", d->id);
             for (unsigned n = 0; n < d->queues; n++)
                 d->q[n].irq = true;

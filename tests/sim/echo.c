@@ -7,6 +7,7 @@
  *   lost-kick        a kick that arrives while requests are in flight is now and then forgotten
  *   lock-inversion   its statistics are kept under a leaf lock, below which it takes the device's
  *   late-completion  a reset does not wait for a transfer that is on its way into guest memory
+ *   late-removal     the same of a removal: the transfer outlives the device
  */
 #include "sim.h"
 
@@ -159,12 +160,45 @@ static void plant_late(struct echo *e)
     arm(e);
 }
 
+struct stray {
+    struct vm_timer timer;
+    struct sim *sim;
+    gpa_t at;
+};
+
+static void stray_arrives(struct vm_timer *timer)
+{
+    struct stray *stray = container_of(timer, struct stray, timer);
+
+    if (stray->sim->ram)
+        *sim_host(stray->sim, stray->at) = 0x66;
+    free(stray);
+}
+
+static void plant_stray(struct echo *e)
+{
+    const struct vq_chain *c = &e->busy[0]->chain;
+    struct stray *stray;
+
+    if (!c->writable || c->buf[c->readable].addr - SIM_HEAP >= SIM_HEAP_END - SIM_HEAP)
+        return;
+    stray = calloc(1, sizeof(*stray));
+    if (!stray)
+        return;
+    stray->sim = e->sim;
+    stray->at = c->buf[c->readable].addr;
+    if (vm_timer_set(e->dev.dev.env->loop, &stray->timer, e->due[0], stray_arrives))
+        free(stray);
+}
+
 static int echo_stop(struct virtio_dev *dev)
 {
     struct echo *e = echo_of(dev);
 
     if (!e->count)
         return 0;
+    if (e->sim->plant == SIM_LATE_REMOVAL && dev->dev.leaving)
+        plant_stray(e);
     if (e->sim->plant == SIM_LATE_COMPLETION && !e->quiescing)
         plant_late(e);
     if (e->count && sim_one_in(e->sim, 2)) {

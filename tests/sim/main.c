@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
  * sim --seed N [--count M] [--steps S] [--verbose] [--twice] [--plant lost-kick|lock-
- * inversion|late-completion]
+ * inversion|late-completion|late-removal]
  *
  * Runs seeds N to N + M - 1. The first that fails prints one line and ends the program with 1;
  * --seed N alone does the same again. With --plant a known bug is in the echo device, and 0 means
@@ -18,7 +18,8 @@
 #include <vmm/base/error.h>
 #include <vmm/base/lock.h>
 
-static const char *const plants[] = { "none", "lost-kick", "lock-inversion", "late-completion" };
+static const char *const plants[] = { "none", "lost-kick", "lock-inversion", "late-completion",
+                                      "late-removal" };
 
 noreturn void sim_fail(struct sim *s, const char *format, ...)
 {
@@ -116,8 +117,10 @@ static uint64_t run_seed(const struct sim *options)
     sim_close(s);
     if (next_fd() != fd)
         sim_fail(s, "a file descriptor was left open");
-    sim_say(s, "end: %u requests, %u pauses, %u loads, %u moves, %u lies, digest %016llx",
-            s->requests, s->pauses, s->loads, s->moves, s->lies, (unsigned long long)s->digest);
+    sim_say(s,
+            "end: %u requests, %u pauses, %u loads, %u moves, %u lies, %u removals, digest %016llx",
+            s->requests, s->pauses, s->loads, s->moves, s->lies, s->removals,
+            (unsigned long long)s->digest);
     digest = s->digest;
     free(s);
     return digest;
@@ -134,7 +137,7 @@ static enum sim_plant plant_of(const char *name)
 static noreturn void usage(void)
 {
     fputs("usage: sim --seed N [--count M] [--steps S] [--verbose] [--twice] [--plant "
-          "lost-kick|lock-inversion|late-completion]\n",
+          "lost-kick|lock-inversion|late-completion|late-removal]\n",
           stderr);
     exit(2);
 }

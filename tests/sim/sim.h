@@ -7,6 +7,7 @@
  *   cpu.c     the guest's accesses through vCPUs  bus.c     the transports as a driver sees them
  *   driver.c  queues, requests, what they gave    lies.c    a hostile driver
  *   steps.c   the scheduler, what must hold       echo.c    a slow device, and the planted bugs
+ *   unplug.c  devices that are taken out
  */
 #ifndef TESTS_SIM_H
 #define TESTS_SIM_H
@@ -42,7 +43,13 @@ enum {
 #define SIM_HEAP_END  (SIM_HEAP + (uint64_t)SIM_DEVS * SIM_QUEUES * SIM_QUEUE_BYTES)
 #define SIM_VECTOR    0x30U /* of wired interrupt n: + n */
 
-enum sim_plant { SIM_PLANT_NONE, SIM_LOST_KICK, SIM_LOCK_INVERSION, SIM_LATE_COMPLETION };
+enum sim_plant {
+    SIM_PLANT_NONE,
+    SIM_LOST_KICK,
+    SIM_LOCK_INVERSION,
+    SIM_LATE_COMPLETION,
+    SIM_LATE_REMOVAL
+};
 enum sim_kind { SIM_RNG, SIM_BLK, SIM_CONSOLE, SIM_ECHO, SIM_KINDS };
 
 /* An access of the guest, on its way through a vCPU's exit. */
@@ -82,6 +89,9 @@ struct sim_dev {
     void *config;
     char id[VDEV_ID_MAX + 1];
     bool pci, msix, up, sick;
+    /* Its removal was asked for; it is out; its memory was filled, and since then looked at so often. */
+    bool leaving, gone, swept;
+    unsigned looks;
     /* PCI */
     unsigned segment;
     uint64_t ecam, bar, window_base, window_bytes;
@@ -114,6 +124,9 @@ struct sim {
     uint8_t *ram; /* host address of its first byte: sim_host() */
     uint64_t quiet_hash; /* of the drivers' memory when the pause began */
     struct sim_cpu cpu[SIM_CPUS];
+    bool unplugs; /* devices may be taken out now */
+    struct sim_dev *acting; /* whose driver is at work */
+    struct sim_dev *removing;
 
     struct sim_dev dev[SIM_DEVS];
     unsigned devs;
@@ -127,7 +140,7 @@ struct sim {
     uint8_t random[SIM_STREAM]; /* what the entropy device drew and the driver has not seen */
     size_t random_len;
     struct sim_dev serial; /* only its stream */
-    unsigned pauses, moves, requests, lies, loads;
+    unsigned pauses, moves, requests, lies, loads, removals;
 };
 
 /* main.c: the seed has failed. */
@@ -202,6 +215,7 @@ void sim_bus_move(struct sim *s, struct sim_dev *d);
 uint32_t sim_bus_space(struct sim *s, struct sim_dev *d, unsigned offset, unsigned len);
 
 /* driver.c */
+enum { SIM_PATTERN = 0xa5 }; /* in memory that is the guest's own again */
 void sim_driver_start(struct sim *s, struct sim_dev *d);
 /* Resets the device, and looks that nothing is written after. */
 void sim_driver_stop(struct sim *s, struct sim_dev *d);
@@ -216,6 +230,18 @@ void sim_stream_check(struct sim *s, struct sim_dev *d, bool all);
 
 /* lies.c */
 void sim_lie(struct sim *s, struct sim_dev *d);
+
+/* unplug.c */
+/* A device, whichever, whatever it is doing. */
+void sim_unplug(struct sim *s);
+/* This one, and waits until it is out. */
+void sim_unplug_now(struct sim *s, struct sim_dev *d);
+/* A new machine has all devices: those that were out go again. */
+void sim_unplug_again(struct sim *s);
+/* What the driver of a device may do that is leaving, or out. */
+void sim_unplug_touch(struct sim *s, struct sim_dev *d);
+/* Nothing is left of the devices that are out. all: also of those that were looked at often. */
+void sim_unplug_check(struct sim *s, bool all);
 
 /* steps.c */
 void sim_run(struct sim *s);

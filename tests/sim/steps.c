@@ -86,9 +86,11 @@ static void check_all(struct sim *s)
         struct sim_dev *d = &s->dev[i];
         uint8_t status;
 
-        if (!d->up || d->sick)
+        if (!d->up || d->sick || d->leaving)
             continue;
         status = sim_bus_status(s, d);
+        if (d->leaving) /* meanwhile */
+            continue;
         if (status & VIRTIO_NEEDS_RESET)
             sim_fail(s, "%s: needs a reset, but its driver is honest", d->id);
         for (unsigned n = 0; n < d->queues; n++)
@@ -106,7 +108,7 @@ static void settle(struct sim *s)
 
     sim_say(s, "settle");
     for (unsigned i = 0; i < s->devs; i++)
-        for (unsigned n = 0; s->dev[i].up && n < s->dev[i].queues; n++)
+        for (unsigned n = 0; s->dev[i].up && !s->dev[i].leaving && n < s->dev[i].queues; n++)
             sim_driver_kick(s, &s->dev[i], n);
     for (unsigned rounds = 0; vm_loop_now_ns(s->env.loop) < end; rounds++) {
         bool any = sim_driver_interrupts(s);
@@ -118,13 +120,16 @@ static void settle(struct sim *s)
     }
     sim_driver_interrupts(s);
     check_all(s);
+    sim_unplug_check(s, true);
 }
 
 static void device_step(struct sim *s, struct sim_dev *d)
 {
     uint32_t choice = sim_below(s, 64);
 
-    if (!d->up) {
+    if (d->leaving) {
+        sim_unplug_touch(s, d);
+    } else if (!d->up) {
         sim_driver_start(s, d);
     } else if (d->sick) {
         if (choice < 16)
@@ -152,12 +157,19 @@ static void device_step(struct sim *s, struct sim_dev *d)
     }
 }
 
+static void act(struct sim *s, struct sim_dev *d, void (*what)(struct sim *s, struct sim_dev *d))
+{
+    s->acting = d;
+    what(s, d);
+    s->acting = NULL;
+}
+
 static void step(struct sim *s)
 {
     uint32_t choice = sim_below(s, 64);
 
     if (choice < 36)
-        device_step(s, &s->dev[sim_below(s, s->devs)]);
+        act(s, &s->dev[sim_below(s, s->devs)], device_step);
     else if (choice < 48)
         sim_driver_interrupts(s);
     else if (choice < 54)
@@ -168,20 +180,42 @@ static void step(struct sim *s)
         sim_pause(s);
     else if (choice < 61)
         settle(s);
+    else if (choice < 62 && sim_one_in(s, 4))
+        sim_unplug(s);
     else
         sim_background(s, false);
     sim_wait_running(s);
+    sim_unplug_check(s, false);
+}
+
+/* Half of what is left is taken out, with requests on the way; the others notice nothing. */
+static void take_out(struct sim *s)
+{
+    for (unsigned i = 0; i < s->devs; i++) {
+        struct sim_dev *d = &s->dev[i];
+
+        if (d->leaving || sim_one_in(s, 2))
+            continue;
+        if (d->up && !d->sick)
+            act(s, d, sim_driver_offer);
+        sim_wait_running(s);
+        sim_unplug_now(s, d);
+        sim_unplug_check(s, false);
+    }
 }
 
 void sim_run(struct sim *s)
 {
     if (s->config.arch.irqchip == VARCH_IRQCHIP_SPLIT)
         set_pins(s);
+    s->unplugs = true;
     for (s->step = 0; s->step < s->steps; s->step++)
         step(s);
     settle(s);
+    take_out(s);
+    settle(s);
     for (unsigned i = 0; i < s->devs; i++)
-        if (s->dev[i].up)
-            sim_driver_stop(s, &s->dev[i]);
+        if (s->dev[i].up && !s->dev[i].leaving)
+            act(s, &s->dev[i], sim_driver_stop);
     settle(s);
 }

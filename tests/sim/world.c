@@ -286,7 +286,9 @@ void sim_close(struct sim *s)
 {
     for (unsigned i = 0; i < s->devs; i++)
         sim_driver_exit(&s->dev[i]);
+    s->unplugs = false;
     vmm_machine_free(s->machine);
+    s->ram = NULL;
     for (unsigned i = 0; i < s->devs; i++)
         free_stream(&s->dev[i]);
     free_stream(&s->serial);
@@ -397,6 +399,7 @@ void sim_reload(struct sim *s)
     free(ram);
     each_view(s, true);
     start(s);
+    sim_unplug_again(s);
     come_to_rest(s);
     load_all(s, &before);
     vmm_machine_walk_devices(s->machine, save_one, &after);
