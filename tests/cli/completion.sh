@@ -29,6 +29,7 @@ check() {
 # LINE|what the line is after the tab key. Each has one continuation only.
 cat >lines <<'END'
 vmm pow|vmm powerbtn
+vmm rem|vmm remove
 vmm run --mem|vmm run --memory
 vmm run --irqchip sp|vmm run --irqchip split
 vmm run --acpi of|vmm run --acpi off

@@ -101,6 +101,22 @@ Test(control, set_names_the_device_or_key_that_is_wrong)
     cr_expect(strstr(r.err, "colour"), "%s", r.err);
 }
 
+Test(control, a_device_is_removed_once_and_parts_of_the_machine_stay)
+{
+    CLI(&r, "remove", "sock", "virtio-rng0");
+    cr_expect_eq(r.code, 0, "%s", r.err);
+    CLI(&r, "info", "sock");
+    cr_expect_not(strstr(r.out, "virtio-rng"), "%s", r.out);
+    cr_expect(strstr(r.out, "\"state\": \"running\""), "%s", r.out);
+
+    CLI(&r, "remove", "sock", "virtio-rng0");
+    cr_expect_neq(r.code, 0);
+    cr_expect(strstr(r.err, "no device 'virtio-rng0'"), "%s", r.err);
+    CLI(&r, "remove", "sock", "serial0");
+    cr_expect_neq(r.code, 0);
+    cr_expect(strstr(r.err, "a part of the machine"), "%s", r.err);
+}
+
 Test(control, the_socket_is_its_owners_alone)
 {
     struct stat st;

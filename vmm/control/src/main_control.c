@@ -180,6 +180,20 @@ static const struct vmm_option socket_operand[] = {
       .help = "control socket of the machine" },
     { 0 },
 };
+static const struct vmm_option remove_operands[] = {
+    { .name = "SOCKET",
+      .call = operand,
+      .argument = "SOCKET",
+      .required = true,
+      .help = "control socket of the machine" },
+    { .name = "ID",
+      .call = operand,
+      .argument = "ID",
+      .required = true,
+      .help = "device, as vmm info lists it; the guest is not asked, so unmount or unbind it there "
+              "before" },
+    { 0 },
+};
 static const struct vmm_option set_operands[] = {
     { .name = "SOCKET",
       .call = operand,
@@ -255,6 +269,10 @@ static const struct command commands[] = {
                .summary = "change a property of a running device",
                .operands = set_operands },
       .run = vmm_verb_set },
+    { .row = { .name = "remove",
+               .summary = "take a device out of a running machine, as if it was pulled out",
+               .operands = remove_operands },
+      .run = vmm_verb_remove },
     { .row = { .name = "completion",
                .summary = "print a shell's completion script",
                .operands = shell_operand },

@@ -95,8 +95,8 @@ static char *info(struct vmm_machine *m)
         "unclaimed", (json_int_t)i.unclaimed, "devices", c.rows));
 }
 
-/* One pause at a time: the machine says -EBUSY to a second one, so this is the only waiter. */
-static void paused(void *ctx, int code)
+/* One pause or removal at a time: the machine says -EBUSY to a second one, so this is the only waiter. */
+static void answer_waiter(void *ctx, int code)
 {
     struct request_reply *reply = ctx;
     char *line = answer(code);
@@ -107,7 +107,8 @@ static void paused(void *ctx, int code)
     free(reply);
 }
 
-static char *pause_machine(struct vmm_machine *m, const struct request_reply *reply)
+/* id: the device that is removed; NULL: a pause. */
+static char *begin(struct vmm_machine *m, const char *id, const struct request_reply *reply)
 {
     struct request_reply *copy = malloc(sizeof(*copy));
     int rc;
@@ -115,19 +116,35 @@ static char *pause_machine(struct vmm_machine *m, const struct request_reply *re
     if (!copy)
         return answer(vm_fail(-ENOMEM, "out of memory"));
     *copy = *reply;
-    rc = vmm_machine_pause(m, paused, copy);
+    rc = id ? vmm_machine_remove(m, id, answer_waiter, copy)
+            : vmm_machine_pause(m, answer_waiter, copy);
     if (!rc)
         return NULL;
     free(copy);
     return answer(rc);
 }
 
-void vmm_requests_forget(struct vmm_machine *m, void *ctx)
+static char *remove_device(struct vmm_machine *m, const json_t *root,
+                           const struct request_reply *reply)
 {
-    struct request_reply *reply = vmm_machine_pause_ctx(m);
+    const char *id = json_string_value(json_object_get(root, "id"));
 
+    if (!id)
+        return answer(vm_fail(-EINVAL, "remove: give id as a string, as in "
+                                       "{\"verb\":\"remove\",\"id\":\"virtio-rng0\"}"));
+    return begin(m, id, reply);
+}
+
+static void forget(struct request_reply *reply, void *ctx)
+{
     if (reply && reply->ctx == ctx)
         reply->ctx = NULL;
+}
+
+void vmm_requests_forget(struct vmm_machine *m, void *ctx)
+{
+    forget(vmm_machine_pause_ctx(m), ctx);
+    forget(vmm_machine_remove_ctx(m), ctx);
 }
 
 static char *set_property(struct vmm_machine *m, const json_t *root)
@@ -161,13 +178,16 @@ static char *perform(struct vmm_machine *m, const json_t *root, const struct req
     if (!strcmp(verb, "powerbtn"))
         return answer(vmm_machine_power_button(m));
     if (!strcmp(verb, "pause"))
-        return pause_machine(m, reply);
+        return begin(m, NULL, reply);
     if (!strcmp(verb, "resume"))
         return answer(vmm_machine_resume(m));
     if (!strcmp(verb, "set"))
         return set_property(m, root);
+    if (!strcmp(verb, "remove"))
+        return remove_device(m, root, reply);
     return answer(vm_fail(
-        -EINVAL, "there is no verb '%.64s': info, stop, powerbtn, pause, resume, set", verb));
+        -EINVAL, "there is no verb '%.64s': info, stop, powerbtn, pause, resume, set, remove",
+        verb));
 }
 
 char *vmm_requests_handle(struct vmm_machine *m, const char *untrusted, size_t len,

@@ -91,6 +91,11 @@ int vmm_verb_info(struct session *s)
     return ask(s, json_pack("{s:s}", "verb", "info"));
 }
 
+int vmm_verb_remove(struct session *s)
+{
+    return ask(s, json_pack("{s:s,s:s}", "verb", "remove", "id", s->values[1]));
+}
+
 int vmm_verb_set(struct session *s)
 {
     return ask(

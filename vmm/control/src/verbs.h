@@ -7,6 +7,7 @@
 
 int vmm_verb_stop(struct session *s);
 int vmm_verb_powerbtn(struct session *s);
+int vmm_verb_remove(struct session *s);
 int vmm_verb_pause(struct session *s);
 int vmm_verb_resume(struct session *s);
 int vmm_verb_info(struct session *s);
