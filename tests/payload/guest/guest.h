@@ -78,7 +78,8 @@ void *memcpy(void *restrict to, const void *restrict from, size_t n);
     T(bus_master_off)          \
     T(intx_status)             \
     T(traffic)                 \
-    T(reset_in_flight)
+    T(reset_in_flight)         \
+    T(unplug)
 #define T(name) void test_##name(void);
 TESTS(T)
 ARCH_TESTS(T)

@@ -158,12 +158,24 @@ static void feed(struct run *r, unsigned long count)
     cr_assert_eq(write(r->fifo, bytes, count), (ssize_t)count);
 }
 
+/* With the user's command; it has ended when the device has. */
+static void take_out(const struct run *r, const char *id, int len)
+{
+    char command[512];
+
+    snprintf(command, sizeof(command), "%s remove %s/sock %.*s", getenv("VMM_PROGRAM"),
+             r->directory, len, id);
+    cr_assert_eq(system(command), 0, "%s", command);
+}
+
 static void obey(struct run *r, const char *line)
 {
     if (!strncmp(line, "@feed ", 6))
         feed(r, strtoul(line + 6, NULL, 16));
     else if (!strncmp(line, "@button", 7))
         kill(r->pid, SIGTERM);
+    else if (!strncmp(line, "@remove ", 8))
+        take_out(r, line + 8, (int)strcspn(line + 8, "\r\n"));
 }
 
 /* Reads until the guest's last word. False: time is up. */

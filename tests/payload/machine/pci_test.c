@@ -117,3 +117,20 @@ Test(rings, packed_ones_are_reset_on_virtio_mmio)
 {
     RUN("reset_in_flight", "fifo=on bus=mmio ring=packed", "--pci", "off");
 }
+
+TestSuite(removal, .timeout = 120);
+
+Test(removal, of_a_function_with_a_request_under_way)
+{
+    RUN("unplug", "fifo=on irq=on", "-s", "sock");
+}
+
+Test(removal, of_a_function_with_a_request_under_way_on_packed_rings)
+{
+    RUN("unplug", "fifo=on ring=packed", "-s", "sock");
+}
+
+Test(removal, of_a_virtio_mmio_window)
+{
+    RUN("unplug", "fifo=on bus=mmio irq=on", "-s", "sock", "--pci", "off");
+}
