@@ -19,6 +19,8 @@
 
 enum { DUMP_BYTES = 1024 };
 
+static void crash(struct vmm_vcpu *v, const char *why);
+
 static int kick_signal(void)
 {
     return SIGRTMIN;
@@ -70,6 +72,33 @@ static inline void exit_pio(struct vmm_vcpu *v, struct hv_exit *e)
         exit_pio_rest(v, e, rc);
 }
 
+static bool is_rom(struct vmm_machine *m, uint64_t addr)
+{
+    struct gm_map *map = gm_space_map(m->memory);
+    const struct gm_region *region = gm_map_find(map, addr);
+    bool rom = region && gm_region_read_only(region);
+
+    gm_map_unref(map);
+    return rom;
+}
+
+/* A write to read-only memory is an exit. Where a device lies there, too, it is the device's (flash takes its commands so);
+ * where none does, the guest has lost its way. */
+static void __attribute__((noinline))
+exit_mmio_rest(struct vmm_vcpu *v, const struct hv_exit *e, int rc)
+{
+    char why[96];
+
+    if (rc == -EINPROGRESS) {
+        v->rest.pio.count = 0;
+        vmm_machine_park(v, v->answered);
+    } else if (rc == -ENODEV && e->mmio.is_write && is_rom(v->machine, e->mmio.addr)) {
+        snprintf(why, sizeof(why), "a write of %u bytes to read-only memory at %#llx", e->mmio.len,
+                 (unsigned long long)e->mmio.addr);
+        crash(v, why);
+    }
+}
+
 static void exit_mmio(struct vmm_vcpu *v, struct hv_exit *e)
 {
     uint8_t *data = e->mmio.data;
@@ -77,10 +106,8 @@ static void exit_mmio(struct vmm_vcpu *v, struct hv_exit *e)
 
     rc = e->mmio.is_write ? vdev_bus_write(&v->mmio, e->mmio.addr, data, e->mmio.len, &v->answered)
                           : vdev_bus_read(&v->mmio, e->mmio.addr, data, e->mmio.len, &v->answered);
-    if (__builtin_expect(rc == -EINPROGRESS, 0)) {
-        v->rest.pio.count = 0;
-        vmm_machine_park(v, v->answered);
-    }
+    if (__builtin_expect(rc, 0))
+        exit_mmio_rest(v, e, rc);
 }
 
 /* Writes that KVM kept back (vdev_machine_ops.late_writes), all vCPUs' in one ring. One is taken off the ring when its

@@ -135,6 +135,67 @@ Test(vcpu, a_triple_fault_ends_the_machine_with_the_registers_in_the_log)
     mt_close();
 }
 
+/* One page above RAM that nobody may write. */
+#define ROM_AT (TEST_RAM_BASE + (64ULL << 20))
+
+static void play_with_rom(struct mt_exit script)
+{
+    static const struct gm_backing backing = { .kind = GM_ANONYMOUS, .read_only = true };
+    struct gm_region *rom;
+    struct gm_change change = { .add = &rom, .add_count = 1 };
+
+    mt_open(true);
+    t.cpu[0].script[0] = script;
+    cr_assert_eq(mt_make(), 0, "%s", vm_error_text());
+    cr_assert_eq(gm_region_new(ROM_AT, 0x1000, &backing, &rom), 0, "%s", vm_error_text());
+    cr_assert_eq(gm_space_change(vmm_machine_memory(t.machine), &change), 0, "%s", vm_error_text());
+    gm_region_unref(rom);
+    cr_assert_eq(vmm_machine_start(t.machine), 0);
+}
+
+Test(vcpu, a_write_to_read_only_memory_ends_the_machine_with_the_registers_in_the_log)
+{
+    play_with_rom((struct mt_exit){ MT_WRITE, ROM_AT + 0x10, 4, .value = 1 });
+
+    vmm_machine_step(t.machine, 0);
+
+    cr_assert(at_end(VMM_END_CRASH));
+    cr_assert(mt_logged("the guest crashed: a write of 4 bytes to read-only memory at"));
+    cr_assert(mt_logged(TEST_ENTRY_TEXT));
+    mt_close();
+}
+
+Test(vcpu, a_write_behind_read_only_memory_is_nobodys)
+{
+    play_with_rom((struct mt_exit){ MT_WRITE, ROM_AT + 0x1000, 4, .value = 1 });
+
+    vmm_machine_step(t.machine, 0);
+    vmm_machine_step(t.machine, 0);
+    mt_idle();
+
+    cr_assert_eq(t.ended, 0);
+    mt_close();
+}
+
+Test(vcpu, a_write_to_read_only_memory_is_the_devices_that_lies_there)
+{
+    struct vdev_region flash = {
+        .name = "flash", .base = ROM_AT, .size = 0x1000, .ops = &lab_region_ops
+    };
+
+    play_with_rom((struct mt_exit){ MT_WRITE, ROM_AT + LAB_DATA, 4, .value = 0x90 });
+    flash.self = t.lab[0];
+    cr_assert_eq(vdev_bus_add(t.machine->mmio, &flash), 0);
+
+    vmm_machine_step(t.machine, 0);
+    mt_idle();
+
+    cr_assert_eq(t.ended, 0);
+    cr_assert_eq(t.lab[0]->writes, 1);
+    vdev_bus_del(t.machine->mmio, &flash, NULL, NULL);
+    mt_close();
+}
+
 Test(vcpu, an_internal_error_is_told_with_its_numbers)
 {
     MT_PLAY({ MT_INTERNAL, .value = 3 });

@@ -15,7 +15,8 @@ enum vmm_exit {
     VMM_EXIT_RESOURCE = 4, /* out of memory, file descriptors or other limits */
     VMM_EXIT_RESET = 10, /* the guest asked for a reboot */
     VMM_EXIT_PANIC = 11, /* the guest reported a panic */
-    VMM_EXIT_CRASH = 12, /* the guest crashed: triple fault, or a state that cannot be run */
+    VMM_EXIT_CRASH =
+        12, /* the guest crashed: triple fault, a write to ROM, or a state that cannot be run */
     VMM_EXIT_STOPPED = 13, /* stopped from outside: vmm stop, a second SIGTERM, the escape key */
 };
 

@@ -38,7 +38,7 @@ enum vmm_end {
     VMM_END_STOP, /* by vmm_machine_stop() */
     VMM_END_RESET, /* the guest asked for a reboot */
     VMM_END_PANIC, /* the guest reported one */
-    VMM_END_CRASH, /* triple fault, or a state that KVM cannot run: the log has the registers */
+    VMM_END_CRASH, /* triple fault, a write to ROM, or a state that KVM cannot run: the log has the registers */
     VMM_END_FAILED, /* our own trouble */
 };
 const char *vmm_end_name(enum vmm_end end);
