@@ -3,14 +3,17 @@
 #include "cli.h"
 
 #include <criterion/criterion.h>
+#include <dirent.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -237,6 +240,71 @@ int cli_wait(pid_t pid)
     kill(pid, SIGKILL);
     waitpid(pid, &status, 0);
     return 200;
+}
+
+static bool is_called(pid_t pid, const char *thread, const char *name)
+{
+    char path[64], comm[32] = "";
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/task/%.12s/comm", pid, thread);
+    file = fopen(path, "r");
+    if (file && !fgets(comm, sizeof(comm), file))
+        comm[0] = 0;
+    if (file)
+        fclose(file);
+    comm[strcspn(comm, "\n")] = 0;
+    return !strcmp(comm, name);
+}
+
+static pid_t thread_of(pid_t pid, const char *name)
+{
+    struct dirent *entry;
+    pid_t found = 0;
+    char path[64];
+    DIR *dir;
+
+    snprintf(path, sizeof(path), "/proc/%d/task", pid);
+    dir = opendir(path);
+    cr_assert(dir);
+    while (!found && (entry = readdir(dir)))
+        if (is_called(pid, entry->d_name, name))
+            found = atoi(entry->d_name);
+    closedir(dir);
+    return found;
+}
+
+pid_t cli_hold(pid_t pid, const char *name)
+{
+    const struct timespec step = { .tv_nsec = STEP_MS * 1000000L };
+    pid_t thread;
+
+    while (!(thread = thread_of(pid, name))) /* it names itself */
+        nanosleep(&step, NULL);
+    cr_assert(!ptrace(PTRACE_SEIZE, thread, NULL, NULL));
+    cr_assert(!ptrace(PTRACE_INTERRUPT, thread, NULL, NULL));
+    cr_assert_eq(waitpid(thread, NULL, __WALL), thread);
+    return thread;
+}
+
+void cli_let_go(pid_t thread)
+{
+    cr_assert(!ptrace(PTRACE_DETACH, thread, NULL, NULL));
+}
+
+/* A process does not end for its parent before its threads did for their tracer. */
+int cli_wait_held(pid_t pid, pid_t thread)
+{
+    const struct timespec step = { .tv_nsec = STEP_MS * 1000000L };
+    int ms = 0;
+
+    for (; ms < DEADLINE_MS / 2 && !waitpid(thread, NULL, __WALL | WNOHANG); ms += STEP_MS)
+        nanosleep(&step, NULL);
+    if (ms >= DEADLINE_MS / 2) {
+        kill(pid, SIGKILL);
+        waitpid(thread, NULL, __WALL);
+    }
+    return cli_wait(pid);
 }
 
 int cli_wait_for(const char *path)

@@ -51,6 +51,11 @@ pid_t cli_start(const char *const arguments[]);
 #define CLI_START(...) cli_start((const char *const[]){ __VA_ARGS__, NULL })
 /* Waits for its end: as cli_result.code. */
 int cli_wait(pid_t pid);
+/* Holds a running machine's thread of that name, as if it did not come back from a call to the host; gives its id. */
+pid_t cli_hold(pid_t pid, const char *name);
+void cli_let_go(pid_t thread);
+/* As cli_wait(), for a process one thread of which is held. */
+int cli_wait_held(pid_t pid, pid_t thread);
 /* Until a file (a socket) exists; 0, or -1 after 10 s. */
 int cli_wait_for(const char *path);
 

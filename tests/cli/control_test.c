@@ -166,6 +166,43 @@ static const char *say(int fd, const char *bytes, size_t len)
     return answer;
 }
 
+Test(control, a_pause_that_takes_long_is_a_job_that_can_be_cancelled)
+{
+    static const char pause[] = "{\"verb\":\"pause\"}\n";
+    pid_t cpu = cli_hold(machine, "vcpu1");
+    int fd = connected();
+
+    cr_assert_eq(send(fd, pause, sizeof(pause) - 1, MSG_NOSIGNAL), (ssize_t)sizeof(pause) - 1);
+    do /* on another connection: it may come first */
+        CLI(&r, "info", "sock");
+    while (!r.code && !strstr(r.out, "\"what\": \"pause\""));
+    cr_expect(strstr(r.out, "\"job\": 1,"), "%s", r.out);
+    cr_expect(strstr(r.out, "\"state\": \"changing\""), "%s", r.out);
+
+    CLI(&r, "cancel", "sock", "1");
+    cr_expect_eq(r.code, 0, "%s", r.err);
+
+    cr_expect(strstr(say(fd, "", 0), "the pause was cancelled"));
+    CLI(&r, "info", "sock");
+    cr_expect(strstr(r.out, "\"state\": \"running\""), "%s", r.out);
+    cr_expect(strstr(r.out, "\"jobs\": []"), "%s", r.out);
+    cli_let_go(cpu);
+    CLI(&r, "pause", "sock");
+    cr_expect_eq(r.code, 0, "%s", r.err);
+    close(fd);
+}
+
+Test(control, cancel_names_what_is_wrong_with_the_job)
+{
+    CLI(&r, "cancel", "sock", "7");
+    cr_expect_neq(r.code, 0);
+    cr_expect(strstr(r.err, "job 7 does not run"), "%s", r.err);
+
+    CLI(&r, "cancel", "sock", "pause");
+    cr_expect_neq(r.code, 0);
+    cr_expect(strstr(r.err, "'pause' is no job"), "%s", r.err);
+}
+
 Test(control, garbage_gets_an_error_line_each)
 {
     static const char *const lines[] = { "\n",
@@ -175,7 +212,9 @@ Test(control, garbage_gets_an_error_line_each)
                                          "{\"verb\":\"fly\"}\n",
                                          "\xff\xfe\n",
                                          "{\"verb\":\"info\",\"verb\":\"stop\"}\n",
-                                         "{\"verb\":\"set\"}\n" };
+                                         "{\"verb\":\"set\"}\n",
+                                         "{\"verb\":\"cancel\"}\n",
+                                         "{\"verb\":\"cancel\",\"job\":-1}\n" };
     int fd = connected();
 
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)

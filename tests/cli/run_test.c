@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* vmm run: how machines end, and what the user sees of it. */
 #include <criterion/criterion.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -242,61 +239,6 @@ static pid_t start_on(int master, const char *const argv[])
     return pid;
 }
 
-/* One of its threads. */
-static pid_t thread_of(pid_t pid, const char *name)
-{
-    char path[64], comm[32] = "";
-    struct dirent *entry;
-    pid_t found = 0;
-    DIR *dir;
-
-    snprintf(path, sizeof(path), "/proc/%d/task", pid);
-    dir = opendir(path);
-    cr_assert(dir);
-    while (!found && (entry = readdir(dir))) {
-        FILE *file;
-
-        snprintf(path, sizeof(path), "/proc/%d/task/%.12s/comm", pid, entry->d_name);
-        file = fopen(path, "r");
-        if (file && fgets(comm, sizeof(comm), file) && !strncmp(comm, name, strlen(name)) &&
-            comm[strlen(name)] == '\n')
-            found = atoi(entry->d_name);
-        if (file)
-            fclose(file);
-    }
-    closedir(dir);
-    return found;
-}
-
-/* Holds the thread of the I/O loop, as a disk that does not answer would. */
-static pid_t hold_io(pid_t pid)
-{
-    pid_t io;
-
-    do { /* its name is the last thing it gets */
-        usleep(1000);
-        io = thread_of(pid, "io");
-    } while (!io);
-    cr_assert(!ptrace(PTRACE_SEIZE, io, NULL, NULL));
-    cr_assert(!ptrace(PTRACE_INTERRUPT, io, NULL, NULL));
-    cr_assert_eq(waitpid(io, NULL, __WALL), io);
-    return io;
-}
-
-/* As cli_wait(), which alone would wait in vain: a process does not end for its parent before its threads did for their tracer. */
-static int wait_with(pid_t io, pid_t pid)
-{
-    int ms = 0;
-
-    while (ms++ < 10000 && !waitpid(io, NULL, __WALL | WNOHANG))
-        usleep(1000);
-    if (ms > 10000) {
-        kill(pid, SIGKILL);
-        waitpid(io, NULL, __WALL);
-    }
-    return cli_wait(pid);
-}
-
 struct session {
     const char *keys; /* typed */
     int number; /* a signal behind them */
@@ -318,14 +260,14 @@ static int on_a_terminal_with(const struct session *s, bool *ret_restored)
         usleep(1000);
     } while (after.c_lflag & ICANON);
     if (s->io_hangs)
-        io = hold_io(pid);
+        io = cli_hold(pid, "io"); /* as a disk that does not answer would */
     for (const char *key = s->keys; *key; key++) { /* one by one, as they are typed */
         cr_assert_eq(write(master, key, 1), 1);
         usleep(20000);
     }
     if (s->number)
         kill(pid, s->number);
-    code = io ? wait_with(io, pid) : cli_wait(pid);
+    code = io ? cli_wait_held(pid, io) : cli_wait(pid);
     cr_assert(!tcgetattr(slave, &after));
     *ret_restored = after.c_lflag == before.c_lflag && after.c_iflag == before.c_iflag;
     close(slave);

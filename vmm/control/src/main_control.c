@@ -212,6 +212,19 @@ static const struct vmm_option set_operands[] = {
       .help = "what to change" },
     { 0 },
 };
+static const struct vmm_option cancel_operands[] = {
+    { .name = "SOCKET",
+      .call = operand,
+      .argument = "SOCKET",
+      .required = true,
+      .help = "control socket of the machine" },
+    { .name = "JOB",
+      .call = operand,
+      .argument = "JOB",
+      .required = true,
+      .help = "number of the job, as vmm info lists it" },
+    { 0 },
+};
 static const struct vmm_option shell_operand[] = {
     { .name = "SHELL",
       .call = operand,
@@ -273,6 +286,10 @@ static const struct command commands[] = {
                .summary = "take a device out of a running machine, as if it was pulled out",
                .operands = remove_operands },
       .run = vmm_verb_remove },
+    { .row = { .name = "cancel",
+               .summary = "cancel a job, as a pause that takes long",
+               .operands = cancel_operands },
+      .run = vmm_verb_cancel },
     { .row = { .name = "completion",
                .summary = "print a shell's completion script",
                .operands = shell_operand },

@@ -10,6 +10,8 @@
 
 #include <vmm/base/error.h>
 
+enum { JOBS_MAX = 16 }; /* that info lists */
+
 static char *dump(json_t *answer)
 {
     char *text = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
@@ -77,6 +79,22 @@ static void info_device(void *ctx, struct vdev *dev)
     json_array_append_new(c->rows, device_json(c->machine, dev));
 }
 
+/* What takes its time and is under way. */
+static json_t *jobs_json(struct vmm_machine *m, uint64_t now_ns)
+{
+    struct vm_job_info row[JOBS_MAX];
+    size_t n = vm_jobs_list(vmm_machine_jobs(m), row, JOBS_MAX);
+    json_t *rows = json_array();
+
+    for (size_t i = 0; i < n && i < JOBS_MAX; i++)
+        json_array_append_new(rows, json_pack("{s:I,s:s,s:I,s:I,s:I}", "job", (json_int_t)row[i].id,
+                                              "what", row[i].name, "age_ms",
+                                              (json_int_t)((now_ns - row[i].started_ns) / 1000000),
+                                              "done", (json_int_t)row[i].done, "total",
+                                              (json_int_t)row[i].total));
+    return rows;
+}
+
 static char *info(struct vmm_machine *m)
 {
     struct info_ctx c = { m, json_array() };
@@ -85,14 +103,14 @@ static char *info(struct vmm_machine *m)
     vmm_machine_get_info(m, &i);
     vmm_machine_walk_devices(m, info_device, &c);
     return answer_result(json_pack(
-        "{s:s,s:s,s:i,s:I,s:{s:I,s:I,s:I,s:I},s:o}", "version", VMM_VERSION, "state",
+        "{s:s,s:s,s:i,s:I,s:{s:I,s:I,s:I,s:I},s:o,s:o}", "version", VMM_VERSION, "state",
         i.end       ? vmm_end_name(i.end)
         : i.paused  ? "paused"
         : i.running ? "running"
                     : "changing",
         "cpus", (int)i.cpus, "memory", (json_int_t)i.memory_bytes, "exits", "all",
         (json_int_t)i.exits, "pio", (json_int_t)i.exits_pio, "mmio", (json_int_t)i.exits_mmio,
-        "unclaimed", (json_int_t)i.unclaimed, "devices", c.rows));
+        "unclaimed", (json_int_t)i.unclaimed, "jobs", jobs_json(m, i.now_ns), "devices", c.rows));
 }
 
 /* One pause or removal at a time: the machine says -EBUSY to a second one, so this is the only waiter. */
@@ -159,6 +177,17 @@ static char *set_property(struct vmm_machine *m, const json_t *root)
     return answer(vmm_machine_set(m, id, value));
 }
 
+/* What it was doing answers its own client, with -ECANCELED. */
+static char *cancel(struct vmm_machine *m, const json_t *root)
+{
+    const json_t *job = json_object_get(root, "job");
+
+    if (!json_is_integer(job) || json_integer_value(job) < 0)
+        return answer(vm_fail(-EINVAL, "cancel: give the number of a job that info lists, as in "
+                                       "{\"verb\":\"cancel\",\"job\":1}"));
+    return answer(vm_job_cancel(vmm_machine_jobs(m), (uint64_t)json_integer_value(job)));
+}
+
 static char *stop(struct vmm_machine *m)
 {
     vmm_machine_stop(m);
@@ -185,8 +214,11 @@ static char *perform(struct vmm_machine *m, const json_t *root, const struct req
         return set_property(m, root);
     if (!strcmp(verb, "remove"))
         return remove_device(m, root, reply);
+    if (!strcmp(verb, "cancel"))
+        return cancel(m, root);
     return answer(vm_fail(
-        -EINVAL, "there is no verb '%.64s': info, stop, powerbtn, pause, resume, set, remove",
+        -EINVAL,
+        "there is no verb '%.64s': info, stop, powerbtn, pause, resume, set, remove, cancel",
         verb));
 }
 

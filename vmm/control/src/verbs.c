@@ -101,3 +101,16 @@ int vmm_verb_set(struct session *s)
     return ask(
         s, json_pack("{s:s,s:s,s:s}", "verb", "set", "id", s->values[1], "value", s->values[2]));
 }
+
+int vmm_verb_cancel(struct session *s)
+{
+    long long job;
+    char *end;
+
+    errno = 0;
+    job = strtoll(s->values[1], &end, 10);
+    if (errno || *end || end == s->values[1] || job < 0)
+        return vmm_command_fail(vm_fail(
+            -EINVAL, "cancel: '%s' is no job: give the number that vmm info lists", s->values[1]));
+    return ask(s, json_pack("{s:s,s:I}", "verb", "cancel", "job", (json_int_t)job));
+}

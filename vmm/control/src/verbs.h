@@ -12,5 +12,6 @@ int vmm_verb_pause(struct session *s);
 int vmm_verb_resume(struct session *s);
 int vmm_verb_info(struct session *s);
 int vmm_verb_set(struct session *s);
+int vmm_verb_cancel(struct session *s);
 
 #endif

@@ -16,6 +16,9 @@
 
 static void look(struct vm_work *work);
 static void pause_late(struct vm_timer *timer);
+static void pause_cancelled(void *ctx);
+
+static const struct vm_job_ops pause_job = { .name = "pause", .cancel = pause_cancelled };
 
 const char *vmm_end_name(enum vmm_end end)
 {
@@ -49,8 +52,25 @@ static void pause_finished(struct vmm_machine *m, int code)
 
     vm_timer_cancel(&m->pause_timer);
     m->pause_done = NULL;
+    vm_job_end(m->pause_job, code);
+    m->pause_job = NULL;
     if (done)
         done(m->pause_ctx, code);
+}
+
+/* vCPUs and devices that are at rest. */
+static void pause_progress(struct vmm_machine *m)
+{
+    unsigned devices = 0, rest;
+
+    for (struct machine_device *d = m->devices; d; d = d->next)
+        devices++;
+    pthread_mutex_lock(&m->run_lock);
+    rest = m->vcpus_out;
+    if (m->state == MACHINE_QUIESCING)
+        rest += m->quiescing < devices ? devices - m->quiescing : 0;
+    pthread_mutex_unlock(&m->run_lock);
+    vm_job_progress(m->pause_job, rest, m->vcpus + devices);
 }
 
 static void quiesced(struct vmm_machine *m, int code)
@@ -133,6 +153,25 @@ static void give_up_devices(struct vmm_machine *m)
         vdev_give_up(d->dev);
 }
 
+/* As when it takes too long, for another reason. */
+static void pause_cancelled(void *ctx)
+{
+    struct vmm_machine *m = ctx;
+    struct vm_error why;
+
+    vm_error_save(vm_fail(-ECANCELED, "the pause was cancelled"), &why);
+    if (m->state == MACHINE_PAUSING) {
+        run_again(m);
+        pause_finished(m, vm_error_restore(&why));
+        return;
+    }
+    pthread_mutex_lock(&m->run_lock);
+    if (!m->pause_error.code)
+        m->pause_error = why;
+    pthread_mutex_unlock(&m->run_lock);
+    give_up_devices(m);
+}
+
 /* The guest has asked for a reset that its device cannot end, and waits: it would wait in vain. */
 static void pause_late(struct vm_timer *timer)
 {
@@ -174,6 +213,11 @@ int vmm_machine_pause(struct vmm_machine *m, void (*done)(void *ctx, int code), 
     rc = vm_timer_set(loop, &m->pause_timer, vm_loop_now_ns(loop) + MACHINE_PAUSE_NS, pause_late);
     if (rc)
         return vm_fail(rc, "pause: out of memory");
+    rc = vm_job_start(m->jobs, &pause_job, m, 0, &m->pause_job);
+    if (rc) {
+        vm_timer_cancel(&m->pause_timer);
+        return rc;
+    }
     m->pause_done = done;
     m->pause_ctx = ctx;
     pthread_mutex_lock(&m->run_lock);
@@ -332,7 +376,7 @@ static void tell_end(struct vmm_machine *m)
     m->ended_told = true;
     vmm_machine_vcpus_join(m);
     set_state(m, MACHINE_ENDED);
-    if (m->pause_done)
+    if (m->pause_job)
         pause_finished(m, vmm_machine_fail_ended(m));
     vmm_machine_remove_end(m, vmm_machine_fail_ended(m));
     m->config.ended(m->config.ctx, end_of(m));
@@ -347,7 +391,7 @@ int vmm_machine_free(struct vmm_machine *m)
     m->ended_told = true;
     vmm_machine_end(m, VMM_END_STOP);
     vmm_machine_vcpus_join(m);
-    if (m->pause_done)
+    if (m->pause_job)
         pause_finished(m, vmm_machine_fail_ended(m));
     vmm_machine_remove_end(m, vmm_machine_fail_ended(m));
     rc = io_stop(m);
@@ -512,6 +556,8 @@ static void look(struct vm_work *work)
     all_out = m->vcpus_out == m->vcpus;
     idle = m->quiescing == 0;
     pthread_mutex_unlock(&m->run_lock);
+    if (m->pause_job)
+        pause_progress(m);
     if (m->state == MACHINE_PAUSING && all_out)
         quiesce_devices(m);
     else if (m->state == MACHINE_QUIESCING && idle)

@@ -126,6 +126,79 @@ Test(lifecycle, a_vcpu_that_waits_for_a_broken_device_fails_the_pause_in_the_end
     mt_close();
 }
 
+static size_t job(struct vm_job_info *ret_row)
+{
+    return vm_jobs_list(vmm_machine_jobs(t.machine), ret_row, 1);
+}
+
+Test(lifecycle, a_pause_is_a_job_that_counts_who_is_at_rest)
+{
+    struct vm_job_info row = { 0 };
+
+    mt_open(true);
+    mt_add(&tube_class, NULL);
+    cr_assert_eq(mt_make(), 0);
+    cr_assert_eq(vmm_machine_start(t.machine), 0);
+    t.quiesce_rc = -EINPROGRESS;
+    cr_assert_eq(job(&row), 0);
+
+    pause_now();
+
+    cr_assert_eq(job(&row), 1);
+    cr_assert_str_eq(row.name, "pause");
+    cr_assert_gt(row.total, 2);
+    cr_assert_eq(row.done, row.total - 1, "all but the lab: %llu", (unsigned long long)row.done);
+    vm_lock_acquire(&t.lab[0]->dev.lock);
+    vdev_done(&t.lab[0]->dev, 0);
+    vm_lock_release(&t.lab[0]->dev.lock);
+    mt_idle();
+    cr_assert_eq(job(&row), 0);
+    cr_assert(t.paused);
+    mt_close();
+}
+
+Test(lifecycle, a_pause_that_waits_for_a_vcpu_can_be_cancelled)
+{
+    struct vm_job_info row;
+
+    MT_PLAY({ MT_OUT, LAB_PARK, 1, .value = 1 }, { MT_OUT, LAB_DATA, 1, .value = 2 });
+    pause_now();
+    cr_assert(!t.paused && job(&row) == 1);
+
+    cr_assert_eq(vm_job_cancel(vmm_machine_jobs(t.machine), row.id), 0);
+    mt_idle();
+
+    cr_assert_eq(t.pause_code, -ECANCELED);
+    cr_assert_str_eq(t.pause_text, "the pause was cancelled");
+    cr_assert_eq(job(&row), 0);
+    vdev_unpark(&t.lab[0]->dev);
+    cr_assert_eq(vmm_machine_step(t.machine, 0), 1);
+    cr_assert_eq(vmm_machine_step(t.machine, 0), 1);
+    cr_assert_eq(t.lab[0]->writes, 2, "the guest runs on");
+    pause_now();
+    cr_assert(vmm_machine_paused(t.machine));
+    mt_close();
+}
+
+Test(lifecycle, a_pause_that_waits_for_a_device_can_be_cancelled)
+{
+    struct vm_job_info row;
+
+    MT_PLAY({ .kind = MT_END });
+    t.quiesce_rc = -EINPROGRESS;
+    pause_now();
+    cr_assert(!t.paused && job(&row) == 1);
+
+    cr_assert_eq(vm_job_cancel(vmm_machine_jobs(t.machine), row.id), 0);
+    mt_idle();
+
+    cr_assert(t.paused);
+    cr_assert_eq(t.pause_code, -ECANCELED);
+    cr_assert(!vmm_machine_paused(t.machine));
+    cr_assert_eq(vmm_machine_step(t.machine, 0), 1);
+    mt_close();
+}
+
 Test(lifecycle, a_device_that_says_nothing_fails_the_pause_in_the_end)
 {
     MT_PLAY({ .kind = MT_END });

@@ -34,8 +34,9 @@ static int set_up(struct vmm_machine *m, const struct vmm_machine_config *config
     pthread_cond_init(&m->run_change, &clock);
     pthread_condattr_destroy(&clock);
     m->io_env = *config->env;
-    if (config->stepwise)
-        return 0;
+    rc = config->env->loop ? vm_jobs_new(config->env->loop, &m->jobs) : 0;
+    if (rc || config->stepwise)
+        return rc;
     rc = vm_loop_new(config->env, 0, &m->io_loop);
     m->io_env.loop = m->io_loop;
     m->io_env.keys_loop =
@@ -145,6 +146,7 @@ void vmm_machine_destroy(struct vmm_machine *m)
     varch_free(m->arch);
     hv_vm_free(m->vm);
     vm_loop_free(m->io_loop);
+    vm_jobs_free(m->jobs);
     pthread_cond_destroy(&m->run_change);
     pthread_mutex_destroy(&m->run_lock);
     vm_lock_destroy(&m->late_lock);
@@ -213,6 +215,11 @@ int vmm_machine_dtb(struct vmm_machine *m, struct vm_buffer *ret_blob)
     return rc;
 }
 
+struct vm_jobs *vmm_machine_jobs(struct vmm_machine *m)
+{
+    return m->jobs;
+}
+
 void vmm_machine_get_info(struct vmm_machine *m, struct vmm_machine_info *ret_info)
 {
     struct vmm_machine_info info = { .cpus = m->config.arch.cpus,
@@ -236,5 +243,7 @@ void vmm_machine_get_info(struct vmm_machine *m, struct vmm_machine_info *ret_in
         info.unclaimed += __atomic_load_n(&v->mmio.unclaimed, __ATOMIC_RELAXED) +
                           __atomic_load_n(&v->pio.unclaimed, __ATOMIC_RELAXED);
     }
+    if (m->config.env->loop)
+        info.now_ns = vm_loop_now_ns(m->config.env->loop);
     *ret_info = info;
 }

@@ -166,6 +166,8 @@ struct vmm_machine {
     /* The control loop's. */
     struct vm_work lifecycle_work; /* looks at what changed */
     bool ended_told;
+    struct vm_jobs *jobs; /* NULL where there is no loop */
+    struct vm_job *pause_job; /* while a pause is under way */
     void (*pause_done)(void *ctx, int code);
     void *pause_ctx;
     struct vm_timer pause_timer; /* vCPUs that do not come out */
