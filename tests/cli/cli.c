@@ -14,7 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -307,12 +309,30 @@ int cli_wait_held(pid_t pid, pid_t thread)
     return cli_wait(pid);
 }
 
+/* Between bind(2) and listen(2) a socket is there and refuses. */
+static bool is_there(const char *path)
+{
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    struct stat st;
+    bool answers;
+    int fd;
+
+    if (stat(path, &st) || !S_ISSOCK(st.st_mode))
+        return !access(path, F_OK);
+    snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert(fd >= 0);
+    answers = !connect(fd, (struct sockaddr *)&addr, sizeof(addr));
+    close(fd);
+    return answers;
+}
+
 int cli_wait_for(const char *path)
 {
     const struct timespec step = { .tv_nsec = STEP_MS * 1000000L };
 
     for (int ms = 0; ms < DEADLINE_MS / 2; ms += STEP_MS) {
-        if (!access(path, F_OK))
+        if (is_there(path))
             return 0;
         nanosleep(&step, NULL);
     }

@@ -56,7 +56,7 @@ pid_t cli_hold(pid_t pid, const char *name);
 void cli_let_go(pid_t thread);
 /* As cli_wait(), for a process one thread of which is held. */
 int cli_wait_held(pid_t pid, pid_t thread);
-/* Until a file (a socket) exists; 0, or -1 after 10 s. */
+/* Until a file exists, and if it is a socket, somebody listens; 0, or -1 after 10 s. */
 int cli_wait_for(const char *path);
 
 /* A machine with one of the kernels above can run: else the test is skipped, for this reason. */
