@@ -168,6 +168,7 @@ struct vmm_machine {
     bool ended_told;
     struct vm_jobs *jobs; /* NULL where there is no loop */
     struct vm_job *pause_job; /* while a pause is under way */
+    struct vm_job *remove_job; /* while `removing` is set */
     void (*pause_done)(void *ctx, int code);
     void *pause_ctx;
     struct vm_timer pause_timer; /* vCPUs that do not come out */

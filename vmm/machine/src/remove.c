@@ -17,6 +17,9 @@
 
 static void leave_work(struct vm_work *work);
 
+/* Nothing takes a stop back: it cannot be cancelled. */
+static const struct vm_job_ops remove_job = { .name = "remove" };
+
 /* The step that is under way has ended. Any thread, under any lock but run_lock. */
 static void arrive(struct machine_device *d, int code)
 {
@@ -52,6 +55,7 @@ static void answer(struct machine_device *d, int code)
         return;
     vm_timer_cancel(&m->remove_timer);
     m->removing = NULL;
+    vm_job_end(m->remove_job, code);
     m->remove_done(m->remove_ctx, code);
 }
 
@@ -299,11 +303,17 @@ int vmm_machine_remove(struct vmm_machine *m, const char *id, void (*done)(void 
         rc = vm_fail(-ENOMEM, "%s: out of memory", id);
     if (rc)
         return rc;
+    rc = vm_job_start(m->jobs, &remove_job, m, 0, &m->remove_job);
+    if (rc) {
+        vm_timer_cancel(&m->remove_timer);
+        return rc;
+    }
     d->leave = LEAVE_STOPPING;
     rc = stop(d);
     if (rc) {
         d->leave = LEAVE_NOT;
         vm_timer_cancel(&m->remove_timer);
+        vm_job_end(m->remove_job, rc);
         return rc;
     }
     m->removing = d;

@@ -290,6 +290,27 @@ Test(removal, nothing_starts_a_device_again_that_is_leaving)
     mt_close();
 }
 
+Test(removal, it_is_a_job_that_cannot_be_cancelled)
+{
+    struct vm_jobs *jobs;
+    struct vm_job_info row;
+
+    begin(true);
+    start_function(bar_of(1));
+    slow.stop_rc = -EINPROGRESS;
+    jobs = vmm_machine_jobs(t.machine);
+    cr_assert_eq(take_out("one"), 0);
+
+    cr_assert_eq(vm_jobs_list(jobs, &row, 1), 1);
+    cr_assert_str_eq(row.name, "remove");
+    cr_assert_eq(vm_job_cancel(jobs, row.id), -ENOTSUP);
+
+    let_go(0);
+    mt_idle();
+    cr_assert_eq(vm_jobs_list(jobs, &row, 1), 0);
+    mt_close();
+}
+
 Test(removal, one_at_a_time_and_no_pause_meanwhile)
 {
     begin(true);

@@ -91,8 +91,9 @@ int vmm_machine_start(struct vmm_machine *machine);
 int vmm_machine_pause(struct vmm_machine *machine, void (*done)(void *ctx, int code), void *ctx);
 /* The ctx of the pause that is under way, or NULL. */
 void *vmm_machine_pause_ctx(const struct vmm_machine *machine);
-/* What takes its time and is under way: a pause, as the job "pause", whose progress counts vCPUs and devices at rest. It can be
- * cancelled: then done comes with -ECANCELED and the machine runs on. Borrowed; NULL without a control loop. */
+/* What takes its time and is under way: a pause, as the job "pause", whose progress counts vCPUs and devices at rest; it can be
+ * cancelled, then done comes with -ECANCELED and the machine runs on. A removal, as the job "remove", without progress, which
+ * cannot. Borrowed; NULL without a control loop. */
 struct vm_jobs *vmm_machine_jobs(struct vmm_machine *machine);
 /* -EALREADY (runs), -EBUSY, -ESHUTDOWN. */
 int vmm_machine_resume(struct vmm_machine *machine);
