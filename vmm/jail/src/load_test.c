@@ -20,10 +20,13 @@
 #include <vmm/jail/filter.h>
 #include <vmm/jail/rows.h>
 
+#include "counters_test.h"
+
 static void needs_seccomp(void)
 {
     if (getenv("VMM_USER_EMULATOR"))
         cr_skip_test("the user-mode emulator has no seccomp");
+    share_counters();
 }
 
 TestSuite(load, .init = needs_seccomp);

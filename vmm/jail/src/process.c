@@ -76,17 +76,6 @@ static int die_with_parent(int pipe_fd)
     return 0;
 }
 
-/* Ignored signals stay ignored over an exec. */
-static void default_signals(void)
-{
-    sigset_t none;
-
-    for (int s = 1; s < NSIG; s++)
-        signal(s, SIG_DFL);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
 /* Through numbers above all that are wanted, so that no fd is overwritten before it was moved. Everything else has CLOEXEC. */
 static int place_fds(const struct vmm_spawn_child *child)
 {
@@ -150,7 +139,6 @@ static int child_steps(const struct vmm_spawn_child *child, int pipe_fd)
     rc = jail_stages(child);
     if (!rc)
         rc = die_with_parent(pipe_fd);
-    default_signals();
     if (!rc)
         rc = place_fds(child);
     return rc ? rc : become(child, binary);

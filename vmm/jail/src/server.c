@@ -246,6 +246,18 @@ static void close_others(struct server *s)
     syscall(SYS_close_range, from, ~0u, 0);
 }
 
+/* For this process and, since ignored signals stay ignored over an exec, for all its children. Packets are sent with
+ * MSG_NOSIGNAL. */
+static void default_signals(void)
+{
+    sigset_t none;
+
+    for (int s = 1; s < NSIG; s++)
+        signal(s, SIG_DFL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 /* Room above the numbers that children want. */
 static void raise_fd_limit(void)
 {
@@ -290,8 +302,7 @@ _Noreturn void vmm_spawn_serve(int sock, int binary_fd, bool foreign)
     setsid(); /* the terminal's signals are the VMM's business */
     raise_fd_limit();
     prctl(PR_SET_NAME, names[foreign], 0, 0, 0);
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGCHLD, SIG_DFL);
+    default_signals();
     if (!foreign)
         make_jail(s);
     /* After the change of user, which clears both. If the VMM is gone before, the socket has an end. */

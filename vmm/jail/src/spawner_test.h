@@ -24,6 +24,8 @@
 #include <vmm/jail/rows.h>
 #include <vmm/jail/spawner.h>
 
+#include "counters_test.h"
+
 #define SECOND_NS   1000000000ull
 #define DEADLINE_NS (30 * SECOND_NS)
 
@@ -75,6 +77,12 @@ static inline void open_child(void)
 {
     if (getenv("VMM_USER_EMULATOR"))
         cr_skip_test("the user-mode emulator makes no jails");
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+    cr_skip_test("the sanitizer's own thread forbids user namespaces");
+#endif
+#endif
+    share_counters();
     vm_env_host(VM_LOG_ERROR, &env);
     child_binary = open(JAIL_CHILD, O_RDONLY | O_CLOEXEC);
     cr_assert_geq(child_binary, 0, "%s", JAIL_CHILD);
