@@ -4,7 +4,8 @@
  * it starts the program anew with twenty shared libraries). The tests are compiled with Criterion's own headers,
  * which leave a pointer per test in section cr_tst and per suite in cr_sts; what they call at run time is here.
  * Each test runs in a child of a process with a single thread. Of Criterion's features: init, fini, signal, exit_code,
- * disabled, timeout, of test and suite. Arguments are ignored, but --filter=SUITE/TEST (fnmatch). */
+ * disabled, timeout, of test and suite. Arguments are ignored, but --filter=SUITE/TEST (fnmatch) and --verbose: a line for
+ * each test that passes, too. */
 #include <criterion/criterion.h>
 #include <fnmatch.h>
 #include <setjmp.h>
@@ -162,12 +163,15 @@ static int run(const struct criterion_test *test)
 int main(int argc, char **argv)
 {
     const char *filter = "*";
+    bool verbose = false;
     int count[3] = { 0 };
     char name[512];
 
-    for (int i = 1; i < argc; i++)
+    for (int i = 1; i < argc; i++) {
+        verbose |= !strcmp(argv[i], "--verbose");
         if (!strncmp(argv[i], "--filter=", 9))
             filter = argv[i] + 9;
+    }
     for (struct criterion_test **t = __start_cr_tst; t < __stop_cr_tst; t++) {
         if (!*t)
             continue;
@@ -178,6 +182,8 @@ int main(int argc, char **argv)
         count[result]++;
         if (result == 1)
             fprintf(stderr, "FAILED %s\n", name);
+        else if (!result && verbose)
+            fprintf(stderr, "PASSED %s\n", name);
     }
     printf("%d passed, %d failed, %d skipped\n", count[0], count[1], count[2]);
     return count[1] || !count[0];

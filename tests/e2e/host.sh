@@ -11,6 +11,7 @@
 # A failed script is never tried again. Options:
 #   --arch A       aarch64: an Arm host instead, a Neoverse N1 with EL2, GICv3 and ITS
 #   --gic 2        with --arch aarch64: GICv2 instead
+#   --new          with --arch aarch64: Debian's 6.12 kernel on QEMU's processor "max": dirty rings, SVE, pointer authentication
 #   --smp N        processors of the host (default 1; 2 for guests with several: QEMU is steadiest with 1)
 #   --memory MIB   its memory (default 1500)
 #   --timeout SEC  for one attempt (default 120); more than the script needs with its own time-outs
@@ -24,7 +25,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 HOST_KERNEL=trixie-cloud
-ARCH=x86_64 GIC=3
+ARCH=x86_64 GIC=3 ARM_CPU=neoverse-n1 NEW=''
 SMP=1 MEMORY=1500 TIMEOUT=120 INITRAMFS='' APPEND='' INTERACTIVE='' RAW='' COUNT='' SCRIPT='' FILES=()
 ATTEMPTS=3
 # -cx16: QEMU 7.2 leaves garbage in the flags after cmpxchg16b and hosts and guests die of it at random. The others QEMU
@@ -35,6 +36,8 @@ while (($#)); do
     case $1 in
     --arch) ARCH=$2 && shift ;;
     --gic) GIC=$2 && shift ;;
+    # Its own pointer authentication would be computed: four times slower.
+    --new) NEW=-new ARM_CPU=max,pauth-impdef=on ;;
     --smp) SMP=$2 && shift ;;
     --memory) MEMORY=$2 && shift ;;
     --timeout) TIMEOUT=$2 && shift ;;
@@ -53,13 +56,13 @@ EXTRA=("$@")
 case $ARCH in
 x86_64) ;;
 # 6.1 starts a VMM seconds faster than 6.12 there.
-aarch64) HOST_KERNEL=bookworm-cloud-arm64 ;;
+aarch64) HOST_KERNEL=bookworm-cloud-arm64 && [[ -z $NEW ]] || HOST_KERNEL=trixie-cloud-arm64 ;;
 *) die "--arch $ARCH: x86_64 or aarch64" ;;
 esac
 
 if [[ -z $INITRAMFS ]]; then
     INITRAMFS=$BED/host.cpio
-    [[ $ARCH = x86_64 ]] || INITRAMFS=$BED/host-$ARCH.cpio
+    [[ $ARCH = x86_64 ]] || INITRAMFS=$BED/host-$ARCH$NEW.cpio
     "$ROOT/tests/e2e/initramfs.sh" host "$HOST_KERNEL" "$INITRAMFS"
 fi
 
@@ -105,7 +108,7 @@ if [[ $ARCH = x86_64 ]]; then
 else
     its=,its=on
     [[ $GIC = 3 ]] || its=
-    MACHINE=(-M "virt,virtualization=on,gic-version=$GIC$its${COUNT:+,dtb-randomness=off}" -cpu neoverse-n1)
+    MACHINE=(-M "virt,virtualization=on,gic-version=$GIC$its${COUNT:+,dtb-randomness=off}" -cpu "$ARM_CPU")
     # This machine's QEMU: what it runs is steady with several processors, too.
     qemu() { qemu-system-aarch64 "$@"; }
 fi

@@ -16,6 +16,7 @@ done
 "$ROOT/tests/e2e/initramfs.sh" disk "$BED/root.img"
 "$ROOT/tests/e2e/fetch.sh" {bookworm,trixie}-cloud-arm64 bookworm-standard-arm64
 "$ROOT/tests/e2e/initramfs.sh" host bookworm-cloud-arm64 "$BED/host-aarch64.cpio"
+"$ROOT/tests/e2e/initramfs.sh" host trixie-cloud-arm64 "$BED/host-aarch64-new.cpio"
 for kernel in {bookworm,trixie}-cloud-arm64 bookworm-standard-arm64; do
     "$ROOT/tests/e2e/initramfs.sh" guest "$kernel" "$BED/guest-$kernel.cpio"
 done

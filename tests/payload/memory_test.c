@@ -18,7 +18,7 @@ TestSuite(memory, .timeout = 20);
 Test(memory, a_write_to_a_read_only_slot_is_mmio_and_changes_nothing)
 {
     struct hv_slot rom = {
-        .id = 7, .flags = HV_SLOT_READ_ONLY, .gpa = 0x90000, .size = 0x1000, .host = page
+        .id = 7, .flags = HV_SLOT_READ_ONLY, .gpa = ROM_AT, .size = 0x1000, .host = page
     };
 
     payload_new(&p, &(struct payload_config){ 0 });
@@ -27,7 +27,7 @@ Test(memory, a_write_to_a_read_only_slot_is_mmio_and_changes_nothing)
     cr_assert_eq(hv_vm_set_slot(p.vm, &rom), 0, "%s", vm_error_text());
 
     payload_run(&p);
-    cr_assert(payload_is_mmio_write(&p, 0x90000, 2, 0xbeef));
+    cr_assert(payload_is_mmio_write(&p, ROM_AT, 2, 0xbeef));
     payload_run_to(&p, DONE);
 
     cr_assert_eq(vm_load_le(p.low + RESULT, 4), 0xf00df00d);
@@ -37,7 +37,7 @@ Test(memory, a_write_to_a_read_only_slot_is_mmio_and_changes_nothing)
 
 Test(memory, a_removed_slot_is_no_memory_any_more)
 {
-    struct hv_slot slot = { .id = 7, .gpa = 0x90000, .size = 0x1000, .host = page };
+    struct hv_slot slot = { .id = 7, .gpa = ROM_AT, .size = 0x1000, .host = page };
 
     payload_new(&p, &(struct payload_config){ 0 });
     payload_load(&p, rom);
@@ -47,7 +47,25 @@ Test(memory, a_removed_slot_is_no_memory_any_more)
 
     payload_run(&p);
 
-    cr_assert(payload_is_mmio_read(&p, 0x90000, 2));
+    cr_assert(payload_is_mmio_read(&p, ROM_AT, 2));
+    payload_free(&p);
+}
+
+Test(memory, a_slot_that_moves_takes_its_bytes_along)
+{
+    struct hv_slot slot = { .id = 7, .gpa = ROM_AT + 0x1000, .size = 0x1000, .host = page };
+
+    payload_new(&p, &(struct payload_config){ 0 });
+    payload_load(&p, rom);
+    cr_assert_eq(hv_vm_set_slot(p.vm, &slot), 0, "%s", vm_error_text());
+    slot.gpa = ROM_AT;
+    page[0] = 0x0d, page[1] = 0xf0;
+
+    cr_assert_eq(hv_vm_set_slot(p.vm, &slot), 0, "%s", vm_error_text());
+    payload_run_to(&p, DONE);
+
+    cr_assert_arr_eq(p.low + RESULT, "\x0d\xf0\xef\xbe", 4);
+    cr_assert_arr_eq(page, "\xef\xbe", 2);
     payload_free(&p);
 }
 
@@ -58,9 +76,9 @@ Test(memory, overlapping_and_unaligned_slots_are_refused)
     payload_new(&p, &(struct payload_config){ 0 });
 
     cr_assert_eq(hv_vm_set_slot(p.vm, &slot), -EEXIST);
-    slot.gpa = 0x90800;
+    slot.gpa = ROM_AT + 0x800;
     cr_assert_eq(hv_vm_set_slot(p.vm, &slot), -EINVAL);
-    slot.gpa = 0x90000;
+    slot.gpa = ROM_AT;
     slot.flags = 0x80;
     cr_assert_eq(hv_vm_set_slot(p.vm, &slot), -EINVAL);
     payload_free(&p);
@@ -68,14 +86,12 @@ Test(memory, overlapping_and_unaligned_slots_are_refused)
 
 enum { LOW_PAGES = LOW_BYTES / 0x1000 };
 
-/* Without the guest's code: where KVM maps a page for an instruction fetch it may make it writable
- * at once, and then logs it. */
 static uint64_t log_word(struct payload *g)
 {
     uint64_t bitmap[LOW_PAGES / 64] = { 0 };
 
     cr_assert_eq(hv_vm_dirty_get(g->vm, 0, LOW_PAGES, bitmap), 0, "%s", vm_error_text());
-    return bitmap[0] & ~(1ull << PAYLOAD_AT / 0x1000);
+    return bitmap[0] & ~(uint64_t)OWN_PAGES;
 }
 
 Test(memory, the_dirty_log_names_written_pages_once)
@@ -125,8 +141,10 @@ Test(memory, manual_protection_keeps_the_log_until_it_is_cleared)
 static void need_ring(void)
 {
     payload_new(&p, &(struct payload_config){ 0 });
-    if (!hv_vm_cap(p.vm, KVM_CAP_DIRTY_LOG_RING))
-        cr_skip_test("this KVM has no dirty ring (capability %d is 0)", KVM_CAP_DIRTY_LOG_RING);
+    if (!hv_vm_cap(p.vm, KVM_CAP_DIRTY_LOG_RING) &&
+        !hv_vm_cap(p.vm, KVM_CAP_DIRTY_LOG_RING_ACQ_REL))
+        cr_skip_test("this KVM has no dirty ring (capability %d is 0)",
+                     KVM_CAP_DIRTY_LOG_RING_ACQ_REL);
     payload_free(&p);
 }
 
@@ -168,20 +186,18 @@ Test(memory, a_full_dirty_ring_stops_the_guest_until_it_is_emptied)
     static struct hv_dirty_page pages[1024];
     enum { PAGES = 3000 };
     struct hv_slot logged;
-    struct kvm_regs regs;
     size_t n, total = 0, full = 0;
+    uint32_t told;
 
     need_ring();
-    payload_new(&p, &(struct payload_config){
-                        .mode = PROTECTED_MODE, .high_pages = PAGES, .dirty_ring = 1024 });
+    payload_new(
+        &p, &(struct payload_config){ .mode = FLAT_MODE, .high_pages = PAGES, .dirty_ring = 1024 });
     logged = (struct hv_slot){
         .id = 1, .flags = HV_SLOT_LOG_DIRTY, .gpa = HIGH_AT, .size = p.high_bytes, .host = p.high
     };
     cr_assert_eq(hv_vm_set_slot(p.vm, &logged), 0, "%s", vm_error_text());
     payload_load(&p, dirty_many);
-    hv_vcpu_get(p.vcpu, HV_STATE_REGS, &regs, sizeof(regs));
-    regs.rcx = PAGES;
-    hv_vcpu_set(p.vcpu, HV_STATE_REGS, &regs, sizeof(regs));
+    payload_set_argument(p.vcpu, PAGES);
 
     do {
         if (payload_run(&p) != HV_EXIT_DIRTY_RING_FULL)
@@ -190,12 +206,10 @@ Test(memory, a_full_dirty_ring_stops_the_guest_until_it_is_emptied)
         while ((n = hv_vcpu_dirty_take(p.vcpu, pages, 100)))
             total += n;
         cr_assert_gt(hv_vm_dirty_ring_reset(p.vm), 0);
-    } while (p.exit.reason == HV_EXIT_DIRTY_RING_FULL ||
-             (p.exit.reason == HV_EXIT_PIO && p.exit.pio.port == 0x510));
+    } while (p.exit.reason == HV_EXIT_DIRTY_RING_FULL || payload_told(&p.exit, SIDE, &told));
     total += hv_vcpu_dirty_take(p.vcpu, pages, 1024);
 
-    cr_assert_eq(p.exit.reason, HV_EXIT_PIO, "%s", hv_exit_name(p.exit.reason));
-    cr_assert_eq(p.exit.pio.port, DONE);
+    cr_assert(payload_told(&p.exit, DONE, &told), "%s", hv_exit_name(p.exit.reason));
     cr_assert_geq(full, 2);
     cr_assert_geq(total, PAGES);
     payload_free(&p);
@@ -221,10 +235,10 @@ static int eventfd_at(struct hv_ioeventfd *event)
     return event->fd;
 }
 
-Test(memory, an_ioeventfd_takes_matching_port_writes_only)
+Test(memory, an_ioeventfd_takes_matching_writes_only)
 {
     struct hv_ioeventfd event = {
-        .addr = 0x520, .len = 1, .pio = true, .match = true, .datamatch = 2
+        .addr = BELL, .len = 1, .pio = BELL_IS_PORT, .match = true, .datamatch = 2
     };
     int fd;
 
@@ -233,10 +247,10 @@ Test(memory, an_ioeventfd_takes_matching_port_writes_only)
     fd = eventfd_at(&event);
 
     payload_run(&p);
-    cr_assert(payload_is_out(&p, 0x520, 1, 1));
+    cr_assert(payload_is_told(&p, BELL, 1));
     cr_assert_eq(vm_eventfd_take(fd), 0);
     payload_run(&p);
-    cr_assert(payload_is_out(&p, 0x520, 1, 3));
+    cr_assert(payload_is_told(&p, BELL, 3));
     cr_assert_eq(vm_eventfd_take(fd), 1);
 
     payload_free(&p);
@@ -245,8 +259,8 @@ Test(memory, an_ioeventfd_takes_matching_port_writes_only)
 
 Test(memory, an_ioeventfd_without_match_takes_every_write_of_its_width)
 {
-    struct hv_ioeventfd port = { .addr = 0x520, .len = 1, .pio = true };
-    struct hv_ioeventfd word = { .addr = 0xa0010, .len = 2, .match = true, .datamatch = 8 };
+    struct hv_ioeventfd port = { .addr = BELL, .len = 1, .pio = BELL_IS_PORT };
+    struct hv_ioeventfd word = { .addr = MMIO_AT + 0x10, .len = 2, .match = true, .datamatch = 8 };
     int fd, word_fd;
 
     payload_new(&p, &(struct payload_config){ 0 });
@@ -256,10 +270,10 @@ Test(memory, an_ioeventfd_without_match_takes_every_write_of_its_width)
 
     payload_run(&p);
     cr_assert_eq(vm_eventfd_take(fd), 3);
-    cr_assert(payload_is_mmio_write(&p, 0xa0010, 2, 7)); /* other value */
+    cr_assert(payload_is_mmio_write(&p, MMIO_AT + 0x10, 2, 7)); /* other value */
     payload_run(&p);
     cr_assert_eq(vm_eventfd_take(word_fd), 1);
-    cr_assert(payload_is_mmio_write(&p, 0xa0010, 4, 7)); /* other width */
+    cr_assert(payload_is_mmio_write(&p, MMIO_AT + 0x10, 4, 7)); /* other width */
     payload_run_to(&p, DONE);
 
     payload_free(&p);
@@ -269,7 +283,8 @@ Test(memory, an_ioeventfd_without_match_takes_every_write_of_its_width)
 
 Test(memory, an_ioeventfd_of_length_0_takes_any_width)
 {
-    struct hv_ioeventfd any = { .addr = 0xa0010 }, port = { .addr = 0x520, .len = 1, .pio = true };
+    struct hv_ioeventfd any = { .addr = MMIO_AT + 0x10 },
+                        port = { .addr = BELL, .len = 1, .pio = BELL_IS_PORT };
     int fd, port_fd;
 
     payload_new(&p, &(struct payload_config){ 0 });
@@ -287,7 +302,7 @@ Test(memory, an_ioeventfd_of_length_0_takes_any_width)
 
 Test(memory, a_removed_ioeventfd_takes_nothing)
 {
-    struct hv_ioeventfd event = { .addr = 0x520, .len = 1, .pio = true };
+    struct hv_ioeventfd event = { .addr = BELL, .len = 1, .pio = BELL_IS_PORT };
     int fd;
 
     payload_new(&p, &(struct payload_config){ 0 });
@@ -299,7 +314,7 @@ Test(memory, a_removed_ioeventfd_takes_nothing)
 
     payload_run(&p);
 
-    cr_assert(payload_is_out(&p, 0x520, 1, 1));
+    cr_assert(payload_is_told(&p, BELL, 1));
     cr_assert_eq(vm_eventfd_take(fd), 0);
     payload_free(&p);
     vm_close(&fd);
@@ -311,21 +326,20 @@ Test(memory, collected_writes_do_not_exit_and_come_in_order)
 
     payload_new(&p, &(struct payload_config){ 0 });
     payload_load(&p, doorbells);
-    if (!hv_vm_cap(p.vm, KVM_CAP_COALESCED_PIO))
-        cr_skip_test("this KVM does not collect port writes (capability %d is 0)",
-                     KVM_CAP_COALESCED_PIO);
-    cr_assert_eq(hv_vm_coalesced_add(p.vm, 0x520, 1, true), 0, "%s", vm_error_text());
+    if (!hv_vm_cap(p.vm, BELL_COLLECTED))
+        cr_skip_test("this KVM does not collect writes (capability %d is 0)", BELL_COLLECTED);
+    cr_assert_eq(hv_vm_coalesced_add(p.vm, BELL, 1, BELL_IS_PORT), 0, "%s", vm_error_text());
 
     payload_run(&p);
 
-    cr_assert(payload_is_mmio_write(&p, 0xa0010, 2, 7));
+    cr_assert(payload_is_mmio_write(&p, MMIO_AT + 0x10, 2, 7));
     for (unsigned i = 1; i <= 3; i++) {
         cr_assert(hv_vcpu_coalesced_next(p.vcpu, &c));
-        cr_assert(c.pio && c.addr == 0x520 && c.len == 1 && c.data[0] == i);
+        cr_assert(c.pio == BELL_IS_PORT && c.addr == BELL && c.len == 1 && c.data[0] == i);
         hv_vcpu_coalesced_done(p.vcpu);
     }
     cr_assert_not(hv_vcpu_coalesced_next(p.vcpu, &c));
-    cr_assert_eq(hv_vm_coalesced_del(p.vm, 0x520, 1, true), 0);
+    cr_assert_eq(hv_vm_coalesced_del(p.vm, BELL, 1, BELL_IS_PORT), 0);
     payload_free(&p);
 }
 
@@ -335,15 +349,14 @@ Test(memory, writes_exit_again_once_they_are_not_collected)
 
     payload_new(&p, &(struct payload_config){ 0 });
     payload_load(&p, doorbells);
-    if (!hv_vm_cap(p.vm, KVM_CAP_COALESCED_PIO))
-        cr_skip_test("this KVM does not collect port writes (capability %d is 0)",
-                     KVM_CAP_COALESCED_PIO);
-    cr_assert_eq(hv_vm_coalesced_add(p.vm, 0x520, 1, true), 0, "%s", vm_error_text());
-    cr_assert_eq(hv_vm_coalesced_del(p.vm, 0x520, 1, true), 0, "%s", vm_error_text());
+    if (!hv_vm_cap(p.vm, BELL_COLLECTED))
+        cr_skip_test("this KVM does not collect writes (capability %d is 0)", BELL_COLLECTED);
+    cr_assert_eq(hv_vm_coalesced_add(p.vm, BELL, 1, BELL_IS_PORT), 0, "%s", vm_error_text());
+    cr_assert_eq(hv_vm_coalesced_del(p.vm, BELL, 1, BELL_IS_PORT), 0, "%s", vm_error_text());
 
     payload_run(&p);
 
-    cr_assert(payload_is_out(&p, 0x520, 1, 1));
+    cr_assert(payload_is_told(&p, BELL, 1));
     cr_assert_not(hv_vcpu_coalesced_next(p.vcpu, &c));
     payload_free(&p);
 }

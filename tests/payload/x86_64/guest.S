@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
  * The guests of the payload tests: small pieces of machine code that a test copies to PAYLOAD_AT
- * (payload.h) of its VM's memory. They lie in the test program as bytes; nothing here runs on the
+ * (arch.h) of its VM's memory. They lie in the test program as bytes; nothing here runs on the
  * host. Only relative jumps and absolute constants are used, so that they need no linking.
  *
  * Ends by writing to port DONE. RESULT is where they leave what they read.
@@ -115,6 +115,30 @@ PAYLOAD doorbells
     movl $7, %es:0x10
     outb %al, DONE
 END doorbells
+
+/* Ten times: says the number of the turn and waits for the other CPU to come to it, too. Which one it is: ecx, 0 or 1. */
+PAYLOAD meet
+    movw %cx, %bx
+    shlw $3, %bx
+    movw %bx, %si
+    xorw $8, %si
+    xorw %ax, %ax
+1:  incw %ax
+    movw %ax, RESULT(%bx)
+2:  cmpw %ax, RESULT(%si)
+    jb 2b
+    cmpw $10, %ax
+    jne 1b
+    outb %al, DONE
+END meet
+
+/* Tells ecx. */
+PAYLOAD tell
+    movb %cl, %al
+    movw $0x521, %dx
+    outb %al, %dx
+    outb %al, DONE
+END tell
 
 PAYLOAD spin
 1:  jmp 1b
