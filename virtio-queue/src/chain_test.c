@@ -148,3 +148,31 @@ Test(chain, buffer_out_of_the_devices_reach_is_an_error_of_the_request_only)
     gm_view_set_iommu(&fq.view, NULL);
     fake_queue_exit(&fq);
 }
+
+static int by_one(void *ctx, uint64_t iova, unsigned access, gpa_t *ret_gpa, uint64_t *ret_len)
+{
+    (void)ctx, (void)access, (void)ret_len;
+    *ret_gpa = iova + 1;
+    return 0;
+}
+
+static void ring_at_odd_address(uint64_t features)
+{
+    struct gm_iommu iommu = { .translate = by_one };
+    struct vq_chain c;
+
+    cr_assert_eq(fake_queue_init(&fq, 8, features, 1 << 20), 0);
+    gm_view_set_iommu(&fq.view, &iommu);
+
+    cr_assert_eq(vq_next(&fq.q, &c), -EPROTO);
+
+    cr_assert_str_eq(fq.q.why, "ring is not RAM");
+    gm_view_set_iommu(&fq.view, NULL);
+    fake_queue_exit(&fq);
+}
+
+Test(chain, ring_that_an_iommu_moves_to_an_odd_address_is_no_ring)
+{
+    ring_at_odd_address(0);
+    ring_at_odd_address(VQ_F_RING_PACKED);
+}

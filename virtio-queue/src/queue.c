@@ -90,14 +90,18 @@ __attribute__((cold, noinline)) int vq_view_store(struct vq *q, gpa_t gpa, unsig
     }
 }
 
-/* The view marks what it stores: where writes are tracked, they go by it. */
+/* The view marks what it stores: where writes are tracked, they go by it. So do rings that an IOMMU moves to an address of
+ * another alignment, which it refuses: AArch64 has no unaligned acquire and release (DDI 0487, B2, "Alignment of data
+ * accesses"), the device's process would die of SIGBUS. */
 static uint8_t *find_area(struct vq *q, gpa_t gpa, uint64_t len, unsigned access)
 {
     void *host;
 
     if (access & GM_WRITE && q->view->dirty)
         return NULL;
-    return gm_host(q->view, gpa, len, access, &host) ? NULL : host;
+    if (gm_host(q->view, gpa, len, access, &host))
+        return NULL;
+    return ((uintptr_t)host ^ gpa) % sizeof(uint64_t) ? NULL : host;
 }
 
 __attribute__((cold, noinline)) void vq_find_areas(struct vq *q)
