@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #include "loop_test.h"
-#include "stepping_test.h"
+#include "stepping.h"
 
 Test(loop, posted_work_runs_once_and_in_order)
 {

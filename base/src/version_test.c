@@ -6,7 +6,7 @@
 
 #include <vmm/base/version.h>
 
-#include "stepping_test.h"
+#include "stepping.h"
 
 struct map {
     struct vm_version version;

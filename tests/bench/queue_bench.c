@@ -11,10 +11,13 @@
 #include <linux/perf_event.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+
+#include <vmm/virtio-queue/inflight.h>
 
 #include "fake_queue.h"
 
@@ -24,23 +27,29 @@ struct kind {
     const char *name;
     uint64_t features;
     uint32_t bufs;
-    bool indirect, pool, copy;
+    unsigned how;
 };
 
+enum { INDIRECT = 1, POOL = 2, COPY = 4, LOG = 8 };
+enum { SPLIT = 0 };
+#define PACKED VQ_F_RING_PACKED
+
 static const struct kind kinds[] = {
-    { "split, direct, 1 buffer", 0, 1, false, false, false },
-    { "split, direct, 1 buffer, event index", VQ_F_EVENT_IDX, 1, false, false, false },
-    { "split, direct, 3 buffers", 0, 3, false, false, false },
-    { "split, indirect, 3 buffers", VQ_F_INDIRECT, 3, true, false, false },
-    { "split, direct, 3 buffers, pull 16 and push 1", 0, 3, false, false, true },
-    { "split, indirect, 3 buffers, request pool", VQ_F_INDIRECT, 3, true, true, false },
-    { "packed, direct, 1 buffer", VQ_F_RING_PACKED, 1, false, false, false },
-    { "packed, direct, 1 buffer, event index", VQ_F_RING_PACKED | VQ_F_EVENT_IDX, 1, false, false,
-      false },
-    { "packed, direct, 3 buffers", VQ_F_RING_PACKED, 3, false, false, false },
-    { "packed, indirect, 3 buffers", VQ_F_RING_PACKED | VQ_F_INDIRECT, 3, true, false, false },
-    { "packed, indirect, 3 buffers, request pool", VQ_F_RING_PACKED | VQ_F_INDIRECT, 3, true, true,
-      false },
+    { "split, direct, 1 buffer", SPLIT, 1, 0 },
+    { "split, direct, 1 buffer, event index", VQ_F_EVENT_IDX, 1, 0 },
+    { "split, direct, 3 buffers", SPLIT, 3, 0 },
+    { "split, indirect, 3 buffers", VQ_F_INDIRECT, 3, INDIRECT },
+    { "split, direct, 3 buffers, pull 16 and push 1", SPLIT, 3, COPY },
+    { "split, indirect, 3 buffers, request pool", VQ_F_INDIRECT, 3, INDIRECT | POOL },
+    { "packed, direct, 1 buffer", PACKED, 1, 0 },
+    { "packed, direct, 1 buffer, event index", PACKED | VQ_F_EVENT_IDX, 1, 0 },
+    { "packed, direct, 3 buffers", PACKED, 3, 0 },
+    { "packed, indirect, 3 buffers", PACKED | VQ_F_INDIRECT, 3, INDIRECT },
+    { "packed, indirect, 3 buffers, request pool", PACKED | VQ_F_INDIRECT, 3, INDIRECT | POOL },
+    { "split, direct, 1 buffer, in-flight log", SPLIT, 1, LOG },
+    { "split, indirect, 3 buffers, in-flight log", VQ_F_INDIRECT, 3, INDIRECT | LOG },
+    { "packed, direct, 1 buffer, in-flight log", PACKED, 1, LOG },
+    { "packed, indirect, 3 buffers, in-flight log", PACKED | VQ_F_INDIRECT, 3, INDIRECT | LOG },
 };
 
 struct sum {
@@ -103,9 +112,9 @@ __attribute__((noinline)) static uint64_t bench_requests(struct vq *q, struct vq
 
 static uint64_t serve(struct fake_queue *fq, struct vq_pool *pool, const struct kind *k)
 {
-    if (k->pool)
+    if (k->how & POOL)
         return bench_requests(&fq->q, pool);
-    return k->copy ? bench_copies(&fq->q) : bench_chains(&fq->q);
+    return (k->how & COPY) ? bench_copies(&fq->q) : bench_chains(&fq->q);
 }
 
 static int fill(struct fake_queue *fq, const struct kind *k)
@@ -116,10 +125,21 @@ static int fill(struct fake_queue *fq, const struct kind *k)
     int id;
 
     do
-        id = k->indirect ? fake_driver_offer_indirect(&fq->drv, buf, k->bufs)
-                         : fake_driver_offer(&fq->drv, buf, k->bufs);
+        id = (k->how & INDIRECT) ? fake_driver_offer_indirect(&fq->drv, buf, k->bufs)
+                                 : fake_driver_offer(&fq->drv, buf, k->bufs);
     while (id >= 0);
     return id == -28 /* ENOSPC: full */ ? 0 : id;
+}
+
+static int give_log(struct vq *q)
+{
+    static _Alignas(64) uint8_t region[SIZE * 32 + 64];
+    int rc;
+
+    memset(region, 0, sizeof(region));
+    vq_stop(q);
+    rc = vq_set_inflight(q, region, sizeof(region));
+    return rc ? rc : vq_start(q, q->features);
 }
 
 static int measure(const struct kind *k, int fd, long rounds, struct sum *ret)
@@ -135,7 +155,10 @@ static int measure(const struct kind *k, int fd, long rounds, struct sum *ret)
     rc = fake_queue_init(&fq, SIZE, k->features, RAM);
     if (rc)
         return rc;
-    rc = vq_pool_new(&fq.q, 64, &pool);
+    if (k->how & LOG)
+        rc = give_log(&fq.q);
+    if (!rc)
+        rc = vq_pool_new(&fq.q, 64, &pool);
     for (long i = 0; i < rounds && !rc; i++) {
         rc = fill(&fq, k);
         ioctl(fd, PERF_EVENT_IOC_ENABLE, 0);

@@ -68,8 +68,9 @@ __attribute__((noinline)) static struct vq_word turn(struct vq *q, struct vq_wor
 
 /* A list of direct descriptors, or one table (2.8.5: never both). The id stands in the last one
  * (2.8.6); AVAIL and USED of the others do not matter, since the first one was published last. */
-static inline int walk(struct vq *q, struct vq_chain *chain, uint64_t first, uint16_t *ret_id,
-                       uint16_t *ret_slots)
+__attribute__((always_inline)) static inline int walk(struct vq *q, struct vq_chain *chain,
+                                                      uint64_t first, struct vq_first *ret_first,
+                                                      uint16_t *ret_id, uint16_t *ret_slots)
 {
     struct vq_word addr, word = { .v = first };
     uint16_t at = q->next_avail, slots = 1, flags;
@@ -82,6 +83,8 @@ static inline int walk(struct vq *q, struct vq_chain *chain, uint64_t first, uin
         if (VQ_UNLIKELY(addr.rc))
             return vq_ring_lost(q);
         flags = word_flags(word.v);
+        if (ret_first && slots == 1)
+            *ret_first = (struct vq_first){ addr.v, word.v };
         if (flags & VQ_DESC_INDIRECT)
             break;
         rc = vq_build_add(q, &build, addr.v, (uint32_t)word.v, flags);
@@ -106,7 +109,8 @@ static inline int walk(struct vq *q, struct vq_chain *chain, uint64_t first, uin
     return vq_chain_packed_table(q, chain, addr.v, (uint32_t)word.v, flags);
 }
 
-int vq_packed_next(struct vq *q, struct vq_chain *chain)
+__attribute__((always_inline)) static inline int next(struct vq *q, struct vq_chain *chain,
+                                                      struct vq_first *ret_first)
 {
     struct vq_word word = load_word(q, q->next_avail);
     uint16_t id, slots;
@@ -119,7 +123,7 @@ int vq_packed_next(struct vq *q, struct vq_chain *chain)
         return vq_ring_lost(q);
     if (!is_available(q, word))
         return 0;
-    rc = walk(q, chain, word.v, &id, &slots);
+    rc = walk(q, chain, word.v, ret_first, &id, &slots);
     if (VQ_UNLIKELY(rc))
         return rc;
     /* 2.8.22: drivers keep what they know of a buffer in an array of the queue's size. */
@@ -136,11 +140,14 @@ int vq_packed_next(struct vq *q, struct vq_chain *chain)
     return 1;
 }
 
-static int store_word(struct vq *q, uint16_t at, uint64_t word)
+int vq_packed_next(struct vq *q, struct vq_chain *chain)
 {
-    /* Partner of this release: the driver's barrier between its load of the flags and its reads of
-     * id, length and buffers (2.8.22). */
-    return vq_store64(q, q->desc_host, q->desc, (uint64_t)at * VQ_DESC_BYTES + 8, word);
+    return next(q, chain, NULL);
+}
+
+int vq_packed_next_logged(struct vq *q, struct vq_chain *chain, struct vq_first *ret_first)
+{
+    return next(q, chain, ret_first);
 }
 
 /* One used descriptor for the whole list; the ring goes on behind it (2.8.6). */
@@ -155,20 +162,11 @@ int vq_packed_put(struct vq *q, uint16_t id, uint16_t slots, uint32_t len)
     q->slots_out = (uint16_t)(q->slots_out - slots);
     vq_packed_advance(q, &q->next_used, &q->used_wrap, slots);
     if (q->batch)
-        return store_word(q, at, word);
+        return vq_packed_store(q, at, word);
     q->batch = true;
     q->batch_at = at;
     q->batch_word = word;
     return 0;
-}
-
-/* 2.8.9: the first one of several last. */
-int vq_packed_publish(struct vq *q)
-{
-    if (!q->batch)
-        return 0;
-    q->batch = false;
-    return store_word(q, q->batch_at, q->batch_word);
 }
 
 /* Place in two rounds of the ring: one for each value of the wrap counter. */

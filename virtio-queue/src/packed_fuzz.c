@@ -6,6 +6,6 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    fuzz_run(data, size, VQ_F_RING_PACKED);
+    fuzz_run(data, size, VQ_F_RING_PACKED, NULL, fuzz_step);
     return 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* A virtqueue's life, and what both ring formats share: VIRTIO 1.2, 2.6 to 2.8. */
-#include "ring.h"
+#include "inflight_private.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 int vq_init(struct vq *q, struct gm_view *view, uint16_t size_max)
 {
     assert(vm_is_pow2(size_max) && size_max <= VQ_SIZE_MAX);
-    *q = (struct vq){ .view = view, .size_max = size_max };
+    *q = (struct vq){ .view = view, .size_max = size_max, .gate = true };
     /* Not cleared: a page that no chain needs is never touched. */
     q->scratch = malloc(VQ_CHAIN_MAX * sizeof(*q->scratch));
     q->held = malloc(size_max * sizeof(*q->held));
@@ -30,21 +30,26 @@ void vq_exit(struct vq *q)
     free(q->held);
     free(q->held_valid);
     free(q->taken);
-    *q = (struct vq){ 0 };
+    vq_log_free(q->log);
+    *q = (struct vq){ .gate = true };
 }
 
 void vq_reset(struct vq *q)
 {
+    if (q->log)
+        vq_log_forget(q->log);
     *q = (struct vq){
         .view = q->view,
         .size = q->size_max,
         .size_max = q->size_max,
+        .gate = true,
         .avail_wrap = true, /* 2.8.1 */
         .used_wrap = true,
         .scratch = q->scratch,
         .held = q->held,
         .held_valid = q->held_valid,
         .taken = q->taken,
+        .log = q->log,
     };
     memset(q->held_valid, 0, q->size_max);
     memset(q->taken, 0, q->size_max);
@@ -54,6 +59,7 @@ __attribute__((cold, noinline)) int vq_break(struct vq *q, const char *why, uint
 {
     if (!q->broken) {
         q->broken = true;
+        q->gate = true;
         q->why = why;
         q->why_value = value;
     }
@@ -172,6 +178,22 @@ static int check_size(const struct vq *q)
     return 0;
 }
 
+/* vhost-user, SET_VRING_BASE: of a split ring only the available index is told. */
+static int find_used(struct vq *q)
+{
+    struct vq_word idx;
+
+    if (vq_is_packed(q) || !q->used_from_ring)
+        return 0;
+    idx = vq_split_used_idx(q);
+    if (idx.rc)
+        return vm_fail(-EINVAL, "queue: the used ring at 0x%llx cannot be read",
+                       (unsigned long long)q->device);
+    q->next_used = (uint16_t)idx.v;
+    q->used_from_ring = false;
+    return 0;
+}
+
 int vq_start(struct vq *q, uint64_t features)
 {
     int rc;
@@ -185,15 +207,22 @@ int vq_start(struct vq *q, uint64_t features)
     if (rc)
         return rc;
     vq_find_areas(q);
-    q->unsignalled = 0;
+    rc = find_used(q);
+    if (!rc && q->log)
+        rc = vq_log_start(q);
+    if (rc)
+        return rc;
+    q->unsignalled = q->log ? VQ_UNSIGNALLED_UNKNOWN : 0;
     q->kicks = VQ_KICKS_UNKNOWN;
     q->started = true;
+    q->gate = q->broken || q->log;
     return 0;
 }
 
 void vq_stop(struct vq *q)
 {
     q->started = false;
+    q->gate = true;
     q->slots_out = 0;
     q->next_order = q->done_order = 0;
     q->batch = false;
@@ -201,10 +230,18 @@ void vq_stop(struct vq *q)
     memset(q->taken, 0, q->size_max);
 }
 
+__attribute__((noinline)) static int next_gated(struct vq *q, struct vq_chain *ret_chain)
+{
+    if (!q->started || q->broken)
+        return 0;
+    vq_sync(q);
+    return vq_log_next(q, ret_chain);
+}
+
 int vq_next(struct vq *q, struct vq_chain *ret_chain)
 {
-    if (VQ_UNLIKELY(!q->started || q->broken))
-        return 0;
+    if (VQ_UNLIKELY(q->gate))
+        return next_gated(q, ret_chain);
     vq_sync(q);
     return vq_is_packed(q) ? vq_packed_next(q, ret_chain) : vq_split_next(q, ret_chain);
 }
@@ -229,13 +266,20 @@ void vq_undo(struct vq *q, const struct vq_chain *chain)
     if (!q->started || q->broken)
         return;
     assert((uint16_t)(chain->order + 1) == q->next_order);
-    retreat(q, chain->slots);
     q->next_order = chain->order;
+    if (chain->replayed) { /* the indexes are beyond it since vq_start() */
+        vq_log_undo_replay(q->log);
+        return;
+    }
+    retreat(q, chain->slots);
     q->taken[chain->id] = 0;
+    if (q->log)
+        vq_log_undo(q, chain);
 }
 
-/* The chain goes into the used ring. */
-static inline int use(struct vq *q, const struct vq_chain *c)
+/* The chain goes into the used ring. logged: a constant, here and below. */
+__attribute__((always_inline)) static inline int use(struct vq *q, const struct vq_chain *c,
+                                                     bool logged)
 {
     uint32_t len = c->pushed > UINT32_MAX ? UINT32_MAX : (uint32_t)c->pushed;
     int rc;
@@ -244,12 +288,14 @@ static inline int use(struct vq *q, const struct vq_chain *c)
     q->taken[c->id] = 0;
     q->done_order = (uint16_t)(q->done_order + 1);
     q->unsignalled += c->slots;
+    if (logged)
+        vq_log_put(q, c->id);
     rc = vq_is_packed(q) ? vq_packed_put(q, c->id, c->slots, len) : vq_split_put(q, c->id, len);
     return VQ_UNLIKELY(rc) ? vq_ring_lost(q) : 0;
 }
 
 /* In-order: first its turn, then those that waited for it (2.7.9, 2.8.8). */
-static int use_in_order(struct vq *q, const struct vq_chain *c)
+static inline int use_in_order(struct vq *q, const struct vq_chain *c, bool logged)
 {
     uint16_t mask = (uint16_t)(q->size_max - 1), at = c->order & mask;
     int rc;
@@ -260,7 +306,7 @@ static int use_in_order(struct vq *q, const struct vq_chain *c)
         q->held_valid[at] = 1;
         return 0;
     }
-    for (rc = use(q, c); !rc; rc = use(q, &q->held[at])) {
+    for (rc = use(q, c, logged); !rc; rc = use(q, &q->held[at], logged)) {
         at = q->done_order & mask;
         if (!q->held_valid[at])
             break;
@@ -270,19 +316,20 @@ static int use_in_order(struct vq *q, const struct vq_chain *c)
 }
 
 /* What few queues do; out of line for the others. */
-__attribute__((noinline)) static int put_rare(struct vq *q, struct vq_chain *chain)
+__attribute__((noinline)) static int put_rare(struct vq *q, struct vq_chain *chain, bool logged)
 {
     if (q->view->dirty)
         vq_chain_mark(q, chain);
-    return q->features & VQ_F_IN_ORDER ? use_in_order(q, chain) : use(q, chain);
+    return q->features & VQ_F_IN_ORDER ? use_in_order(q, chain, logged) : use(q, chain, logged);
 }
 
-static inline int put(struct vq *q, struct vq_chain *chain)
+__attribute__((always_inline)) static inline int put(struct vq *q, struct vq_chain *chain,
+                                                     bool logged)
 {
     assert(chain->pushed <= chain->writable_bytes);
     if (VQ_UNLIKELY(q->view->dirty || q->features & VQ_F_IN_ORDER))
-        return put_rare(q, chain);
-    return use(q, chain);
+        return put_rare(q, chain, logged);
+    return use(q, chain, logged);
 }
 
 static inline int publish(struct vq *q)
@@ -292,12 +339,38 @@ static inline int publish(struct vq *q)
     return VQ_UNLIKELY(rc) ? vq_ring_lost(q) : 0;
 }
 
-int vq_put(struct vq *q, struct vq_chain *chain)
+/* The log before the ring, and the ring before the log forgets: vhost-user, "When supplying used
+ * buffers". */
+static int publish_logged(struct vq *q)
 {
-    if (VQ_UNLIKELY(!q->started || q->broken))
+    int rc;
+
+    if (!vq_log_before_publish(q))
+        return 0;
+    rc = publish(q);
+    if (!rc)
+        vq_log_after_publish(q);
+    return rc;
+}
+
+__attribute__((noinline)) static int done_gated(struct vq *q, struct vq_chain *chain,
+                                                bool publish_too)
+{
+    int rc;
+
+    if (!q->started || q->broken)
         return -EPROTO;
     vq_sync(q);
-    return put(q, chain);
+    rc = put(q, chain, true);
+    return rc || !publish_too ? rc : publish_logged(q);
+}
+
+int vq_put(struct vq *q, struct vq_chain *chain)
+{
+    if (VQ_UNLIKELY(q->gate))
+        return done_gated(q, chain, false);
+    vq_sync(q);
+    return put(q, chain, false);
 }
 
 int vq_publish(struct vq *q)
@@ -305,17 +378,17 @@ int vq_publish(struct vq *q)
     if (VQ_UNLIKELY(!q->started || q->broken))
         return -EPROTO;
     vq_sync(q);
-    return publish(q);
+    return q->log ? publish_logged(q) : publish(q);
 }
 
 int vq_done(struct vq *q, struct vq_chain *chain)
 {
     int rc;
 
-    if (VQ_UNLIKELY(!q->started || q->broken))
-        return -EPROTO;
+    if (VQ_UNLIKELY(q->gate))
+        return done_gated(q, chain, true);
     vq_sync(q);
-    rc = put(q, chain);
+    rc = put(q, chain, false);
     return rc ? rc : publish(q);
 }
 

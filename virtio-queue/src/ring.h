@@ -32,6 +32,9 @@ enum {
 /* 2.7.5.2: no chain may be longer in total. */
 #define VQ_CHAIN_BYTES_MAX (1ULL << 32)
 
+/* Whether the driver was told of what was used is not known: more than any index can tell apart. */
+#define VQ_UNSIGNALLED_UNKNOWN (1ULL << 32)
+
 /* One descriptor of the ring or of a table, copied once. last: next (split) or id (packed). */
 struct vq_desc {
     uint64_t addr;
@@ -156,11 +159,34 @@ int vq_split_next(struct vq *q, struct vq_chain *chain);
 int vq_split_put(struct vq *q, uint16_t id, uint32_t len);
 int vq_split_publish(struct vq *q);
 bool vq_split_wants_notify(struct vq *q, uint64_t used);
+/* The chain at a head that was taken before. */
+int vq_split_walk(struct vq *q, struct vq_chain *chain, uint16_t head);
+struct vq_word vq_split_used_idx(struct vq *q);
+
+/* A chain's first descriptor as it was in the ring: address; length, id and flags. */
+struct vq_first {
+    uint64_t addr, word;
+};
 
 int vq_packed_next(struct vq *q, struct vq_chain *chain);
+int vq_packed_next_logged(struct vq *q, struct vq_chain *chain, struct vq_first *ret_first);
 int vq_packed_put(struct vq *q, uint16_t id, uint16_t slots, uint32_t len);
-int vq_packed_publish(struct vq *q);
 bool vq_packed_wants_notify(struct vq *q, uint64_t used);
+/* Length, id and flags. */
+static inline int vq_packed_store(struct vq *q, uint16_t at, uint64_t word)
+{
+    /* Partner of this release: the driver's barrier between its load of the flags and its reads of
+     * id, length and buffers (2.8.22). */
+    return vq_store64(q, q->desc_host, q->desc, (uint64_t)at * VQ_DESC_BYTES + 8, word);
+}
+/* 2.8.9: the first one of several last. */
+static inline int vq_packed_publish(struct vq *q)
+{
+    if (!q->batch)
+        return 0;
+    q->batch = false;
+    return vq_packed_store(q, q->batch_at, q->batch_word);
+}
 /* Moves an offset and its wrap counter on by so many ring entries (at most the queue's size). */
 static inline void vq_packed_advance(const struct vq *q, uint16_t *at, bool *wrap, uint16_t slots)
 {

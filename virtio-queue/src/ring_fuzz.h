@@ -11,11 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <vmm/virtio-queue/queue.h>
+#include <vmm/virtio-queue/inflight.h>
 
 #include "fake_driver.h"
 
 enum { FUZZ_PAGES = 16, FUZZ_RAM = FUZZ_PAGES * 4096, FUZZ_SIZE_MAX = 64, FUZZ_STEPS = 4096 };
+enum { FUZZ_REGION = 4096 };
 
 struct fuzz {
     const uint8_t *data;
@@ -32,6 +33,7 @@ struct fuzz {
     unsigned outs;
     struct vq_chain chain; /* from vq_next() */
     bool have_chain, fresh;
+    uint8_t *region; /* the in-flight log's, of FUZZ_REGION bytes; NULL: none */
 };
 
 static uint32_t fuzz_get(struct fuzz *f, unsigned bytes)
@@ -314,15 +316,17 @@ static int fuzz_init(struct fuzz *f, uint64_t ring, void *ram)
     gm_view_set_dirty(&f->view, f->dirty);
     fuzz_check(!fake_driver_reset(&f->drv));
     fuzz_check(!vq_init(&f->q, &f->view, FUZZ_SIZE_MAX));
+    fuzz_check(!vq_set_inflight(&f->q, f->region, FUZZ_REGION));
     fuzz_check(!vq_pool_new(&f->q, 8, &f->pool));
     fuzz_start(f);
     fuzz_check(f->q.started);
     return 0;
 }
 
-static void fuzz_run(const uint8_t *data, size_t size, uint64_t ring)
+static void fuzz_run(const uint8_t *data, size_t size, uint64_t ring, uint8_t *region,
+                     void (*step)(struct fuzz *f))
 {
-    struct fuzz f = { .data = data, .left = size };
+    struct fuzz f = { .data = data, .left = size, .region = region };
     void *ram = aligned_alloc(4096, FUZZ_RAM);
 
     if (!ram)
@@ -330,7 +334,7 @@ static void fuzz_run(const uint8_t *data, size_t size, uint64_t ring)
     memset(ram, 0, FUZZ_RAM);
     if (!fuzz_init(&f, ring, ram)) {
         for (int i = 0; i < FUZZ_STEPS && f.left; i++)
-            fuzz_step(&f);
+            step(&f);
         fuzz_drop(&f);
         vq_pool_free(f.pool);
         vq_exit(&f.q);

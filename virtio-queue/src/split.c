@@ -86,7 +86,8 @@ static inline int look(struct vq *q)
 
 /* The descriptors were ordered by load_avail_idx(). 2.7.5.3.2: a table may end a list of direct
  * ones. */
-static inline int walk(struct vq *q, struct vq_chain *chain, uint16_t at)
+__attribute__((always_inline)) static inline int walk(struct vq *q, struct vq_chain *chain,
+                                                      uint16_t at)
 {
     uint8_t *const host = q->desc_host;
     uint16_t flags, size = q->size;
@@ -142,6 +143,16 @@ int vq_split_next(struct vq *q, struct vq_chain *chain)
         return rc;
     q->next_avail = (uint16_t)(q->next_avail + 1);
     return 1;
+}
+
+int vq_split_walk(struct vq *q, struct vq_chain *chain, uint16_t head)
+{
+    return walk(q, chain, head);
+}
+
+struct vq_word vq_split_used_idx(struct vq *q)
+{
+    return vq_load16(q, q->device_host, q->device, USED_IDX);
 }
 
 int vq_split_put(struct vq *q, uint16_t id, uint32_t len)

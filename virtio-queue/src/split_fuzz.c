@@ -6,6 +6,6 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    fuzz_run(data, size, 0);
+    fuzz_run(data, size, 0, NULL, fuzz_step);
     return 0;
 }

@@ -68,7 +68,7 @@ int vq_load(struct vq *q, uint64_t features, const struct vq_state *untrusted)
         vq_reset(q);
         return rc;
     }
-    q->unsignalled = 1ULL << 32; /* more than any index can tell apart */
+    q->unsignalled = VQ_UNSIGNALLED_UNKNOWN;
     return 0;
 }
 
@@ -88,6 +88,7 @@ void vq_set_base(struct vq *q, uint32_t base)
 {
     if (!vq_is_packed(q)) {
         q->next_avail = q->next_used = (uint16_t)base;
+        q->used_from_ring = true;
         return;
     }
     q->next_avail = base & (WRAP_BIT - 1);

@@ -20,6 +20,8 @@
  *
  * Everything the driver writes is read once. Queues are used under their owner's lock, which is
  * also the lock of the view.
+ *
+ * What is in flight can be logged in shared memory, so that another process finishes it: inflight.h.
  */
 #ifndef VMM_VIRTIO_QUEUE_QUEUE_H
 #define VMM_VIRTIO_QUEUE_QUEUE_H
@@ -61,10 +63,13 @@ struct vq_chain {
     uint16_t slots; /* ring entries it takes: split 1, packed one per descriptor */
     uint16_t order; /* place in the order of availability */
     uint16_t at_buf[2]; /* the cursors' buffer and offset in it: readable, writable */
+    bool replayed,
+        marked; /* taken by somebody who died, who had called vq_mark_done(): inflight.h */
     uint32_t at_byte[2];
 };
 
 struct vq_pool;
+struct vq_log;
 
 /* Whether the driver was told to notify us. UNKNOWN: after vq_start(). */
 enum vq_kicks { VQ_KICKS_UNKNOWN, VQ_KICKS_WANTED, VQ_KICKS_OFF };
@@ -79,6 +84,8 @@ struct vq {
 
     bool started;
     bool broken; /* the driver broke the rules; only vq_reset() clears it */
+    bool gate; /* stopped, broken or logged: not for the short way */
+    bool used_from_ring; /* split: vq_start() takes next_used from the used ring */
     uint64_t features;
     const char *why; /* what rule was broken; constant text; NULL: none */
     uint32_t why_value;
@@ -104,6 +111,8 @@ struct vq {
     /* Host addresses of the areas, valid while stamp matches; NULL: go by the view. */
     uint8_t *desc_host, *driver_host, *device_host;
     uint64_t stamp;
+
+    struct vq_log *log; /* inflight.h; NULL: none */
 };
 
 /* Chains taken and not yet back in the used ring. */
@@ -116,14 +125,17 @@ static inline uint16_t vq_in_flight(const struct vq *q)
 int vq_init(struct vq *q, struct gm_view *view, uint16_t size_max);
 void vq_exit(struct vq *q);
 
-/* Back to the state after vq_init(): addresses 0, size = size_max, indexes 0. */
+/* Back to the state after vq_init(): addresses 0, size = size_max, indexes 0. A log is forgotten, too:
+ * its region stays, marked as not initialised. */
 void vq_reset(struct vq *q);
 
 /* Checks what the transport set against the features and starts, at the indexes the queue has (0
- * after vq_init() and vq_reset()). 0, or -EINVAL with text: size not allowed, area misaligned
- * (2.7, 2.8.10.1), wrapping, or not RAM. */
+ * after vq_init() and vq_reset()), or, with a log, where the log says. 0, or with text -EINVAL: size
+ * not allowed, area misaligned (2.7, 2.8.10.1), wrapping, or not RAM, or a log that is not for this
+ * queue; -EPROTO: a log that says what cannot be. */
 int vq_start(struct vq *q, uint64_t features);
-/* No chain may be in flight. Indexes stay, for vq_state. */
+/* No chain may be in flight, unless there is a log: vq_start() takes them up again. Indexes stay, for
+ * vq_state. */
 void vq_stop(struct vq *q);
 
 /* For owners that find a rule broken in a request: the queue is broken as if vq_next() had found
@@ -213,9 +225,10 @@ void vq_save(const struct vq *q, struct vq_state *ret_state);
  * before. */
 int vq_load(struct vq *q, uint64_t features, const struct vq_state *untrusted);
 
-/* Indexes for vhost-user's GET/SET_VRING_BASE. Split: next_avail (and next_used becomes the same).
- * Packed (q->features must be set before): bits 0 to 14 next_avail, 15 avail_wrap, 16 to 30
- * next_used, 31 used_wrap. */
+/* Indexes for vhost-user's GET/SET_VRING_BASE ("Vring descriptor index for split virtqueues",
+ * "... indices for packed virtqueues"). Split: next_avail; vq_start() then reads next_used from the
+ * used ring. Packed (q->features must be set before): bits 0 to 14 next_avail, 15 avail_wrap, 16 to
+ * 30 next_used, 31 used_wrap. Values that do not fit the ring are refused by vq_start(). */
 uint32_t vq_base(const struct vq *q);
 void vq_set_base(struct vq *q, uint32_t base);
 

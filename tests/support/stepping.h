@@ -4,8 +4,8 @@
  * stops it after each single instruction (ptrace(2)) to do, or to make it do, what the other thread
  * would. So every place is tried, each time, and nothing depends on luck.
  */
-#ifndef VMM_BASE_SRC_STEPPING_TEST_H
-#define VMM_BASE_SRC_STEPPING_TEST_H
+#ifndef TESTS_SUPPORT_STEPPING_H
+#define TESTS_SUPPORT_STEPPING_H
 
 #include <criterion/criterion.h>
 
