@@ -280,19 +280,23 @@ int vh_open(struct vh *h, const struct vh_config *config)
     if (rc)
         return rc;
     h->loop = h->env.loop;
-    rc = fake_guest_init_at(&h->guest, config->ram,
-                            config->ram_bytes ? config->ram_bytes : VH_RAM_BYTES);
+    if (!h->config.ram_bytes)
+        h->config.ram_bytes = VH_RAM_BYTES;
+    rc = config->other ? config->other->open(h) : 0;
+    if (!rc)
+        rc = fake_guest_init_at(&h->guest, h->config.ram, h->config.ram_bytes);
     if (rc) {
         h->guest.space = NULL;
         return rc;
     }
-    h->context = (struct vdev_context){ .env = &h->env,
-                                        .machine = &h->machine,
-                                        .id = "dut",
-                                        .memory = h->guest.space,
-                                        .resources = h->resource,
-                                        .irqs = h->irqs,
-                                        .msi = &h->sink };
+    h->context =
+        (struct vdev_context){ .env = &h->env,
+                               .machine = &h->machine,
+                               .id = "dut",
+                               .memory = h->device_memory ? h->device_memory : h->guest.space,
+                               .resources = h->resource,
+                               .irqs = h->irqs,
+                               .msi = &h->sink };
     rc = open_buses(h);
     h->context.mmio = h->mmio;
     h->context.pio = h->pio;
@@ -320,6 +324,7 @@ int vh_plug(struct vh *h, struct virtio_dev *dev)
         rc = virtio_mmio_new(dev, h->mmio, VH_MMIO, &h->pin[0].irq, &h->window);
         break;
     case VH_NO_TRANSPORT: break;
+    case VH_OTHER: rc = h->config.other->plug(h, dev); break;
     }
     if (rc && !h->pci)
         return rc;
@@ -389,6 +394,8 @@ void vh_destroy(struct vh *h)
         virtio_pci_free(h->pci);
     else if (h->window)
         virtio_mmio_free(h->window);
+    else if (h->config.other && h->dev)
+        h->config.other->unplug(h);
     else
         vdev_destroy(h->dev);
     h->pci = NULL;
@@ -411,6 +418,8 @@ void vh_close(struct vh *h)
         vdev_bus_free(h->mmio);
     if (h->guest.space)
         fake_guest_exit(&h->guest);
+    if (h->config.other && h->other)
+        h->config.other->close(h);
     vm_loop_free(h->loop);
     pthread_mutex_destroy(&h->lock);
     *h = (struct vh){ 0 };
@@ -435,6 +444,8 @@ int vh_idle(struct vh *h)
     for (unsigned i = 0; i < ROUNDS_MAX; i++) {
         int rc = run_until_quiet(h);
 
+        if (h->config.other && h->other)
+            h->config.other->take_interrupts(h);
         if (rc || h->config.own_interrupts || !h->virtio || !vh_line(h))
             return rc;
         vh_take_interrupt(h);

@@ -49,6 +49,35 @@ enum vh_transport {
     VH_PCI_INTX,
     VH_MMIO_BUS,
     VH_NO_TRANSPORT, /* platform devices, or a device before its transport */
+    VH_OTHER, /* as config.other does it */
+};
+
+/* Another transport (vhost_harness.h): what the functions of the same names do then. */
+struct vh;
+struct vh_other {
+    /* Memory in h->config.ram and ram_bytes, and what the device gets of it in h->device_memory; h->other is the transport's own.
+     * After it close is called. */
+    int (*open)(struct vh *h);
+    void (*close)(struct vh *h);
+    int (*plug)(struct vh *h, struct virtio_dev *dev);
+    void (*unplug)(struct vh *h);
+    int (*probe)(struct vh *h);
+    uint64_t (*offered)(struct vh *h);
+    void (*write_features)(struct vh *h, uint64_t features);
+    uint8_t (*status)(struct vh *h);
+    int (*set_status)(struct vh *h, uint8_t status);
+    bool (*reset_ended)(struct vh *h);
+    uint16_t (*queues)(struct vh *h);
+    uint16_t (*queue_size_max)(struct vh *h, uint16_t n);
+    bool (*queue_enabled)(struct vh *h, uint16_t n);
+    void (*queue_set)(struct vh *h, uint16_t n, uint16_t size, gpa_t desc, gpa_t driver,
+                      gpa_t device);
+    void (*queue_enable)(struct vh *h, uint16_t n);
+    int (*kick)(struct vh *h, uint16_t n);
+    void (*config_read)(struct vh *h, uint32_t offset, void *data, uint32_t len);
+    void (*config_write)(struct vh *h, uint32_t offset, const void *data, uint32_t len);
+    /* Interrupts that have come reach the drivers. */
+    void (*take_interrupts)(struct vh *h);
 };
 
 struct vh_config {
@@ -61,6 +90,7 @@ struct vh_config {
         own_interrupts; /* the test looks at lines and status bits by itself: see vh_take_interrupt() */
     uint64_t ram_bytes; /* 0: VH_RAM_BYTES */
     void *ram; /* NULL: anonymous */
+    const struct vh_other *other; /* of VH_OTHER */
     uint64_t seed; /* of env.random */
 };
 
@@ -85,6 +115,8 @@ struct vh {
     void *ctx; /* the test's own */
     struct vm_loop *loop;
     struct fake_guest guest;
+    struct gm_space *device_memory; /* NULL: the guest's own */
+    void *other;
     struct vdev_bus *mmio, *pio;
     struct vdev_bus_reader reader, pio_reader; /* of the test's thread */
     struct vpci_root *root;

@@ -211,6 +211,8 @@ static int probe_pci(struct vh *h)
 
 int vh_probe(struct vh *h)
 {
+    if (h->config.other)
+        return h->config.other->probe(h);
     if (is_pci(h))
         return probe_pci(h);
     return window_read(h, M_MAGIC) == 0x74726976 && window_read(h, M_VERSION) == 2 ? 0 : -ENODEV;
@@ -222,6 +224,8 @@ uint64_t vh_offered(struct vh *h)
 {
     uint64_t features = 0;
 
+    if (h->config.other)
+        return h->config.other->offered(h);
     for (unsigned i = 0; i < 2; i++) {
         uint32_t word;
 
@@ -239,6 +243,10 @@ uint64_t vh_offered(struct vh *h)
 
 void vh_write_features(struct vh *h, uint64_t features)
 {
+    if (h->config.other) {
+        h->config.other->write_features(h, features);
+        return;
+    }
     for (unsigned i = 0; i < 2; i++) {
         uint32_t word = (uint32_t)(features >> (32 * i) & UINT32_MAX);
 
@@ -254,11 +262,15 @@ void vh_write_features(struct vh *h, uint64_t features)
 
 uint8_t vh_status(struct vh *h)
 {
+    if (h->config.other)
+        return h->config.other->status(h);
     return (uint8_t)(is_pci(h) ? common_read(h, C_STATUS, 1) : window_read(h, M_STATUS) & 0xff);
 }
 
 int vh_set_status(struct vh *h, uint8_t status)
 {
+    if (h->config.other)
+        return h->config.other->set_status(h, status);
     return is_pci(h) ? common_write(h, C_STATUS, 1, status) : window_write(h, M_STATUS, status);
 }
 
@@ -275,6 +287,8 @@ static void forget(struct vh *h, unsigned n)
 /* PCI: polls until the status is 0; MMIO: the vCPU that wrote stands still until it is unparked. */
 static bool reset_ended(struct vh *h)
 {
+    if (h->config.other)
+        return h->config.other->reset_ended(h);
     if (is_pci(h))
         return !vh_status(h);
     return !__atomic_load_n(&h->dev->parked, __ATOMIC_ACQUIRE);
@@ -338,6 +352,8 @@ static void select_queue(struct vh *h, uint16_t n)
 
 uint16_t vh_queue_size_max(struct vh *h, uint16_t n)
 {
+    if (h->config.other)
+        return h->config.other->queue_size_max(h, n);
     select_queue(h, n);
     return (uint16_t)(is_pci(h) ? common_read(h, C_QUEUE_SIZE, 2)
                                 : window_read(h, M_QUEUE_NUM_MAX) & UINT16_MAX);
@@ -345,6 +361,8 @@ uint16_t vh_queue_size_max(struct vh *h, uint16_t n)
 
 bool vh_queue_enabled(struct vh *h, uint16_t n)
 {
+    if (h->config.other)
+        return h->config.other->queue_enabled(h, n);
     select_queue(h, n);
     return is_pci(h) ? common_read(h, C_QUEUE_ENABLE, 2) : window_read(h, M_QUEUE_READY);
 }
@@ -354,6 +372,8 @@ uint16_t vh_queues(struct vh *h)
 {
     uint16_t n = 0;
 
+    if (h->config.other)
+        return h->config.other->queues(h);
     if (is_pci(h))
         return (uint16_t)common_read(h, C_NUM_QUEUES, 2);
     while (n < VIRTIO_QUEUES_MAX && vh_queue_size_max(h, n))
@@ -374,6 +394,10 @@ static void set_area(struct vh *h, unsigned pci, unsigned mmio, gpa_t at)
 
 void vh_queue_set(struct vh *h, uint16_t n, uint16_t size, gpa_t desc, gpa_t driver, gpa_t device)
 {
+    if (h->config.other) {
+        h->config.other->queue_set(h, n, size, desc, driver, device);
+        return;
+    }
     select_queue(h, n);
     if (is_pci(h)) {
         common_write(h, C_QUEUE_SIZE, 2, size);
@@ -389,6 +413,10 @@ void vh_queue_set(struct vh *h, uint16_t n, uint16_t size, gpa_t desc, gpa_t dri
 
 void vh_queue_enable(struct vh *h, uint16_t n)
 {
+    if (h->config.other) {
+        h->config.other->queue_enable(h, n);
+        return;
+    }
     select_queue(h, n);
     if (is_pci(h))
         common_write(h, C_QUEUE_ENABLE, 2, 1);
@@ -451,6 +479,8 @@ int vh_start(struct vh *h, uint64_t want)
 
 int vh_kick(struct vh *h, uint16_t n)
 {
+    if (h->config.other)
+        return h->config.other->kick(h, n);
     if (!is_pci(h))
         return window_write(h, M_QUEUE_NOTIFY, n);
     select_queue(h, n);
@@ -487,6 +517,10 @@ void vh_config_read(struct vh *h, uint32_t offset, void *data, uint32_t len)
 {
     uint64_t base = is_pci(h) ? h->device_config : VH_MMIO + M_CONFIG;
 
+    if (h->config.other) {
+        h->config.other->config_read(h, offset, data, len);
+        return;
+    }
     for (uint32_t i = 0; i < len; i++)
         ((uint8_t *)data)[i] = (uint8_t)vh_read(h, base + offset + i, 1);
 }
@@ -495,6 +529,10 @@ void vh_config_write(struct vh *h, uint32_t offset, const void *data, uint32_t l
 {
     uint64_t base = is_pci(h) ? h->device_config : VH_MMIO + M_CONFIG;
 
+    if (h->config.other) {
+        h->config.other->config_write(h, offset, data, len);
+        return;
+    }
     for (uint32_t i = 0; i < len; i++)
         vh_write(h, base + offset + i, 1, ((const uint8_t *)data)[i]);
 }

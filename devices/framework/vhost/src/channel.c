@@ -29,6 +29,7 @@ struct vhost_channel {
     enum vhost_role requester;
     bool requests; /* we are the requester */
     bool closed;
+    bool paused; /* the owner takes no message now */
     uint64_t protocol;
     int fd;
     struct vm_watch watch;
@@ -234,6 +235,14 @@ static ssize_t transmit(int fd, const void *data, size_t len, const int *fds, un
     return n < 0 ? -errno : n;
 }
 
+/* What the loop shall wait for. While paused nothing is read, not even the peer's end. */
+static int watch_again(struct vhost_channel *c)
+{
+    uint32_t events = c->paused ? 0 : EPOLLIN;
+
+    return vm_watch_set(&c->watch, events | (vm_list_empty(&c->out) ? 0 : EPOLLOUT));
+}
+
 /* 0: all went, or the socket is full; -errno with text. */
 static int write_some(struct vhost_channel *c)
 {
@@ -255,7 +264,7 @@ static int write_some(struct vhost_channel *c)
         vm_list_del(&piece->node);
         piece_free(piece);
     }
-    return vm_watch_set(&c->watch, EPOLLIN);
+    return watch_again(c);
 }
 
 static void ready(struct vm_watch *watch, uint32_t events)
@@ -263,7 +272,7 @@ static void ready(struct vm_watch *watch, uint32_t events)
     struct vhost_channel *c = container_of(watch, struct vhost_channel, watch);
     int rc = events & EPOLLOUT ? write_some(c) : 0;
 
-    if (!rc && events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+    if (!rc && !c->paused && events & (EPOLLIN | EPOLLHUP | EPOLLERR))
         do
             rc = read_some(c);
         while (rc > 0);
@@ -292,7 +301,7 @@ static int keep(struct vhost_channel *c, const uint8_t *data, size_t len,
             return vm_fail_errno("vhost-user: file descriptor %d", message->fd[i]);
         piece->fds++;
     }
-    return vm_watch_set(&c->watch, EPOLLIN | EPOLLOUT);
+    return watch_again(c);
 }
 
 int vhost_channel_send(struct vhost_channel *c, const struct vhost_message *message)
@@ -330,6 +339,15 @@ int vhost_channel_ack(struct vhost_channel *c, const struct vhost_message *reque
 bool vhost_channel_sending(const struct vhost_channel *c)
 {
     return !vm_list_empty(&c->out);
+}
+
+void vhost_channel_pause(struct vhost_channel *c, bool on)
+{
+    if (c->closed || c->paused == on)
+        return;
+    c->paused = on;
+    if (watch_again(c))
+        end_later(c, -EIO);
 }
 
 void vhost_channel_set_protocol(struct vhost_channel *c, uint64_t protocol)

@@ -41,6 +41,12 @@ static void serve(struct virtio_dev *dev, uint16_t n)
     serve_by(dev, n, dev->ops->kick);
 }
 
+void virtio_queue_serve(struct virtio_dev *dev, uint16_t n)
+{
+    if (n < dev->queues)
+        serve(dev, n);
+}
+
 static void kick_ready(struct vm_watch *watch, uint32_t events)
 {
     struct virtio_kick *k = container_of(watch, struct virtio_kick, watch);

@@ -37,6 +37,10 @@ void vhost_channel_free(struct vhost_channel *channel);
  * answer, and otherwise end the connection). Until then: those that need none. */
 void vhost_channel_set_protocol(struct vhost_channel *channel, uint64_t protocol);
 
+/* While on, no message is taken from the socket and its end is not seen: for an owner that cannot answer the last one yet. May be
+ * called from message(). */
+void vhost_channel_pause(struct vhost_channel *channel, bool on);
+
 /* Sends message; its fds are borrowed. What the socket does not take now is kept and goes later, in order. 0; -ENOTCONN; -ENOBUFS:
  * the peer has not read for too long (VHOST_QUEUE_BYTES), the connection ends, closed() comes later from the loop. */
 enum { VHOST_QUEUE_BYTES = 1 << 20 };

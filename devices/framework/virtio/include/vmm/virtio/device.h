@@ -215,6 +215,8 @@ void virtio_queue_reset(struct virtio_dev *dev, uint16_t n);
 bool virtio_queue_resetting(struct virtio_dev *dev, uint16_t n);
 /* The driver rang queue n, without an eventfd: it is served by this thread where the device wants that, else in the loop. */
 void virtio_queue_ring(struct virtio_dev *dev, uint16_t n);
+/* Queue n is served now: for a transport that watches its driver's doorbells by itself. The loop's thread. */
+void virtio_queue_serve(struct virtio_dev *dev, uint16_t n);
 /* Queue n is served in the loop. */
 void virtio_queue_kick(struct virtio_dev *dev, uint16_t n);
 /* The eventfd that means the same, watched in the loop; -errno with text. Borrowed. Not where kick_now is set. */
