@@ -3,6 +3,7 @@
  * jail-child MODE [ARGUMENT]: a device process of the tests. fd 3 is its control socket or pipe, fd 4 its profile.
  *   exit N        ends with code N
  *   wait          waits for the end of fd 3
+ *   bytes A B     writes a byte read from fd A and one from fd B to fd 3
  *   fds           writes the numbers of its open fds, environment and arguments to fd 3
  *   jail          enters the jail, narrows it, writes struct vmm_jail_result to fd 3 and waits for its end
  *   blocked       enters, then makes a call that no row has
@@ -66,6 +67,15 @@ static int show_fds(int argc, char *argv[])
         dprintf(CONTROL, "%s ", *e);
     dprintf(CONTROL, "| %d %s", argc, argv[0]);
     return 0;
+}
+
+static int show_bytes(char *argv[])
+{
+    char byte[2];
+
+    if (vm_read_full(atoi(argv[0]), &byte[0], 1) || vm_read_full(atoi(argv[1]), &byte[1], 1))
+        return fail();
+    return vm_write_full(CONTROL, byte, sizeof(byte)) ? 1 : 0;
 }
 
 static int show_jail(void)
@@ -140,17 +150,19 @@ int main(int argc, char *argv[])
 {
     const char *mode = argc > 1 ? argv[1] : "";
 
-    if (!strcmp(mode, "exit"))
+    if (!strcmp(mode, "exit") && argc > 2)
         return atoi(argv[2]);
     if (!strcmp(mode, "wait"))
         return wait_for_end();
+    if (!strcmp(mode, "bytes") && argc > 3)
+        return show_bytes(argv + 2);
     if (!strcmp(mode, "fds"))
         return show_fds(argc, argv);
     if (!strcmp(mode, "jail"))
         return show_jail();
     if (!strcmp(mode, "blocked"))
         return blocked();
-    if (!strcmp(mode, "escapes"))
+    if (!strcmp(mode, "escapes") && argc > 2)
         return try_escapes(atoi(argv[2]));
     return 2;
 }

@@ -89,7 +89,6 @@ static void put_unless_skip(struct emit *e, uint32_t k, uint8_t skip)
 struct row_jumps {
     size_t at[ROW_JUMPS]; /* jumps out of the row where a word differs */
     unsigned count;
-    bool masked;
 };
 
 static void word(struct emit *e, struct row_jumps *j, uint32_t offset, uint32_t mask,
@@ -101,7 +100,6 @@ static void word(struct emit *e, struct row_jumps *j, uint32_t offset, uint32_t 
     if (mask != UINT32_MAX) {
         put(e, BPF_ALU | BPF_AND | BPF_K, mask);
         e->loaded = NOTHING;
-        j->masked = true;
     }
     j->at[j->count++] = put(e, BPF_JMP | BPF_JEQ | BPF_K, value);
 }
@@ -120,7 +118,7 @@ static void put_row(struct emit *e, const struct vm_jail_rule *rule)
     for (unsigned i = 0; i < j.count && !e->rc; i++)
         e->insn[j.at[i]].jf = (uint8_t)(e->count - j.at[i] - 1);
     /* After several comparisons it depends on which one failed. */
-    if (j.count != 1 || j.masked)
+    if (j.count != 1)
         e->loaded = NOTHING;
 }
 

@@ -105,6 +105,18 @@ Test(user_jail, proc_status_shows_no_rights_and_two_filters)
     kid_free(&kid);
 }
 
+/* The spawner itself, too, has no way back. */
+static void check_no_root_left(pid_t child)
+{
+    unsigned real, effective, saved;
+    char text[128];
+
+    status_line(child, "PPid", text, sizeof(text));
+    status_line((pid_t)atoi(text), "Uid", text, sizeof(text));
+    cr_assert_eq(sscanf(text, "%u %u %u", &real, &effective, &saved), 3);
+    cr_assert(real && real == effective && real == saved, "%s", text);
+}
+
 Test(root_jail, its_user_is_nobodys_on_the_host)
 {
     struct vmm_jail_result result;
@@ -117,6 +129,7 @@ Test(root_jail, its_user_is_nobodys_on_the_host)
     status_line(kid.pid, "Uid", text, sizeof(text));
 
     cr_assert_geq(atoi(text), 0x7fb00000, "%s", text);
+    check_no_root_left(kid.pid);
     status_line(kid.pid, "Groups", text, sizeof(text));
     for (const char *c = text; *c; c++)
         cr_assert(isspace((unsigned char)*c), "%s", text);
