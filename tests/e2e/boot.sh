@@ -6,12 +6,14 @@
 # One guest from boot to end in the emulated host. ROW names it as matrix.sh prints it:
 #   KERNEL:IMAGE:CPUS:MEMORY:CONSOLE:ROOT:END[:WORD,...]   e.g. bookworm-cloud:vmlinux:2:256:serial:disk:poweroff:split
 # KERNEL a name below $BED/kernels (...-arm64: in the emulated Arm host); IMAGE vmlinuz, vmlinux (arm64: vmlinuz, vmlinuz.gz,
-# vmlinuz.zst); MEMORY in MiB; CONSOLE serial, hvc0; ROOT ram, disk;
+# vmlinuz.zst, and zboot.gz, zboot.zst: EFI zboot files of zboot.sh); MEMORY in MiB; CONSOLE serial, hvc0; ROOT ram, disk;
 # END poweroff, reboot, button. What is not as by default says a WORD:
 #   segment1, mmio, nopci  the disks are on PCI segment 1; on virtio-mmio beside PCI; there is no PCI at all
 #   split                  split virtio rings, not packed ones
 #   kernelirq              --irqchip kernel
 #   gicv2                  arm64: in a host with a GICv2, which gives guests one
+#   max                    arm64: in a host whose processor has SVE and pointer authentication: guests have them too
+#   nvhe                   arm64: in a host whose KVM runs at EL2 without the kernel (nVHE), as on processors before ARMv8.1
 #   full                   one more disk, whose image grows in a file system that has no room
 # Checked: a shell answers on that console; processors, memory, root, rings and places are as asked for; data on the
 # disk is read and written (compared by hash, the second from outside) and its file system is sound (e2fsck); a disk
@@ -37,7 +39,7 @@ IFS=: read -r KERNEL IMAGE CPUS MEMORY CONSOLE DISK END WORDS <<<"$ROW"
 [[ -n $END ]] || die "row '$ROW': see the head of this script"
 
 for word in ${WORDS//,/ }; do
-    [[ $word =~ ^(segment1|mmio|nopci|split|kernelirq|gicv2|full)$ ]] || die "row '$ROW': no word '$word'"
+    [[ $word =~ ^(segment1|mmio|nopci|split|kernelirq|gicv2|max|nvhe|full)$ ]] || die "row '$ROW': no word '$word'"
 done
 has() { [[ ,$WORDS, = *,$1,* ]]; }
 
@@ -60,6 +62,7 @@ trap cleanup EXIT
 prepare() {
     if [[ $ARCH = arm64 ]]; then
         "$HERE/fetch.sh" "$KERNEL" bookworm-cloud-arm64
+        [[ $IMAGE != zboot.* ]] || "$HERE/zboot.sh" "$KERNEL" "$IMAGE"
     else
         "$HERE/fetch.sh" "$KERNEL" trixie-cloud --qemu
     fi
@@ -102,6 +105,9 @@ run() {
     ((CPUS == 1)) || smp=2
     [[ $ARCH = amd64 ]] || host=(--arch aarch64)
     ! has gicv2 || host+=(--gic 2)
+    # Its own pointer authentication is computed by a cipher, at a quarter of the speed.
+    ! has max || host+=(--cpu "max,pauth-impdef=on")
+    ! has nvhe || host+=(--append kvm-arm.mode=nvhe)
     vmm_in_host "$VMM" "$WORK"
     fsck_files
     "$HERE/host.sh" ${host[@]+"${host[@]}"} --smp "$smp" --timeout $((320 + 40 * CPUS)) "$HERE/in-host.sh" "${VMM_FILES[@]}" "$WORK/row:row" \
@@ -153,12 +159,25 @@ check_devices() {
     fi
     if [[ $ARCH = arm64 ]]; then
         check_gic
+        check_cpu
     # KVM's I/O APIC says version 0x11, ours 0x20.
     elif has kernelirq; then
         grep -q 'IOAPIC\[0\]: .* version 17,' "$WORK/report/dmesg" || die "KVM is not the interrupt controller"
     else
         ! grep -q 'IOAPIC\[0\]: .* version 17,' "$WORK/report/dmesg" || die "KVM is the interrupt controller"
     fi
+}
+
+# The guest's processor is what the host's is.
+check_cpu() {
+    local word
+    for word in sve paca pacg; do
+        if has max; then
+            grep -qE "^Features.* $word( |$)" "$WORK/report/cpuinfo" || die "the guest's processor has no $word"
+        else
+            ! grep -qE "^Features.* $word( |$)" "$WORK/report/cpuinfo" || die "the guest's processor has $word"
+        fi
+    done
 }
 
 # Messages reach the guest through an ITS; with a GICv2 through the frame of GICv2m.

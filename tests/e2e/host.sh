@@ -11,6 +11,7 @@
 # A failed script is never tried again. Options:
 #   --arch A       aarch64: an Arm host instead, a Neoverse N1 with EL2, GICv3 and ITS
 #   --gic 2        with --arch aarch64: GICv2 instead
+#   --cpu MODEL    with --arch aarch64: another processor of QEMU's instead
 #   --new          with --arch aarch64: Debian's 6.12 kernel on QEMU's processor "max": dirty rings, SVE, pointer authentication
 #   --smp N        processors of the host (default 1; 2 for guests with several: QEMU is steadiest with 1)
 #   --memory MIB   its memory (default 1500)
@@ -36,6 +37,7 @@ while (($#)); do
     case $1 in
     --arch) ARCH=$2 && shift ;;
     --gic) GIC=$2 && shift ;;
+    --cpu) ARM_CPU=$2 && shift ;;
     # Its own pointer authentication would be computed: four times slower.
     --new) NEW=-new ARM_CPU=max,pauth-impdef=on ;;
     --smp) SMP=$2 && shift ;;
@@ -108,7 +110,7 @@ if [[ $ARCH = x86_64 ]]; then
 else
     its=,its=on
     [[ $GIC = 3 ]] || its=
-    MACHINE=(-M "virt,virtualization=on,gic-version=$GIC$its${COUNT:+,dtb-randomness=off}" -cpu "$ARM_CPU")
+    MACHINE=(-M "virt,virtualization=on,gic-version=$GIC$its" -cpu "$ARM_CPU")
     # This machine's QEMU: what it runs is steady with several processors, too.
     qemu() { qemu-system-aarch64 "$@"; }
 fi

@@ -37,6 +37,11 @@ has() {
     esac
 }
 
+# Of a kernel that does not run at EL2, KVM says nothing of VHE.
+if has nvhe; then
+    dmesg | grep -q 'kvm.*: Hyp mode initialized successfully' || fail "KVM is not without VHE"
+fi
+
 packed='' where='' rng=on
 ! has split || { packed=,packed=off && rng=packed=off; }
 ! has segment1 || where=,pci_segment=1

@@ -16,7 +16,7 @@ CONSOLES=(serial hvc0)
 ROOTS=(ram disk)
 ENDS=(poweroff reboot button)
 WORDS=(segment1 mmio nopci split kernelirq full)
-IRQ_WORDS=(kernelirq) ROWS=choice
+HOST_WORDS=(kernelirq) ROWS=choice
 
 die() {
     echo "matrix.sh: $*" >&2
@@ -39,29 +39,29 @@ choice_arm() {
     cat <<'ROWS'
 bookworm-cloud-arm64:vmlinuz:1:256:serial:disk:poweroff
 trixie-cloud-arm64:vmlinuz.gz:2:4096:hvc0:disk:reboot:segment1
-trixie-cloud-arm64:vmlinuz:1:128:serial:ram:poweroff:nopci,split,full
+trixie-cloud-arm64:zboot.zst:1:128:serial:ram:poweroff:nopci,split,full
 bookworm-cloud-arm64:vmlinuz.zst:1:256:hvc0:ram:reboot:gicv2
 trixie-cloud-arm64:vmlinuz:8:4096:serial:disk:reboot:mmio
-bookworm-standard-arm64:vmlinuz:2:256:serial:disk:button:split
+bookworm-standard-arm64:vmlinuz:2:256:serial:disk:button:split,nvhe
 ROWS
 }
 
 arm() {
     KERNELS=(bookworm-cloud-arm64 trixie-cloud-arm64 bookworm-standard-arm64)
-    IMAGES=(vmlinuz vmlinuz.gz vmlinuz.zst)
-    WORDS=(segment1 mmio nopci split gicv2 full)
-    IRQ_WORDS=(gicv2)
+    IMAGES=(vmlinuz vmlinuz.gz vmlinuz.zst zboot.zst)
+    WORDS=(segment1 mmio nopci split gicv2 nvhe full)
+    HOST_WORDS=(gicv2 nvhe)
     ROWS=choice_arm
 }
 
-# Sets of words, each behind a colon: one place of the disks at most.
+# Sets of words, each behind a colon: one place of the disks and one kind of interrupt controller or host at most.
 word_sets() {
-    local place split irq full set
+    local place split host full set
     for place in '' segment1 mmio nopci; do
         for split in '' split; do
-            for irq in '' "${IRQ_WORDS[@]}"; do
+            for host in '' "${HOST_WORDS[@]}"; do
                 for full in '' full; do
-                    set=$(printf ',%s' ${place:+"$place"} ${split:+"$split"} ${irq:+"$irq"} ${full:+"$full"})
+                    set=$(printf ',%s' ${place:+"$place"} ${split:+"$split"} ${host:+"$host"} ${full:+"$full"})
                     echo "${set/#,/:}"
                 done
             done
@@ -79,7 +79,9 @@ product() {
                     for console in "${CONSOLES[@]}"; do
                         for root in "${ROOTS[@]}"; do
                             for end in "${ENDS[@]}"; do
-                                words=${sets[n++ % ${#sets[@]}]}
+                                # Further on each time round: the axes have a period, too.
+                                words=${sets[(n + n / ${#sets[@]} * 5) % ${#sets[@]}]}
+                                n=$((n + 1))
                                 [[ $end != button || $kernel != *-cloud-arm64 ]] || continue
                                 echo "$kernel:$image:$cpus:$memory:$console:$root:$end${words%:}"
                             done

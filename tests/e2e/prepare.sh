@@ -20,5 +20,6 @@ done
 for kernel in {bookworm,trixie}-cloud-arm64 bookworm-standard-arm64; do
     "$ROOT/tests/e2e/initramfs.sh" guest "$kernel" "$BED/guest-$kernel.cpio"
 done
+"$ROOT/tests/e2e/zboot.sh" trixie-cloud-arm64 zboot.zst
 "$ROOT/tests/e2e/initramfs.sh" disk-arm64 "$BED/root-arm64.img"
 "$ROOT/tests/e2e/initramfs.sh" qemu "$BED/qemu.img"
