@@ -1,21 +1,22 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #
-# payload.sh [machine|features] [aarch64]: the payload tests (tests/payload) in the emulated host, whose KVM is no software:
+# payload.sh [machine|features] [aarch64 [gicv2]]: the payload tests (tests/payload) in the emulated host, whose KVM is no software:
 # there they also check what software KVM gets wrong, such as the order of an interrupt and its end. "features" is the
 # program test-payload, which tries KVM's features one by one, "machine" the one that runs under vmm; both without a word.
 # They are the release tree's static programs, or the tree aarch64's in the Arm host. There "features" runs on two hosts, an
-# older and a new one; each test must pass on one of them at least and may be skipped on the other.
+# older and a new one; each test must pass on one of them at least and may be skipped on the other. gicv2: on one with a GICv2.
 set -euo pipefail
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-PRESET=release ARCH=amd64 NAMES=(payload payload-machine) RUNS=('')
+PRESET=release ARCH=amd64 NAMES=(payload payload-machine) RUNS=('') GICV2=''
 while (($#)); do
     case $1 in
     machine) NAMES=(payload-machine) ;;
     features) NAMES=(payload) ;;
     aarch64) PRESET=aarch64 ARCH=arm64 RUNS=('--arch aarch64') ;;
+    gicv2) RUNS=('--arch aarch64 --gic 2') GICV2=1 ;;
     *) die "unknown word $1" ;;
     esac
     shift
@@ -35,6 +36,7 @@ for f in "${FILES[@]}"; do
 done
 {
     echo "programs='${NAMES[*]}'"
+    [[ -z $GICV2 ]] || echo "export PAYLOAD_GICV2=1"
     cat <<'SCRIPT'
 export PAYLOAD_STRICT=1 VMM_PROGRAM=/vmm PAYLOAD_GUEST=/machine-guest
 mkdir -p /tmp

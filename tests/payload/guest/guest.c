@@ -75,6 +75,7 @@ static void read_options(void)
         .packed = option("ring", "packed"),
         .irq = option("irq", "on"),
         .fifo = option("fifo", "on"),
+        .gicv2 = option("gic", "v2"),
         .strict = option("strict", "on"),
     };
 }

@@ -36,6 +36,7 @@ struct options {
     bool packed; /* ring=packed */
     bool irq; /* irq=on: by interrupt, not polled */
     bool fifo; /* fifo=on: the test feeds the entropy device */
+    bool gicv2; /* gic=v2: AArch64, a GICv2 is the controller */
     bool strict; /* strict=on: KVM is no software */
 };
 extern struct options options;

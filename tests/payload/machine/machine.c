@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* VMM_PROGRAM and PAYLOAD_GUEST name the program and the guest. PAYLOAD_STRICT=1: KVM is no software, the guest checks more. */
+/* VMM_PROGRAM and PAYLOAD_GUEST name the program and the guest. PAYLOAD_STRICT=1: KVM is no software, the guest checks more.
+ * PAYLOAD_GICV2=1: the host gives guests a GICv2. */
 #include "machine.h"
 
 #include <criterion/criterion.h>
@@ -212,8 +213,9 @@ static void run(struct run *r, const char *test, const char *options, const char
 {
     int status;
 
-    snprintf(r->words, sizeof(r->words), "test=%s %s%s", test, options,
-             getenv("PAYLOAD_STRICT") ? " strict=on" : "");
+    snprintf(r->words, sizeof(r->words), "test=%s %s%s%s", test, options,
+             getenv("PAYLOAD_STRICT") ? " strict=on" : "",
+             getenv("PAYLOAD_GICV2") ? " gic=v2" : "");
     prepare(r);
     start(r, arguments);
     if (!follow(r)) {

@@ -72,6 +72,8 @@ static inline void barrier(void)
     T(rtc_interrupt)    \
     T(power_key)        \
     T(psci)             \
-    T(psci_reset)
+    T(psci_reset)       \
+    T(cpus)             \
+    T(second_cpu)
 
 #endif

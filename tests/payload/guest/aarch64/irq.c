@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * Interrupts of the machine guest: GICv3 with its ITS (Arm IHI 0069). They stay masked in the CPU: it waits for one by wfi and
- * asks the controller for its number.
+ * Interrupts of the machine guest: GICv3 with its ITS (Arm IHI 0069), or GICv2 with GICv2m (gicv2.c). They stay masked in the
+ * CPU: it waits for one by wfi and asks the controller for its number. All go to irq_cpu.
  */
+#include "gicv2.h"
 #include "guest.h"
+#include "smp.h"
 
 enum {
     GICD_CTLR = 0x0000,
@@ -46,6 +48,8 @@ enum {
     LPI_ENABLED = 0xa3, /* a priority, and enabled */
     EVENT = 0, /* of each device */
     EVENT_BITS = 1,
+    GICR_STRIDE = 0x20000,
+    RDBASE_SHIFT = 16, /* GITS_TYPER.PTA is 0: a CPU is its number */
     PAGE = 0x1000,
     BIG_PAGE = 0x10000, /* what KVM's tables are made of */
     DEVICES = 32,
@@ -60,6 +64,7 @@ enum {
 static uint8_t spi_vectors[SPI_COUNT];
 static uint32_t taken, typer;
 static bool messages; /* on */
+unsigned irq_cpu;
 static uint8_t lpi_config[1 << ID_BITS] __attribute__((aligned(PAGE)));
 static uint8_t lpi_pending[BIG_PAGE] __attribute__((aligned(BIG_PAGE)));
 static uint8_t device_table[BIG_PAGE] __attribute__((aligned(BIG_PAGE)));
@@ -67,6 +72,11 @@ static uint8_t collection_table[BIG_PAGE] __attribute__((aligned(BIG_PAGE)));
 static uint64_t event_tables[DEVICES][64] __attribute__((aligned(512)));
 static uint64_t commands[PAGE / sizeof(uint64_t)] __attribute__((aligned(BIG_PAGE)));
 static unsigned next_command;
+
+static uint64_t redistributor(void)
+{
+    return GICR + (uint64_t)irq_cpu * GICR_STRIDE;
+}
 
 static void its_command(uint64_t w0, uint64_t w1, uint64_t w2)
 {
@@ -99,32 +109,40 @@ static void init_its(void)
     write64(ITS + GITS_CBASER, VALID | CACHED | (uint64_t)commands);
     write64(ITS + GITS_CWRITER, 0);
     write32(ITS + GITS_CTLR, 1);
-    its_command(ITS_MAPC, 0, VALID); /* collection 0 is CPU 0 */
+    its_command(ITS_MAPC, 0, VALID | (uint64_t)irq_cpu << RDBASE_SHIFT); /* collection 0 */
     its_command(ITS_SYNC, 0, 0);
 }
 
 /* When the first message is wanted: a machine without PCI has no ITS. */
 static void init_messages(void)
 {
-    write64(GICR + GICR_PROPBASER, LPI_CACHED | (uint64_t)lpi_config | (ID_BITS - 1));
-    write64(GICR + GICR_PENDBASER, 1ull << 62 | LPI_CACHED | (uint64_t)lpi_pending);
+    uint64_t gicr = redistributor();
+
+    write64(gicr + GICR_PROPBASER, LPI_CACHED | (uint64_t)lpi_config | (ID_BITS - 1));
+    write64(gicr + GICR_PENDBASER, 1ull << 62 | LPI_CACHED | (uint64_t)lpi_pending);
     barrier();
-    write32(GICR + GICR_CTLR, GICR_LPIS);
+    write32(gicr + GICR_CTLR, GICR_LPIS);
     init_its();
     messages = true;
 }
 
 void irq_init(void)
 {
+    uint64_t gicr = redistributor();
+
     typer = read32(GICD + GICD_TYPER);
+    if (options.gicv2) {
+        gicv2_init();
+        return;
+    }
     write32(GICD + GICD_CTLR, GICD_CTLR_ARE);
     for (unsigned n = FIRST_SPI; n < FIRST_SPI + SPI_COUNT; n += 32) {
         write32(GICD + GICD_ICENABLER + n / 8, 0xffffffff);
         write32(GICD + GICD_IGROUPR + n / 8, 0xffffffff);
     }
     write32(GICD + GICD_CTLR, GICD_CTLR_ARE | GICD_CTLR_GROUP1);
-    write32(GICR + GICR_WAKER, read32(GICR + GICR_WAKER) & ~(uint32_t)WAKER_SLEEP);
-    while (read32(GICR + GICR_WAKER) & WAKER_CHILDREN)
+    write32(gicr + GICR_WAKER, read32(gicr + GICR_WAKER) & ~(uint32_t)WAKER_SLEEP);
+    while (read32(gicr + GICR_WAKER) & WAKER_CHILDREN)
         ;
     __asm__ volatile("msr icc_sre_el1, %0\n isb" : : "r"(7ul)); /* system registers, no bypass */
     __asm__ volatile("msr icc_pmr_el1, %0" : : "r"(0xfful));
@@ -135,6 +153,8 @@ static uint32_t acknowledge(void)
 {
     uint64_t id;
 
+    if (options.gicv2)
+        return gicv2_acknowledge();
     __asm__ volatile("mrs %0, icc_iar1_el1\n dsb sy" : "=r"(id) : : "memory");
     return (uint32_t)id;
 }
@@ -145,6 +165,8 @@ uint32_t irq_sleep(void)
         __asm__ volatile("dsb sy\n wfi" : : : "memory");
     if (taken >= FIRST_LPI)
         return taken - FIRST_LPI;
+    if (options.gicv2 && taken >= GICV2_FIRST_MESSAGE)
+        return taken - GICV2_FIRST_MESSAGE;
     check(taken >= FIRST_SPI && taken < FIRST_SPI + SPI_COUNT);
     return spi_vectors[taken - FIRST_SPI];
 }
@@ -152,7 +174,13 @@ uint32_t irq_sleep(void)
 /* What the handler told the device comes first. */
 void irq_end(void)
 {
-    __asm__ volatile("dsb sy\n msr icc_eoir1_el1, %0\n isb" : : "r"((uint64_t)taken) : "memory");
+    if (options.gicv2)
+        gicv2_end(taken);
+    else
+        __asm__ volatile("dsb sy\n msr icc_eoir1_el1, %0\n isb"
+                         :
+                         : "r"((uint64_t)taken)
+                         : "memory");
 }
 
 void irq_check(void)
@@ -166,7 +194,10 @@ void line_set(unsigned pin, uint8_t vector)
 
     check(pin < SPI_COUNT);
     spi_vectors[pin] = vector;
-    write64(GICD + GICD_IROUTER + 8ull * id, 0);
+    if (options.gicv2)
+        gicv2_target(id);
+    else
+        write64(GICD + GICD_IROUTER + 8ull * id, irq_cpu);
     write32(GICD + id / 32 * 4 + (unsigned)(vector ? GICD_ISENABLER : GICD_ICENABLER),
             1u << id % 32);
 }
@@ -177,6 +208,8 @@ struct message message_for(unsigned dev, uint8_t vector)
     uint64_t id = (uint64_t)dev << 3 << 32; /* the requester's: device and function */
 
     check(dev < DEVICES);
+    if (options.gicv2)
+        return gicv2_message(vector);
     if (!messages)
         init_messages();
     lpi_config[vector] = LPI_ENABLED;

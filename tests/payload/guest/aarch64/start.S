@@ -18,7 +18,7 @@ _start:
     .long 0
 
     .text
-start:
+    .macro mmu_on
     ldr x1, =0xff04         /* MAIR: 0 device-nGnRE, 1 normal, write-back */
     msr mair_el1, x1
     ldr x1, =0x10080351c    /* TCR: 36 bits of input and output, 4 KiB, walks cached and shared, no TTBR1 */
@@ -35,7 +35,10 @@ start:
     ldr x1, =0x30d01805     /* SCTLR: RES1, I, C, M */
     msr sctlr_el1, x1
     isb
+    .endm
 
+start:
+    mmu_on
     ldr x1, =bss_start
     ldr x2, =bss_end
 1:  cmp x1, x2
@@ -48,6 +51,16 @@ start:
     mov x30, xzr
     bl guest_main
 3:  wfi
+    b 3b
+
+/* Where PSCI's CPU_ON leads: x0 is the top of the stack. */
+    .globl secondary_start
+secondary_start:
+    mmu_on
+    mov sp, x0
+    mov x29, xzr
+    mov x30, xzr
+    bl guest_secondary
     b 3b
 
 exception:

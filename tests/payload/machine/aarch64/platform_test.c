@@ -30,3 +30,13 @@ Test(platform, psci_resets)
 {
     machine_test_ends("psci_reset", 10, (const char *const[]){ NULL });
 }
+
+Test(platform, psci_switches_cpus_on_and_off)
+{
+    RUN("cpus", "", "-c", "4");
+}
+
+Test(platform, another_cpu_takes_all_interrupts)
+{
+    RUN("second_cpu", "irq=on", "-c", "2");
+}
