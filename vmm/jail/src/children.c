@@ -114,8 +114,9 @@ static int add_arguments(struct vmm_spawn_request *r, const char *const *argv)
     for (; argv[r->argc]; r->argc++) {
         size_t len = strlen(argv[r->argc]) + 1;
 
-        if (len > sizeof(r->text) - r->text_len)
-            return vm_fail(-E2BIG, "spawner: arguments of over %zu bytes", sizeof(r->text));
+        if (len > sizeof(r->text) - r->text_len || r->argc == VMM_SPAWNER_ARGS_MAX)
+            return vm_fail(-E2BIG, "spawner: over %d arguments or %zu bytes of them",
+                           VMM_SPAWNER_ARGS_MAX, sizeof(r->text));
         memcpy(r->text + r->text_len, argv[r->argc], len);
         r->text_len += (uint32_t)len;
     }

@@ -116,7 +116,7 @@ static int become(const struct vmm_spawn_child *child, int binary)
 {
     const struct vmm_spawn_request *r = child->request;
     const char *at = r->text;
-    char *argv[VMM_SPAWNER_TEXT_MAX / 2 + 1], *envp[] = { NULL };
+    char *argv[VMM_SPAWNER_ARGS_MAX + 1], *envp[] = { NULL };
 
     for (uint32_t i = 0; i < r->argc; i++) {
         argv[i] = (char *)at;

@@ -80,7 +80,7 @@ static bool strings_sound(const struct vmm_spawn_request *r)
         return false;
     for (uint32_t i = 0; i < r->text_len; i++)
         count += !r->text[i];
-    return count == r->argc && r->argc <= VMM_SPAWNER_TEXT_MAX / 2;
+    return count == r->argc && r->argc <= VMM_SPAWNER_ARGS_MAX;
 }
 
 static void start(struct server *s, const int *fd, size_t fds)

@@ -163,12 +163,18 @@ Test(spawner, bad_requests_are_refused_at_once)
     struct vmm_child_config a = { .argv = argv, .fd = twice, .fds = 2, .binary_fd = -1 };
     struct vmm_child_config b = { .argv = argv, .fd = high, .fds = 1, .binary_fd = -1 };
     struct vmm_child_config c = { .argv = none, .binary_fd = -1 };
+    const char *many[VMM_SPAWNER_ARGS_MAX + 2] = { NULL };
+
+    for (int i = 0; i <= VMM_SPAWNER_ARGS_MAX; i++)
+        many[i] = "x";
+    struct vmm_child_config e = { .argv = many, .binary_fd = -1 };
     struct vmm_child_config d = { .argv = argv, .fds = 65, .binary_fd = -1 };
 
     cr_assert_eq(vmm_child_start(spawner, &a, &child), -EINVAL);
     cr_assert_eq(vmm_child_start(spawner, &b, &child), -EINVAL);
     cr_assert_eq(vmm_child_start(spawner, &c, &child), -EINVAL);
     cr_assert_eq(vmm_child_start(spawner, &d, &child), -E2BIG);
+    cr_assert_eq(vmm_child_start(spawner, &e, &child), -E2BIG);
 }
 
 static size_t open_fds(const char *process)

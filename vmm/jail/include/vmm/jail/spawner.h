@@ -36,6 +36,7 @@ struct vmm_child;
 enum {
     VMM_SPAWNER_FDS_MAX = 64, /* of one child */
     VMM_SPAWNER_NUMBER_MAX = 255, /* largest fd number in a child */
+    VMM_SPAWNER_ARGS_MAX = 256,
     VMM_SPAWNER_TEXT_MAX = 16384, /* bytes of a child's arguments, with their zero bytes */
     VMM_SPAWNER_CHILDREN_MAX = 256, /* at a time */
     VMM_SPAWNER_QUEUE_MAX = 512, /* requests that the spawner has not taken yet */
@@ -88,7 +89,7 @@ struct vmm_child_config {
     void *ctx;
 };
 
-/* Asks for a child; to start one again is to ask again. 0; -EINVAL, -E2BIG (more fds or text than above), -EAGAIN (the queue
+/* Asks for a child; to start one again is to ask again. 0; -EINVAL, -E2BIG (more fds, arguments or text than above), -EAGAIN (the queue
  * is full), -EPIPE (the spawner is gone), -ENOMEM or -EMFILE, with text: then no call-back comes. */
 int vmm_child_start(struct vmm_spawner *spawner, const struct vmm_child_config *config,
                     struct vmm_child **ret_child);
