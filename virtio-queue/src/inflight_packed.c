@@ -12,28 +12,22 @@
 enum { DESC_BOTH = VQ_DESC_AVAIL | VQ_DESC_USED };
 enum { SEEN_NOT, SEEN_FREE, SEEN_CHAIN };
 
-static void store_head(const struct vq_log *log, uint16_t old_free_head)
+static inline void store_head(const struct vq_log *log, uint16_t old_free_head)
 {
-    union vq_log_head head = { .version = VQ_LOG_VERSION,
-                               .desc_num = log->desc_num,
-                               .head = log->head,
-                               .tail = old_free_head };
-
-    vq_log_store(log, VQ_LOG_HEAD, head.word);
+    vq_log_store(log, VQ_LOG_HEAD,
+                 vq_log_quad(VQ_LOG_VERSION, log->desc_num, log->head, old_free_head));
 }
 
-static void store_entry(const struct vq_log *log, uint16_t at, bool inflight)
+static inline void store_entry(const struct vq_log *log, uint16_t at, bool inflight)
 {
-    union vq_log_packed e = { .inflight = inflight,
-                              .next = log->entry[at].next,
-                              .last = log->entry[at].last,
-                              .num = log->entry[at].num };
+    const struct vq_log_entry *e = &log->entry[at];
 
-    vq_log_store(log, vq_log_packed_at(at), e.word);
+    vq_log_store(log, vq_log_packed_at(at),
+                 vq_log_quad(vq_log_pair(inflight, 0), e->next, e->last, e->num));
 }
 
 /* The whole word: index and wrap counter, old and new, are never seen half changed. */
-static void store_used(struct vq_log *log, const struct vq *q, bool done)
+static inline void store_used(struct vq_log *log, const struct vq *q, bool done)
 {
     log->used.idx = q->next_used;
     log->used.wrap = q->used_wrap;
@@ -41,7 +35,9 @@ static void store_used(struct vq_log *log, const struct vq *q, bool done)
         log->used.old_idx = q->next_used;
         log->used.old_wrap = q->used_wrap;
     }
-    vq_log_store(log, VQ_LOG_USED, log->used.word);
+    vq_log_store(log, VQ_LOG_USED,
+                 vq_log_quad(log->used.idx, log->used.old_idx,
+                             vq_log_pair(log->used.wrap, log->used.old_wrap), 0));
 }
 
 void vq_log_packed_init(struct vq *q)
@@ -299,35 +295,36 @@ int vq_log_packed_replay(struct vq *q, struct vq_chain *chain, uint16_t entry)
 }
 
 /* One descriptor of a chain, as it stood in the ring. */
-static void store_desc(const struct vq_log *log, uint16_t at, uint64_t addr, union vq_log_desc d)
+static inline void store_desc(const struct vq_log *log, uint16_t at, const struct vq_buf *buf,
+                              uint16_t id, uint16_t flags)
 {
-    vq_log_store(log, vq_log_packed_at(at) + VQ_LOG_ADDR, addr);
-    vq_log_store(log, vq_log_packed_at(at) + VQ_LOG_DESC, d.word);
+    uint64_t word = (uint64_t)id << 48 | (uint64_t)flags << 32 | buf->len;
+
+    if (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
+        word = id | (uint64_t)flags << 16 | (uint64_t)buf->len << 32;
+    vq_log_store(log, vq_log_packed_at(at) + VQ_LOG_ADDR, buf->addr);
+    vq_log_store(log, vq_log_packed_at(at) + VQ_LOG_DESC, word);
 }
 
 /* From what was copied out of the ring: it is not read again. Returns the entry behind the last. */
-static uint16_t store_descs(const struct vq *q, const struct vq_chain *chain,
-                            const struct vq_first *first, uint16_t *ret_last)
+static inline uint16_t store_descs(const struct vq *q, const struct vq_chain *chain,
+                                   const struct vq_first *first, uint16_t *ret_last)
 {
     const struct vq_log *log = q->log;
-    uint16_t first_flags = (uint16_t)(first->word >> 48), at = log->head;
-    union vq_log_desc d = { .id = chain->id };
+    uint16_t flags = (uint16_t)(first->word >> 48), at = log->head, write;
+    const struct vq_buf table = { first->addr, (uint32_t)first->word };
 
-    if (first_flags & VQ_DESC_INDIRECT) {
-        d.flags = first_flags;
-        d.len = (uint32_t)first->word;
-        store_desc(log, at, first->addr, d);
+    if (flags & VQ_DESC_INDIRECT) {
+        store_desc(log, at, &table, chain->id, flags);
         *ret_last = at;
         return log->entry[at].next;
     }
     for (uint16_t n = 0; n < chain->slots; n++) {
-        d.len = chain->buf[n].len;
-        d.flags = first_flags & DESC_BOTH;
-        if (n >= chain->readable)
-            d.flags |= VQ_DESC_WRITE;
+        write = n >= chain->readable ? VQ_DESC_WRITE : 0;
+        flags = (uint16_t)((flags & DESC_BOTH) | write);
         if (n + 1 < chain->slots)
-            d.flags |= VQ_DESC_NEXT;
-        store_desc(log, at, chain->buf[n].addr, d);
+            flags |= VQ_DESC_NEXT;
+        store_desc(log, at, &chain->buf[n], chain->id, flags);
         *ret_last = at;
         at = log->entry[at].next;
     }

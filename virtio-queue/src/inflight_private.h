@@ -128,6 +128,22 @@ static inline size_t vq_log_packed_at(uint32_t entry)
     return VQ_LOG_PACKED_ENTRIES + (size_t)entry * VQ_LOG_PACKED_BYTES;
 }
 
+/* A word from its fields, in the order of their addresses: in registers, where a union would be put
+ * together in memory and loaded from there. */
+static inline uint16_t vq_log_pair(uint8_t a, uint8_t b)
+{
+    if (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
+        return (uint16_t)(a | b << 8);
+    return (uint16_t)(a << 8 | b);
+}
+
+static inline uint64_t vq_log_quad(uint16_t a, uint16_t b, uint16_t c, uint16_t d)
+{
+    if (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
+        return a | (uint64_t)b << 16 | (uint64_t)c << 32 | (uint64_t)d << 48;
+    return (uint64_t)a << 48 | (uint64_t)b << 32 | (uint64_t)c << 16 | d;
+}
+
 /* The next chain's counter. */
 static inline uint64_t vq_log_count(struct vq_log *log)
 {

@@ -7,14 +7,11 @@
 
 enum { MARKED = 0x80 };
 
-static void store_head(const struct vq *q, uint16_t used_idx)
+static inline void store_head(const struct vq *q, uint16_t used_idx)
 {
-    union vq_log_head head = { .version = VQ_LOG_VERSION,
-                               .desc_num = q->log->desc_num,
-                               .head = q->log->head,
-                               .tail = used_idx };
+    const struct vq_log *log = q->log;
 
-    vq_log_store(q->log, VQ_LOG_HEAD, head.word);
+    vq_log_store(log, VQ_LOG_HEAD, vq_log_quad(VQ_LOG_VERSION, log->desc_num, log->head, used_idx));
 }
 
 static uint64_t load_counter(const struct vq_log *log, uint16_t id)
@@ -38,11 +35,13 @@ static bool has_mark(union vq_log_split e, uint64_t counter)
     return e.word == wanted.word;
 }
 
-static void store_entry(const struct vq_log *log, uint16_t id, bool inflight)
+static inline void store_entry(const struct vq_log *log, uint16_t id, bool inflight)
 {
     union vq_log_split e = { .inflight = inflight, .next = log->entry[id].next };
 
-    if (inflight && log->entry[id].marked)
+    if (VQ_LIKELY(!inflight || !log->entry[id].marked))
+        e.word = vq_log_quad(vq_log_pair(inflight, 0), 0, 0, log->entry[id].next);
+    else
         set_mark(&e, load_counter(log, id));
     vq_log_store(log, vq_log_split_at(id), e.word);
 }
