@@ -6,8 +6,9 @@
  *
  *     bench=off          powers off          bench=reboot       reboots (reboot=t: triple fault)
  *     bench=idle         says @ready on the console and sleeps
- *     bench=mark         one write to port 0x5e1 (ends the count of exits until init), then off
- *     bench=tty:N        N bytes to /dev/ttyS0, drained, then off
+ *     bench=mark         one write to port 0x5e1, or where there are no ports to address 0x9800000, which is
+ *                        nobody's (ends the count of exits until init), then off
+ *     bench=tty:N        N bytes to the serial port, drained, then off
  *     bench=read:N       N reads of 4 KiB from /dev/vda past the page cache, then off
  *     bench_end=reboot   reboots where it would power off
  */
@@ -16,7 +17,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#if __has_include(<sys/io.h>)
 #include <sys/io.h>
+#else
+#include <sys/mman.h>
+#endif
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
@@ -25,7 +30,19 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MARK_PORT = 0x5e1, BLOCK = 4096, DISK_BLOCKS = 4096, WAIT_MS = 5000 };
+enum {
+    MARK_PORT = 0x5e1,
+    MARK_ADDRESS = 0x9800000,
+    BLOCK = 4096,
+    DISK_BLOCKS = 4096,
+    WAIT_MS = 5000
+};
+
+#if __has_include(<sys/io.h>)
+#define SERIAL "/dev/ttyS0"
+#else
+#define SERIAL "/dev/ttyAMA0"
+#endif
 
 static void complain(const char *what)
 {
@@ -65,7 +82,7 @@ static int open_late(const char *path, int flags)
 
 static void send_bytes(long count)
 {
-    int fd = open_late("/dev/ttyS0", O_WRONLY | O_NOCTTY);
+    int fd = open_late(SERIAL, O_WRONLY | O_NOCTTY);
     char block[1024];
 
     memset(block, '.', sizeof(block));
@@ -77,7 +94,7 @@ static void send_bytes(long count)
         }
     }
     if (fd < 0 || tcdrain(fd))
-        complain("ttyS0");
+        complain(SERIAL);
 }
 
 static void read_blocks(long count)
@@ -98,6 +115,22 @@ static void read_blocks(long count)
     }
 }
 
+static void mark(void)
+{
+#if __has_include(<sys/io.h>)
+    if (!iopl(3))
+        outb(0, MARK_PORT);
+#else
+    int fd = open_late("/dev/mem", O_RDWR | O_SYNC);
+    volatile char *at = mmap(NULL, BLOCK, PROT_WRITE, MAP_SHARED, fd, MARK_ADDRESS);
+
+    if (at == MAP_FAILED)
+        complain("/dev/mem");
+    else
+        *at = 0;
+#endif
+}
+
 int main(void)
 {
     const char *what = getenv("bench"), *end = getenv("bench_end");
@@ -105,8 +138,8 @@ int main(void)
     load_modules();
     if (!what || !strcmp(what, "reboot"))
         end = "reboot";
-    else if (!strcmp(what, "mark") && !iopl(3))
-        outb(0, MARK_PORT);
+    else if (!strcmp(what, "mark"))
+        mark();
     else if (!strncmp(what, "tty:", 4))
         send_bytes(strtol(what + 4, NULL, 10));
     else if (!strncmp(what, "read:", 5))

@@ -6,17 +6,26 @@
 # shellcheck source=/dev/null
 [ ! -e /setup.sh ] || . /setup.sh
 
+# What differs: the serial port's name, what tells a kernel that there is no PCI (one without a device tree would look for
+# some), what else its line needs (Arm's KASLR, with a seed of the VMM's, would make two runs differ), and the machine with
+# the fewest exits.
+if [ "$(uname -m)" = aarch64 ]; then
+    tty=ttyAMA0 no_pci='' always=nokaslr least_options="--rtc off"
+else
+    tty=ttyS0 no_pci=pci=off always=reboot=t least_options="--irqchip kernel --rtc off"
+fi
+
 # The machine that the next command starts; set by defaults() and changed before each measurement.
 defaults() {
-    memory=256 kernel=/bookworm/vmlinux initramfs=/bookworm/init.cpio
+    memory=256 kernel=/bookworm/kernel initramfs=/bookworm/init.cpio
     words="bench=off" uart=on pci=on disk='' least=''
 }
 
 # Without cryptomgr.notests the kernel tests its own ciphers for 750 M instructions, under any VMM.
 line() {
-    text="quiet panic=-1 reboot=t cryptomgr.notests"
-    [ "$uart" = off ] || text="$text console=ttyS0"
-    [ "$pci" = on ] || text="$text pci=off"
+    text="quiet panic=-1 $always cryptomgr.notests"
+    [ "$uart" = off ] || text="$text console=$tty"
+    [ "$pci" = on ] || text="$text $no_pci"
     echo "$text $words"
 }
 
@@ -25,7 +34,8 @@ vmm() {
     set -- "$@" /vmm run -m "$memory"
     [ "$uart" = on ] || set -- "$@" --serial off
     [ "$pci" = on ] || set -- "$@" --pci off --no-rng
-    [ -z "$least" ] || set -- "$@" --irqchip kernel --rtc off
+    # shellcheck disable=SC2086 # words
+    [ -z "$least" ] || set -- "$@" $least_options
     [ -z "$disk" ] || set -- "$@" --disk "path=$disk,readonly=on"
     [ -z "$initramfs" ] || set -- "$@" -i "$initramfs" --cmdline "$(line)"
     "$@" "$kernel"
@@ -46,6 +56,16 @@ microvm() {
         -drive "if=none,id=d,format=raw,readonly=on,file=$disk"
     [ -z "$initramfs" ] || set -- "$@" -initrd "$initramfs" -append "$(line) earlyprintk=ttyS0"
     LD_LIBRARY_PATH=/q/usr/lib/x86_64-linux-gnu "$@"
+}
+
+virt() {
+    set -- "$@" /q/usr/bin/qemu-system-aarch64 -L /q/usr/share/qemu -M virt,gic-version=3,its=on,dtb-randomness=off \
+        -accel kvm -cpu host -nodefaults -no-user-config -display none -no-reboot -m "$memory" -kernel "$kernel"
+    [ "$uart" = off ] || set -- "$@" -chardev stdio,id=tty,signal=off -serial chardev:tty
+    [ -z "$disk" ] || set -- "$@" -device virtio-blk-pci,drive=d \
+        -drive "if=none,id=d,format=raw,readonly=on,file=$disk"
+    [ -z "$initramfs" ] || set -- "$@" -initrd "$initramfs" -append "$(line)"
+    LD_LIBRARY_PATH=/q/usr/lib/aarch64-linux-gnu "$@"
 }
 
 lkvm() {
@@ -124,20 +144,22 @@ section_boot() {
     done
 }
 
-# Where the guest left for user space until its init wrote to port 0x5e1. A write is told by KVM before the exit to user
-# space, a port read after it, a memory read before it as "unsatisfied-read".
+# Where the guest left for user space until its init wrote to port 0x5e1 or to address 0x9800000. A write is told by KVM before
+# the exit to user space, a port read after it, a memory read before it as "unsatisfied-read".
 count_exits() {
     trace=/sys/kernel/tracing
     [ -e $trace/trace ] || mount -t tracefs tracefs $trace
     echo 8192 >$trace/buffer_size_kb
     echo >$trace/trace
-    for e in kvm_entry kvm_pio kvm_mmio kvm_userspace_exit; do echo 1 >$trace/events/kvm/$e/enable; done
+    events=$(ls -d $trace/events/kvm/kvm_entry $trace/events/kvm/kvm_pio $trace/events/kvm/kvm_mmio \
+        $trace/events/kvm/kvm_userspace_exit 2>/dev/null)
+    for e in $events; do echo 1 >"$e/enable"; done
     words="bench=mark"
     "$1" /measure cost "$2" /tmp/out >/dev/null
-    for e in kvm_entry kvm_pio kvm_mmio kvm_userspace_exit; do echo 0 >$trace/events/kvm/$e/enable; done
+    for e in $events; do echo 0 >"$e/enable"; done
     awk -v name="$2" '
         function hit(where) { count[where]++; total++ }
-        / kvm_pio: pio_write at 0x5e1 / { exit }
+        / kvm_pio: pio_write at 0x5e1 / || / kvm_mmio: mmio write .* gpa 0x9800000 / { exit }
         / kvm_entry: / { write = memory = "" } # KVM answered by itself
         / kvm_pio: pio_write/ { match($0, /at 0x[0-9a-f]+/); write = "out " substr($0, RSTART + 3, RLENGTH - 3) }
         / kvm_pio: pio_read/ && reading {
@@ -179,7 +201,7 @@ section_blk() {
     for kernel_of in bookworm trixie; do
         for n in 100 1100; do
             defaults
-            kernel=/$kernel_of/vmlinux initramfs=/$kernel_of/blk.cpio disk=/disk.img words="bench=read:$n"
+            kernel=/$kernel_of/kernel initramfs=/$kernel_of/blk.cpio disk=/disk.img words="bench=read:$n"
             "$1" /measure cost "blk/$1/$kernel_of-$n" /tmp/out
             ! grep -a @failed /tmp/out
         done

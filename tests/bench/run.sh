@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #
-# run.sh [--vmm PROGRAM] [--ours] [--raw FILE] [SECTION ...]
+# run.sh [--arch aarch64] [--vmm PROGRAM] [--ours] [--raw FILE] [SECTION ...]
 #
-# What our VMM costs, beside QEMU's microvm (trixie's) and each of lkvm, cloud-hypervisor, firecracker, crosvm that is
-# in PATH, and beside floor.c, which does nothing but start the guest. Counted, not timed: one instruction is one
+# What our VMM costs, beside QEMU's microvm (trixie's; for AArch64 its virt machine) and each of lkvm, cloud-hypervisor,
+# firecracker, crosvm that is in PATH (not for AArch64), and beside floor.c, which does nothing but start the guest. Counted, not timed: one instruction is one
 # nanosecond in the emulated host (docs/benchmarks.md), so the numbers repeat and load on this machine changes nothing.
 # Prints a table.
 #   SECTION  null pio uart boot exits memory blk; default: all
@@ -15,9 +15,10 @@ set -euo pipefail
 . "$(dirname "$0")/../e2e/lib.sh"
 
 HERE=$ROOT/tests/bench
-VMM='' OURS='' RAW='' SECTIONS=()
+ARCH=x86_64 VMM='' OURS='' RAW='' SECTIONS=()
 while (($#)); do
     case $1 in
+    --arch) ARCH=$2 && shift ;;
     --vmm) VMM=$2 && shift ;;
     --ours) OURS=1 ;;
     --raw) RAW=$2 && shift ;;
@@ -27,11 +28,25 @@ while (($#)); do
     shift
 done
 ((${#SECTIONS[@]})) || SECTIONS=(null pio uart boot exits memory blk)
-[[ -n $VMM ]] || VMM=$(vmm_program amd64)
+# GCC makes static programs of the host's architecture. UNCLAIMED is nobody's and SCRATCH a register of the UART where a write
+# does nothing: ports, or addresses.
+case $ARCH in
+x86_64)
+    DEBIAN=amd64 SUFFIX='' IMAGE=vmlinux BENCH=$BED/bench GCC=(gcc) PROGRAMS=(tiny floor measure guest_init)
+    UNCLAIMED=0x5e0 SCRATCH=0x3ff UART=0x3f8 ACCESS="port write" LEAST="without PCI, I/O APIC of KVM, no RTC"
+    ;;
+aarch64)
+    DEBIAN=arm64 SUFFIX=-arm64 IMAGE=vmlinuz BENCH=$BED/bench-arm64 PROGRAMS=(floor measure guest_init)
+    GCC=(aarch64-linux-gnu-gcc "--sysroot=$BED/sysroot-arm64")
+    UNCLAIMED=0x09800000 SCRATCH=0x09000024 UART=0x09000000 ACCESS="memory write" LEAST="without PCI, no RTC"
+    ;;
+*) die "--arch $ARCH: x86_64 or aarch64" ;;
+esac
+[[ -n $VMM ]] || VMM=$(vmm_program "$DEBIAN")
 WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
 
-FILES=() QEMU=() VMMS=(floor vmm)
+FILES=() QEMU=() HOST=() VMMS=(floor vmm)
 
 # A program in PATH goes into the host with the libraries it needs.
 add_peer() {
@@ -44,39 +59,91 @@ add_peer() {
     done < <(ldd "$path" 2>/dev/null | grep -o '/[^ ]*' || true)
 }
 
-prepare() {
-    local program kernel n
-    "$ROOT/tests/e2e/fetch.sh" bookworm-cloud trixie-cloud --qemu
-    mkdir -p "$BED/bench"
-    for program in tiny floor measure guest_init; do
-        newer "$BED/bench/$program" "$HERE/$program.c" ||
-            gcc -D_GNU_SOURCE -std=gnu11 -O2 -static -s -Wall -Wextra -Werror -o "$BED/bench/$program" \
-                "$HERE/$program.c"
-    done
-    for kernel in bookworm trixie; do
-        "$ROOT/tests/e2e/initramfs.sh" bare "$kernel-cloud" "$BED/bench/$kernel.cpio" "$BED/bench/guest_init"
-        "$ROOT/tests/e2e/initramfs.sh" bare "$kernel-cloud" "$BED/bench/$kernel-blk.cpio" "$BED/bench/guest_init" \
-            virtio_pci virtio_mmio virtio_blk
-        FILES+=("$KERNELS/$kernel-cloud/vmlinux:$kernel/vmlinux" "$BED/bench/$kernel.cpio:$kernel/init.cpio"
-            "$BED/bench/$kernel-blk.cpio:$kernel/blk.cpio")
-    done
-    mkdir "$WORK/tiny"
-    "$BED/bench/tiny" off "$WORK/tiny/off"
-    for n in 1000 21000; do
-        "$BED/bench/tiny" out 0x5e0 $n "$WORK/tiny/unclaimed-$n"
-        "$BED/bench/tiny" out 0x3ff $n "$WORK/tiny/scratch-$n"
-    done
-    for n in 1600 17600; do
-        "$BED/bench/tiny" polled $n "$WORK/tiny/polled-$n"
-        "$BED/bench/tiny" fifo $n "$WORK/tiny/fifo-$n"
-    done
-    for n in "$WORK"/tiny/*; do FILES+=("$n:tiny/${n##*/}"); done
-    yes 0123456789abcde | head -c 16M >"$WORK/disk.img" || true
-    FILES+=("$BED/bench/floor:floor" "$BED/bench/measure:measure" "$WORK/disk.img:disk.img")
+# source_of PROGRAM: its own for the architecture, if there is one.
+source_of() {
+    local own=$HERE/$1_$ARCH.c
+    if [[ -e $own ]]; then echo "$own"; else echo "$HERE/$1.c"; fi
 }
 
-peers() {
+programs() {
+    local program source
+    mkdir -p "$BENCH"
+    for program in "${PROGRAMS[@]}"; do
+        source=$(source_of "$program")
+        newer "$BENCH/$program" "$source" ||
+            "${GCC[@]}" -D_GNU_SOURCE -std=gnu11 -O2 -static -s -Wall -Wextra -Werror -o "$BENCH/$program" "$source" -lfdt
+    done
+}
+
+# tiny_ARCH KIND AT COUNT FILE: the smallest kernel that does that; tiny.c and tiny_aarch64.S say what.
+tiny_x86_64() {
+    local kind=$1 at=$2 count=$3 file=$4
+    case $kind in
+    off) "$BENCH/tiny" off "$file" ;;
+    polled | fifo) "$BENCH/tiny" "$kind" "$count" "$file" ;;
+    *) "$BENCH/tiny" out "$at" "$count" "$file" ;;
+    esac
+}
+
+tiny_aarch64() {
+    local kind=1 at=$2 count=$3 file=$4
+    case $1 in
+    off) kind=0 ;;
+    polled) kind=2 ;;
+    fifo) kind=3 ;;
+    esac
+    "${GCC[@]}" -nostdlib -static -Wl,--build-id=none,-Ttext=0 -Wa,--defsym,KIND=$kind,--defsym,AT="$at",--defsym,COUNT="$count" \
+        -o "$file.elf" "$HERE/tiny_aarch64.S"
+    aarch64-linux-gnu-objcopy -O binary -j .text "$file.elf" "$file"
+    rm "$file.elf"
+}
+
+tiny_kernels() {
+    local n
+    mkdir "$WORK/tiny"
+    "tiny_$ARCH" off 0 0 "$WORK/tiny/off"
+    for n in 1000 21000; do
+        "tiny_$ARCH" unclaimed $UNCLAIMED $n "$WORK/tiny/unclaimed-$n"
+        "tiny_$ARCH" scratch $SCRATCH $n "$WORK/tiny/scratch-$n"
+    done
+    for n in 1600 17600; do
+        "tiny_$ARCH" polled $UART $n "$WORK/tiny/polled-$n"
+        "tiny_$ARCH" fifo $UART $n "$WORK/tiny/fifo-$n"
+    done
+    for n in "$WORK"/tiny/*; do FILES+=("$n:tiny/${n##*/}"); done
+}
+
+prepare() {
+    local kernel name
+    "$ROOT/tests/e2e/fetch.sh" {bookworm,trixie}-cloud$SUFFIX
+    [[ $ARCH = x86_64 ]] || "$ROOT/tests/arm/sysroot.sh" >/dev/null
+    programs
+    tiny_kernels
+    for kernel in bookworm trixie; do
+        name=$kernel-cloud$SUFFIX
+        "$ROOT/tests/e2e/initramfs.sh" bare "$name" "$BENCH/$kernel.cpio" "$BENCH/guest_init"
+        "$ROOT/tests/e2e/initramfs.sh" bare "$name" "$BENCH/$kernel-blk.cpio" "$BENCH/guest_init" \
+            virtio_pci virtio_mmio virtio_blk
+        FILES+=("$KERNELS/$name/$IMAGE:$kernel/kernel" "$BENCH/$kernel.cpio:$kernel/init.cpio"
+            "$BENCH/$kernel-blk.cpio:$kernel/blk.cpio")
+    done
+    yes 0123456789abcde | head -c 16M >"$WORK/disk.img" || true
+    FILES+=("$BENCH/floor:floor" "$BENCH/measure:measure" "$WORK/disk.img:disk.img")
+}
+
+# In memory, not on a disk: what a disk takes is no number of instructions.
+peers_aarch64() {
+    "$ROOT/tests/e2e/fetch.sh" --qemu-arm64
+    "$ROOT/tests/e2e/initramfs.sh" host bookworm-cloud-arm64 "$BED/host-aarch64.cpio"
+    "$ROOT/tests/e2e/initramfs.sh" qemu-arm64 "$BED/qemu-arm64.cpio"
+    cat "$BED/host-aarch64.cpio" "$BED/qemu-arm64.cpio" >"$WORK/host.cpio"
+    HOST+=(--initramfs "$WORK/host.cpio")
+    VMMS+=(virt)
+}
+
+peers_x86_64() {
     local peer
+    "$ROOT/tests/e2e/fetch.sh" --qemu
     vmm_in_host qemu-microvm "$WORK"
     FILES+=("$WORK/setup.sh:setup.sh")
     QEMU=("${VMM_QEMU[@]}")
@@ -88,7 +155,7 @@ peers() {
 
 # The table, from lines of measure.c and in-host.sh. A cost per item is the difference of two runs, divided.
 table() {
-    awk -v vmms="${VMMS[*]}" '
+    awk -v vmms="${VMMS[*]}" -v access="$ACCESS" -v least="$LEAST" '
         { sub(/\r$/, "") }
         # Of several runs the one that was disturbed least.
         /^@(cost|calls|memory|exits) / { if (!($2 in value) || $3 < value[$2]) value[$2] = $3; if (/status=/) failed[$2] = $4 }
@@ -123,8 +190,8 @@ table() {
             row("null guest, exec to exit, M instructions", "", "null", "off", 1000000)
             row("null guest, system calls", "", "null", "calls", 1)
             divisor = 20000
-            row("port write, unclaimed, instructions", "per", "pio", "unclaimed-1000", "unclaimed-21000")
-            row("port write, UART register, instructions", "per", "pio", "uart-1000", "uart-21000")
+            row(access ", unclaimed, instructions", "per", "pio", "unclaimed-1000", "unclaimed-21000")
+            row(access ", UART register, instructions", "per", "pio", "uart-1000", "uart-21000")
             divisor = 16000
             row("UART, bursts of 16, instructions per byte", "per", "uart", "fifo-1600", "fifo-17600")
             row("UART, polled, instructions per byte", "per", "uart", "polled-1600", "polled-17600")
@@ -132,12 +199,12 @@ table() {
             row("Linux 6.1 boot to init to off, M instructions", "", "boot", "full", 1000000)
             row("  without PCI", "", "boot", "nopci", 1000000)
             row("  without PCI and UART", "", "boot", "nopci-nouart", 1000000)
-            row("  without PCI, I/O APIC of KVM, no RTC", "", "boot", "least", 1000000)
+            row("  " least, "", "boot", "least", 1000000)
             row("exits to user space until init", "", "exits", "full", 1)
             row("  without PCI", "", "exits", "nopci", 1)
             row("  without PCI and UART", "", "exits", "nopci-nouart", 1)
-            row("  without PCI, I/O APIC of KVM, no RTC", "", "exits", "least", 1)
-            row("  without PCI and UART, I/O APIC of KVM, no RTC", "", "exits", "least-nouart", 1)
+            row("  " least, "", "exits", "least", 1)
+            row("  " least ", no UART", "", "exits", "least-nouart", 1)
             row("memory beside 128 MiB of guest RAM, KiB", "", "memory", "idle", 1)
             divisor = 1000
             row("virtio-blk read of 4 KiB, Linux 6.1, instructions", "per", "blk", "bookworm-100", "bookworm-1100")
@@ -146,10 +213,10 @@ table() {
 }
 
 prepare
-[[ -n $OURS ]] || peers
+[[ -n $OURS ]] || "peers_$ARCH"
 printf '%s\n' "${VMMS[@]}" >"$WORK/vmms"
 printf '%s\n' "${SECTIONS[@]}" >"$WORK/sections"
-"$ROOT/tests/e2e/host.sh" --count --timeout 1500 "$HERE/in-host.sh" "$VMM:vmm" "$WORK/vmms:vmms" \
+"$ROOT/tests/e2e/host.sh" --arch "$ARCH" ${HOST[@]+"${HOST[@]}"} --count --timeout 1500 "$HERE/in-host.sh" "$VMM:vmm" "$WORK/vmms:vmms" \
     "$WORK/sections:sections" "${FILES[@]}" -- ${QEMU[@]+"${QEMU[@]}"} >"$WORK/log" ||
     die "the host ended with $?: $(tail -5 "$WORK/log")"
 [[ -z $RAW ]] || grep -a '^@' "$WORK/log" >"$RAW"

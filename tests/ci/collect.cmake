@@ -159,6 +159,10 @@ function(collect_scripts)
     host_test(payload.aarch64 600 ${ROOT}/tests/e2e/payload.sh machine aarch64)
     host_test(payload.aarch64-gicv2 600 ${ROOT}/tests/e2e/payload.sh machine aarch64 gicv2)
     host_test(payload-kvm.aarch64 900 ${ROOT}/tests/e2e/payload.sh features aarch64)
+    # The cheapest section of the benchmarks: that they count, not how much.
+    host_test(bench.aarch64 600 ${ROOT}/tests/bench/run.sh --arch aarch64 --ours null)
+    set_tests_properties(e2e.bench.aarch64 PROPERTIES
+        PASS_REGULAR_EXPRESSION "null guest, system calls *\\| +[0-9]+ \\| +[0-9]+ \\|")
     host_test(demo 600 ${ROOT}/demo.sh --batch "echo @demo $((40 + 2))")
     host_test(demo.aarch64 600 ${ROOT}/demo.sh --arch aarch64 --batch "echo @demo $((40 + 2)) $(uname -m)")
     set_tests_properties(e2e.demo PROPERTIES PASS_REGULAR_EXPRESSION "@demo 42")

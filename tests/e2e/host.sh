@@ -75,6 +75,8 @@ mkdir "$WORK/root"
 for f in ${FILES[@]+"${FILES[@]}"}; do
     install -D -m 755 "${f%%:*}" "$WORK/root/${f#*:}"
 done
+# Other times of files would be other bytes in memory, and a count a little different.
+[[ -z $COUNT ]] || find "$WORK/root" -exec touch -hd @0 {} +
 { cat "$INITRAMFS" && cpio_of "$WORK/root"; } >"$WORK/initramfs"
 rm -rf "$WORK/root"
 

@@ -6,6 +6,7 @@
 # initramfs.sh bare KERNEL OUTPUT.cpio INIT [MODULE...]  nothing but the program INIT and modules
 # initramfs.sh disk[-arm64] OUTPUT.img                 the same userland as an ext4 root disk
 # initramfs.sh qemu OUTPUT.img                         trixie's QEMU (fetch.sh --qemu) as ext4, to compare with
+# initramfs.sh qemu-arm64 OUTPUT.cpio                  the one for AArch64 below /q, to put behind a host's archive
 #
 # KERNEL is a name below $BED/kernels. Uncompressed, so that another archive may be appended and no emulated
 # processor has to unpack it. Modules are Debian's, byte for byte. Made again only when an input is newer.
@@ -68,7 +69,7 @@ main() {
     case $role in
     host | guest) kernel=$1 && inputs+=("$KERNELS/$kernel/vmlinuz") && shift ;;
     bare) kernel=$1 && inputs=("$0" "$HERE/lib.sh" "$KERNELS/$kernel/vmlinuz" "$3") && shift ;;
-    qemu) inputs=("$0" "$BED/qemu") ;;
+    qemu | qemu-arm64) inputs=("$0" "$BED/$role") ;;
     disk | disk-arm64) kernel=${role#disk} ;;
     *) die "unknown role $role" ;;
     esac
@@ -79,7 +80,7 @@ main() {
     WORK=$(mktemp -d)
     PART=$out.part
     trap 'rm -rf "$WORK" "$PART"' EXIT
-    [[ $role = qemu || $role = bare ]] || userland "$WORK" "$(arch_of "$kernel")"
+    [[ $role = qemu* || $role = bare ]] || userland "$WORK" "$(arch_of "$kernel")"
     case $role in
     host | guest)
         read -ra wanted < <(modules_of "$role" "$kernel")
@@ -97,6 +98,14 @@ main() {
         mkfs.ext4 -q -F -L root -d "$WORK" "$out.part" 24M >/dev/null
         ;;
     qemu) mkfs.ext4 -q -F -O ^has_journal -d "$BED/qemu" "$out.part" 400M >/dev/null ;;
+    qemu-arm64)
+        mkdir -p "$WORK"/{lib,q/usr/bin,q/usr/share}
+        cp "$BED/qemu-arm64/usr/bin/qemu-system-aarch64" "$WORK/q/usr/bin/"
+        cp -r "$BED/qemu-arm64/usr/share/qemu" "$WORK/q/usr/share/"
+        cp -a "$BED/qemu-arm64/usr/lib" "$WORK/q/usr/"
+        ln -s /q/usr/lib/ld-linux-aarch64.so.1 "$WORK/lib/"
+        cpio_of "$WORK" >"$out.part"
+        ;;
     esac
     mv "$out.part" "$out"
 }

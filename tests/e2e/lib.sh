@@ -81,7 +81,7 @@ newer() {
 # cpio_of DIR: a newc archive of DIR on stdout, padded so that another may follow: the kernel looks
 # for the next archive at a multiple of 4 bytes (cpio itself pads to 512).
 cpio_of() {
-    (cd "$1" && find . -print0 | LC_ALL=C sort -z | cpio --null -o -H newc -R 0:0 --quiet)
+    (cd "$1" && find . -print0 | LC_ALL=C sort -z | cpio --null -o -H newc -R 0:0 --reproducible --quiet)
 }
 
 # vmm_program [arm64]: the program to test: of the release build, or the one for AArch64, if nothing else is asked for.
