@@ -43,14 +43,15 @@ trixie-cloud-arm64:zboot.zst:1:128:serial:ram:poweroff:nopci,split,full
 bookworm-cloud-arm64:vmlinuz.zst:1:256:hvc0:ram:reboot:gicv2
 trixie-cloud-arm64:vmlinuz:8:4096:serial:disk:reboot:mmio
 bookworm-standard-arm64:vmlinuz:2:256:serial:disk:button:split,nvhe
+trixie-standard-arm64:zboot.gz:1:256:serial:disk:button:max
 ROWS
 }
 
 arm() {
-    KERNELS=(bookworm-cloud-arm64 trixie-cloud-arm64 bookworm-standard-arm64)
-    IMAGES=(vmlinuz vmlinuz.gz vmlinuz.zst zboot.zst)
-    WORDS=(segment1 mmio nopci split gicv2 nvhe full)
-    HOST_WORDS=(gicv2 nvhe)
+    KERNELS=({bookworm,trixie}-{cloud,standard}-arm64)
+    IMAGES=(vmlinuz vmlinuz.gz vmlinuz.zst zboot.gz zboot.zst)
+    WORDS=(segment1 mmio nopci split gicv2 max nvhe full)
+    HOST_WORDS=(gicv2 max nvhe)
     ROWS=choice_arm
 }
 
@@ -121,7 +122,7 @@ KINDS=({bookworm,trixie}-standard)
 if [[ ${1-} = --arm ]]; then
     shift
     arm
-    KINDS=(trixie-standard-arm64)
+    KINDS=()
 fi
 case ${1-} in
 '')

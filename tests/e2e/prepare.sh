@@ -14,12 +14,13 @@ for kernel in bookworm-cloud trixie-cloud; do
     "$ROOT/tests/e2e/initramfs.sh" guest "$kernel" "$BED/guest-$kernel.cpio"
 done
 "$ROOT/tests/e2e/initramfs.sh" disk "$BED/root.img"
-"$ROOT/tests/e2e/fetch.sh" {bookworm,trixie}-cloud-arm64 bookworm-standard-arm64
+"$ROOT/tests/e2e/fetch.sh" {bookworm,trixie}-{cloud,standard}-arm64
 "$ROOT/tests/e2e/initramfs.sh" host bookworm-cloud-arm64 "$BED/host-aarch64.cpio"
 "$ROOT/tests/e2e/initramfs.sh" host trixie-cloud-arm64 "$BED/host-aarch64-new.cpio"
-for kernel in {bookworm,trixie}-cloud-arm64 bookworm-standard-arm64; do
+for kernel in {bookworm,trixie}-{cloud,standard}-arm64; do
     "$ROOT/tests/e2e/initramfs.sh" guest "$kernel" "$BED/guest-$kernel.cpio"
 done
 "$ROOT/tests/e2e/zboot.sh" trixie-cloud-arm64 zboot.zst
+"$ROOT/tests/e2e/zboot.sh" trixie-standard-arm64 zboot.gz
 "$ROOT/tests/e2e/initramfs.sh" disk-arm64 "$BED/root-arm64.img"
 "$ROOT/tests/e2e/initramfs.sh" qemu "$BED/qemu.img"
