@@ -10,12 +10,14 @@
 
 #include <vmm/base/env.h>
 #include <vmm/base/error.h>
+#include <vmm/base/socket.h>
 
 #include "text.h"
 
 enum {
     LOG_TEXT = 512,
     RATELIMIT_BURST = 10,
+    BACKLOG = 4, /* of a socket that listens for one peer */
 };
 #define SECOND_NS             UINT64_C(1000000000)
 #define RATELIMIT_INTERVAL_NS (10 * SECOND_NS)
@@ -87,6 +89,10 @@ static int host_open(void *ctx, const char *name, unsigned how)
     int fd;
 
     (void)ctx;
+    if (how == VM_OPEN_CONNECT)
+        return vm_socket_connect(name);
+    if (how == VM_OPEN_LISTEN)
+        return vm_socket_listen(name, BACKLOG);
     if (flags < 0)
         return vm_fail(-EINVAL, "%s: opened neither for reading nor for writing", name);
     do {

@@ -12,6 +12,12 @@
 
 enum { CONTRACT_RAM = 1 << 20, CONTRACT_OPTIONS = 512 };
 
+/* A class that another program serves has nothing of its own to keep: what its front end keeps is tested in devices/framework/vhost. */
+static inline bool contract_is_own(const struct vdev_class *cls)
+{
+    return cls->placements & (VDEV_THREAD | VDEV_PROCESS);
+}
+
 /* Options for vh_create(): a value for each required property, and a back end that keeps to itself. */
 void contract_options(const struct vdev_class *cls, char ret_options[CONTRACT_OPTIONS]);
 /* A machine with one device of the class. c->ram_bytes is set. 0, or what vh_create() said. */

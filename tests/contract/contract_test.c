@@ -13,8 +13,9 @@
 
 static struct vh h;
 
-#define FOR_CLASSES(cls) \
-    for (const struct vdev_class *const *row = vdev_classes, *cls; (cls = *row); row++)
+#define FOR_CLASSES(cls)                                                                \
+    for (const struct vdev_class *const *row = vdev_classes, *cls; (cls = *row); row++) \
+        if (contract_is_own(cls))
 
 static const struct vh_config plain = { .transport = VH_PCI };
 

@@ -64,6 +64,8 @@ struct fake_guest {
 int fake_guest_init(struct fake_guest *guest, uint64_t bytes);
 /* The same over memory of the caller's (page aligned), for fuzz targets. NULL: anonymous. */
 int fake_guest_init_at(struct fake_guest *guest, void *host, uint64_t bytes);
+/* The same in a memfd that other processes can map. */
+int fake_guest_init_shared(struct fake_guest *guest, uint64_t bytes);
 /* No view may be left. */
 void fake_guest_exit(struct fake_guest *guest);
 

@@ -18,15 +18,14 @@ static int not_random(void *ctx, void *buf, size_t len)
     return 0;
 }
 
-int fake_guest_init_at(struct fake_guest *guest, void *host, uint64_t bytes)
+static int init(struct fake_guest *guest, const struct gm_backing *backing, uint64_t bytes)
 {
-    struct gm_backing backing = { .kind = host ? GM_BORROWED : GM_ANONYMOUS, .host = host };
     struct gm_change change = { .add = &guest->region, .add_count = 1 };
     int rc;
 
     *guest = (struct fake_guest){ .env = { .now_ns = still, .random = not_random } };
     guest->bytes = bytes;
-    rc = gm_region_new(0, bytes, &backing, &guest->region);
+    rc = gm_region_new(0, bytes, backing, &guest->region);
     if (rc)
         return rc;
     rc = gm_space_new(&guest->env, &guest->space);
@@ -43,6 +42,20 @@ free_space:
 drop_region:
     gm_region_unref(guest->region);
     return rc;
+}
+
+int fake_guest_init_at(struct fake_guest *guest, void *host, uint64_t bytes)
+{
+    struct gm_backing backing = { .kind = host ? GM_BORROWED : GM_ANONYMOUS, .host = host };
+
+    return init(guest, &backing, bytes);
+}
+
+int fake_guest_init_shared(struct fake_guest *guest, uint64_t bytes)
+{
+    struct gm_backing backing = { .kind = GM_MEMFD };
+
+    return init(guest, &backing, bytes);
 }
 
 int fake_guest_init(struct fake_guest *guest, uint64_t bytes)

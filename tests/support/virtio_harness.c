@@ -284,7 +284,8 @@ int vh_open(struct vh *h, const struct vh_config *config)
         h->config.ram_bytes = VH_RAM_BYTES;
     rc = config->other ? config->other->open(h) : 0;
     if (!rc)
-        rc = fake_guest_init_at(&h->guest, h->config.ram, h->config.ram_bytes);
+        rc = h->config.shared ? fake_guest_init_shared(&h->guest, h->config.ram_bytes)
+                              : fake_guest_init_at(&h->guest, h->config.ram, h->config.ram_bytes);
     if (rc) {
         h->guest.space = NULL;
         return rc;

@@ -90,6 +90,7 @@ struct vh_config {
         own_interrupts; /* the test looks at lines and status bits by itself: see vh_take_interrupt() */
     uint64_t ram_bytes; /* 0: VH_RAM_BYTES */
     void *ram; /* NULL: anonymous */
+    bool shared; /* RAM in a memfd that other processes can map */
     const struct vh_other *other; /* of VH_OTHER */
     uint64_t seed; /* of env.random */
 };

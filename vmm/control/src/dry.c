@@ -17,11 +17,11 @@ enum { STAND_IN_BYTES = 1 << 20 };
 /* In the place of each file: an empty one in memory, so that a plan neither needs nor locks what it names. */
 static int open_stand_in(void *ctx, const char *name, unsigned how)
 {
-    int fd = memfd_create("plan", MFD_CLOEXEC);
+    int fd = how & (VM_OPEN_CONNECT | VM_OPEN_LISTEN) ? -1 : memfd_create("plan", MFD_CLOEXEC);
 
     (void)ctx;
-    (void)name;
-    (void)how;
+    if (how & (VM_OPEN_CONNECT | VM_OPEN_LISTEN))
+        return vm_fail(-ENOTCONN, "%s: nobody is talked to for a plan", name);
     if (fd >= 0 && !ftruncate(fd, STAND_IN_BYTES))
         return fd;
     if (fd >= 0)

@@ -219,11 +219,23 @@ static const void *platform_config(void *ctx, const struct vdev_class *cls, cons
     return NULL;
 }
 
+/* Another process reads and writes the guest's memory. */
+static bool is_shared(const struct run_inputs *in)
+{
+    bool shared = false;
+
+    for (size_t i = 0; i < in->machine.device_count; i++)
+        shared = shared || in->devices[i].cls->placements == VDEV_FOREIGN;
+    return shared;
+}
+
 /* Transparent huge pages are for memory that has no huge pages of its own. */
-static struct gm_backing ram_backing(const struct run_memory *m)
+static struct gm_backing ram_backing(const struct run_memory *m, bool shared)
 {
     return (struct gm_backing){
-        .kind = m->hugepages ? GM_HUGETLB : GM_ANONYMOUS,
+        .kind = m->hugepages ? GM_HUGETLB
+                : shared     ? GM_MEMFD
+                             : GM_ANONYMOUS,
         .huge_bytes = m->hugepage_size,
         .prefault = m->prefault,
         .thp = m->thp && !m->hugepages,
@@ -286,7 +298,7 @@ int vmm_run_inputs_make(const struct run_model *model, struct run_config *config
     }
     arch_config(in);
     in->machine.classes = vdev_classes;
-    in->machine.ram = ram_backing(&config->memory);
+    in->machine.ram = ram_backing(&config->memory, is_shared(in));
     in->machine.platform = platform_config;
     return 0;
 }

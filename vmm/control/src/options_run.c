@@ -94,6 +94,30 @@ static int apply(struct session *s, const struct vmm_option *keys, const char *v
     return rc;
 }
 
+/* --vhost-user TYPE,KEY=VALUE is --device vhost-user,type=TYPE,KEY=VALUE. */
+static int option_vhost_user(void *ctx, const struct vmm_option *option, const char *value)
+{
+    static const struct vmm_option keys = { .name = "vhost-user", .path = "devices", .many = true };
+    const char *head = strcmp(value, "help") ? "vhost-user,type=" : "vhost-user,";
+    struct vm_buffer text = { 0 }, out = { 0 };
+    struct session *s = ctx;
+    int rc = vm_buffer_add(&text, head, strlen(head));
+
+    (void)option;
+    if (!rc)
+        rc = vm_buffer_add(&text, value, strlen(value) + 1);
+    rc = rc ? vm_fail(rc, "out of memory")
+            : vmm_config_apply(&s->model.model, &keys, s->config, "--vhost-user",
+                               (const char *)text.data, &out);
+    if (rc > 0) {
+        vmm_command_print((const char *)out.data, out.len);
+        rc = VMM_CONFIG_HELP;
+    }
+    vm_buffer_free(&text);
+    vm_buffer_free(&out);
+    return rc;
+}
+
 /* As crosvm's: the last disk becomes the first, so that it is vda whatever stands before it on the command line. */
 int vmm_options_settle_root(struct session *s)
 {
@@ -241,6 +265,11 @@ const struct vmm_option vmm_options_run[] = {
       .many = true,
       .argument = "CLASS,KEY=VALUE",
       .help = "any device; 'help' lists the classes, 'CLASS,help' the keys" },
+    { .name = "vhost-user",
+      .call = option_vhost_user,
+      .many = true,
+      .argument = "TYPE,socket=PATH,...",
+      .help = "a device that another program serves, as --device vhost-user,type=TYPE" },
     { .group = "Control",
       .name = "socket",
       .letter = 's',

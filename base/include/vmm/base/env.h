@@ -29,7 +29,13 @@ enum vm_clock {
     VM_CLOCK_WALL, /* since 1970-01-01 UTC; may jump */
 };
 
-enum vm_open { VM_OPEN_READ = 1, VM_OPEN_WRITE = 2, VM_OPEN_CREATE = 4 };
+enum vm_open {
+    VM_OPEN_READ = 1,
+    VM_OPEN_WRITE = 2,
+    VM_OPEN_CREATE = 4,
+    VM_OPEN_CONNECT = 8, /* alone: a stream socket connected to who listens at name, non-blocking */
+    VM_OPEN_LISTEN = 16, /* alone: a stream socket that listens at name, non-blocking */
+};
 
 struct vm_env {
     void *ctx; /* first argument of the call-backs */
@@ -44,7 +50,7 @@ struct vm_env {
 
     /* Opens a name the user gave (enum vm_open flags in how). A new fd (CLOEXEC) that belongs to
      * the caller, or -EACCES where the policy refuses, or another -errno with text. NULL: always
-     * -EACCES. */
+     * -EACCES. -ENOTCONN for sockets: there is nobody, for the machine will not be started. */
     int (*open)(void *ctx, const char *name, unsigned how);
 
     /* Where timers and fds of what is created with this environment are served; borrowed. */

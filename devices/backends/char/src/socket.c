@@ -14,11 +14,11 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <vmm/base/error.h>
 #include <vmm/base/fd.h>
+#include <vmm/base/socket.h>
 
 #include "char_private.h"
 
@@ -67,44 +67,6 @@ static void on_client(struct vm_watch *watch, uint32_t events)
 
 /* ---- the socket's name ---- */
 
-/* A socket of a program that ended without removing it refuses connections. */
-static int remove_stale(const struct sockaddr_un *addr)
-{
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), rc;
-    struct stat st;
-
-    if (fd < 0)
-        return vm_fail_errno("socket %s", addr->sun_path);
-    rc = connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) ? -errno : 0;
-    close(fd);
-    if (lstat(addr->sun_path, &st) == 0 && !S_ISSOCK(st.st_mode))
-        return vm_fail(-EEXIST,
-                       "socket %s: there is a file that is not a socket: choose another "
-                       "name, or remove it",
-                       addr->sun_path);
-    if (rc != -ECONNREFUSED)
-        return vm_fail(-EADDRINUSE, "socket %s: another program listens on it: choose another name",
-                       addr->sun_path);
-    if (unlink(addr->sun_path) && errno != ENOENT)
-        return vm_fail_errno("socket %s: removing the old one", addr->sun_path);
-    return 0;
-}
-
-static int bind_name(int fd, const struct sockaddr_un *addr)
-{
-    const struct sockaddr *name = (const struct sockaddr *)addr;
-    int rc;
-
-    if (bind(fd, name, sizeof(*addr)) == 0)
-        return 0;
-    if (errno == EADDRINUSE) {
-        rc = remove_stale(addr);
-        if (rc || bind(fd, name, sizeof(*addr)) == 0)
-            return rc;
-    }
-    return vm_fail_errno("socket %s", addr->sun_path);
-}
-
 static int remember(struct vchar *chr, const char *path)
 {
     struct stat st;
@@ -121,26 +83,12 @@ static int remember(struct vchar *chr, const char *path)
 
 int vchar_socket_open(struct vchar *chr, const struct vchar_config *config)
 {
-    struct sockaddr_un addr = { .sun_family = AF_UNIX };
-    size_t len = strlen(config->socket);
-    int rc;
+    int fd = vm_socket_listen(config->socket, 1), rc;
 
-    if (!len || len >= sizeof(addr.sun_path))
-        return vm_fail(-EINVAL, "socket %s: %zu bytes are too %s for a socket's path (1 to %zu)",
-                       config->socket, len, len ? "long" : "short", sizeof(addr.sun_path) - 1);
-    memcpy(addr.sun_path, config->socket, len);
-    chr->own_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (chr->own_fd < 0)
-        return vm_fail_errno("socket %s", config->socket);
-    /* The name gets the socket's own mode: there is no moment at which others may connect. */
-    if (fchmod(chr->own_fd, 0600))
-        return vm_fail_errno("socket %s: mode 0600", config->socket);
-    rc = bind_name(chr->own_fd, &addr);
-    if (!rc)
-        rc = remember(chr, config->socket);
-    if (rc)
-        return rc;
-    if (listen(chr->own_fd, 1))
-        return vm_fail_errno("socket %s: listen", config->socket);
-    return vm_watch_add(chr->env->loop, &chr->listen_watch, chr->own_fd, EPOLLIN, on_client);
+    if (fd < 0)
+        return fd;
+    chr->own_fd = fd;
+    rc = remember(chr, config->socket);
+    return rc ? rc
+              : vm_watch_add(chr->env->loop, &chr->listen_watch, chr->own_fd, EPOLLIN, on_client);
 }

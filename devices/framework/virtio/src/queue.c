@@ -130,7 +130,8 @@ int virtio_kick_fd(struct virtio_dev *dev, uint16_t n, int *ret_fd)
         if (fd < 0)
             return fd;
         k->fd = fd;
-        vm_loop_post(dev->dev.env->loop, &k->watch_work, watch_posted);
+        if (!dev->remote)
+            vm_loop_post(dev->dev.env->loop, &k->watch_work, watch_posted);
     }
     *ret_fd = k->fd;
     return 0;
@@ -140,7 +141,8 @@ int virtio_kick_fd(struct virtio_dev *dev, uint16_t n, int *ret_fd)
  * is nothing. */
 void virtio_notify(struct virtio_dev *dev, uint16_t n)
 {
-    if (dev->dev.quiesced || dev->kick[n].resetting || !vq_wants_notify(&dev->queue[n]))
+    if (dev->dev.quiesced || dev->kick[n].resetting ||
+        (!dev->remote && !vq_wants_notify(&dev->queue[n])))
         return;
     vm_count(&dev->count.notifies, 1);
     if (dev->transport)

@@ -107,6 +107,9 @@ struct virtio_dev {
     uint8_t status;
     /* The device's choice, before it is attached: its doorbells exit, and ops->kick_now is called. */
     bool kick_now;
+    /* Likewise: another process serves the queues. It gets the doorbells' eventfds, the loop does not watch them; ops->kick is called
+     * where a queue has to be looked at without a doorbell, and virtio_notify() when the other process has said so. */
+    bool remote;
     bool running;
     bool stopping; /* stop() has not ended */
     bool power_on; /* ... and it is the machine's reset, not the driver's */

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <vmm/base/env.h>
+#include <vmm/base/error.h>
+#include <vmm/base/fd.h>
+#include <vmm/base/socket.h>
+
+static char dir[64], path[96];
+
+static void make_dir(void)
+{
+    snprintf(dir, sizeof(dir), "/tmp/vm-socket-XXXXXX");
+    cr_assert_not_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/s", dir);
+}
+
+static void drop_dir(void)
+{
+    unlink(path);
+    rmdir(dir);
+}
+
+Test(socket, who_connects_reaches_who_listens, .init = make_dir, .fini = drop_dir)
+{
+    int listener = vm_socket_listen(path, 1), client = vm_socket_connect(path), peer;
+    char byte = 0;
+
+    cr_assert_geq(listener, 0, "%s", vm_error_text());
+    cr_assert_geq(client, 0, "%s", vm_error_text());
+    peer = accept(listener, NULL, NULL);
+    cr_assert_eq(vm_write_full(client, "x", 1), 0);
+    cr_assert_eq(vm_read_full(peer, &byte, 1), 0);
+
+    cr_assert_eq(byte, 'x');
+    cr_assert(fcntl(client, F_GETFD) & FD_CLOEXEC);
+    cr_assert(fcntl(client, F_GETFL) & O_NONBLOCK);
+    close(peer);
+    close(client);
+    close(listener);
+}
+
+Test(socket, only_its_owner_may_connect, .init = make_dir, .fini = drop_dir)
+{
+    int listener = vm_socket_listen(path, 1);
+    struct stat st;
+
+    cr_assert_eq(stat(path, &st), 0);
+
+    cr_assert_eq(st.st_mode & 0777, 0600);
+    close(listener);
+}
+
+Test(socket, nobody_there_is_told_by_its_code, .init = make_dir, .fini = drop_dir)
+{
+    cr_assert_eq(vm_socket_connect(path), -ENOENT);
+    close(vm_socket_listen(path, 1));
+
+    cr_assert_eq(vm_socket_connect(path), -ECONNREFUSED);
+}
+
+Test(socket, what_a_program_left_behind_is_replaced, .init = make_dir, .fini = drop_dir)
+{
+    int listener;
+
+    close(vm_socket_listen(path, 1));
+    listener = vm_socket_listen(path, 1);
+
+    cr_assert_geq(listener, 0, "%s", vm_error_text());
+    close(listener);
+}
+
+Test(socket, a_name_in_use_stays_its_owners, .init = make_dir, .fini = drop_dir)
+{
+    int listener = vm_socket_listen(path, 1), client;
+
+    cr_assert_eq(vm_socket_listen(path, 1), -EADDRINUSE);
+
+    client = vm_socket_connect(path);
+    cr_assert_geq(client, 0);
+    close(client);
+    close(listener);
+}
+
+Test(socket, a_file_is_not_removed, .init = make_dir, .fini = drop_dir)
+{
+    int fd = open(path, O_CREAT | O_WRONLY, 0600);
+
+    cr_assert_eq(vm_socket_listen(path, 1), -EEXIST);
+
+    cr_assert_eq(access(path, F_OK), 0);
+    close(fd);
+}
+
+Test(socket, a_path_has_one_to_107_bytes)
+{
+    char text[110];
+
+    memset(text, 'x', sizeof(text));
+    text[108] = 0;
+
+    cr_assert_eq(vm_socket_listen(text, 1), -EINVAL);
+    cr_assert_eq(vm_socket_connect(text), -EINVAL);
+    cr_assert(strstr(vm_error_text(), "108 bytes are too long for a socket's path (1 to 107)"));
+    cr_assert_eq(vm_socket_connect(""), -EINVAL);
+}
+
+Test(socket, the_hosts_environment_opens_both_ends, .init = make_dir, .fini = drop_dir)
+{
+    struct vm_env env;
+    int listener, client;
+
+    vm_env_host(VM_LOG_ERROR, &env);
+    listener = env.open(env.ctx, path, VM_OPEN_LISTEN);
+    client = env.open(env.ctx, path, VM_OPEN_CONNECT);
+
+    cr_assert_geq(listener, 0);
+    cr_assert_geq(client, 0);
+    close(client);
+    close(listener);
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * A hostile back end behind a front end, and a driver that does not wait for it. Three bytes a step: what, and two for it. Whatever comes,
+ * the loop comes to rest, and a reset by the driver ends in time.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <vmm/base/error.h>
+#include <vmm/base/fd.h>
+#include <vmm/base/loop.h>
+#include <vmm/vhost/frontend.h>
+
+#include "vhost_back_end.h"
+#include "virtio_harness.h"
+
+enum { STEP_BYTES = 3, STEPS_MAX = 200 };
+#define SECOND 1000000000ULL
+
+static struct vh h;
+static struct fake_back_end back;
+
+static void must(bool ok)
+{
+    if (!ok)
+        abort();
+}
+
+static int connect_back_end(void *ctx, const char *name, unsigned how)
+{
+    int pair[2];
+
+    (void)ctx;
+    (void)name;
+    (void)how;
+    if (back.channel) /* the front end has closed it and the fake has not seen that yet */
+        fbe_die(&back);
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair))
+        return vm_fail(-ENOENT, "no socket");
+    must(fbe_serve(&back, pair[1]) == 0);
+    return pair[0];
+}
+
+static void say(struct vhost_channel *channel, uint8_t request, uint8_t more, uint32_t flags)
+{
+    struct vhost_message m = { .request = request, .flags = 1 | flags, .size = more % 64U };
+
+    memset(m.payload.bytes, more, sizeof(m.payload.bytes));
+    if (more & 64) {
+        m.fds = 1;
+        m.fd[0] = 0;
+    }
+    if (channel)
+        (void)vhost_channel_send(channel, &m);
+}
+
+static void guest_step(uint8_t what, uint8_t a)
+{
+    switch (what) {
+    case 0: (void)vh_set_status(&h, 0); break;
+    case 1: (void)vh_start(&h, 0); break;
+    case 2:
+        if (h.drv_made[a % 2])
+            (void)vh_kick(&h, a % 2);
+        break;
+    case 3: vh_config_write(&h, a % 20, &a, 1); break;
+    case 4: (void)vdev_quiesce(h.dev, NULL); break;
+    default: (void)vdev_resume(h.dev); break;
+    }
+}
+
+static void step(const uint8_t *in)
+{
+    uint8_t a = in[1], b = in[2];
+
+    switch (in[0] % 16) {
+    case 0: say(back.channel, a, b, VHOST_MESSAGE_REPLY); break;
+    case 1:
+        say(back.channel, a, b, b & 128 ? 0 : VHOST_MESSAGE_REPLY | VHOST_MESSAGE_NEED_REPLY);
+        break;
+    case 2: say(back.asks, a % 12, b, b & 128 ? VHOST_MESSAGE_NEED_REPLY : 0); break;
+    case 3: back.silent = a; break;
+    case 4: back.refuses = a; break;
+    case 5: back.swaps = a; break;
+    case 6: back.no_inflight_fd = a & 1; break;
+    case 7: fbe_die(&back); break;
+    case 8: (void)vh_pass(&h, (uint64_t)a << (b & 31)); break;
+    case 9: back.queues = a; break;
+    case 10: back.features ^= 1ULL << (a & 63); break;
+    case 11: back.protocol ^= 1ULL << (a & 31); break;
+    case 12: back.base_answer = a | (uint32_t)b << 16; break;
+    case 13: vm_eventfd_signal(back.ring[a % 2].call >= 0 ? back.ring[a % 2].call : -1); break;
+    case 14: back.config_bytes = a; break;
+    default: guest_step(a % 6, b); break;
+    }
+}
+
+static bool make(const uint8_t *in)
+{
+    static const struct vdev_class cls = { .name = "vhost-test", .kind = VDEV_VIRTIO };
+    const struct vhost_front_setup setup = { .id = VIRTIO_ID_BLOCK,
+                                             .queues = 2,
+                                             .queues_min = 1,
+                                             .queue_size = 64,
+                                             .config_bytes = 16,
+                                             .packed = true,
+                                             .socket = "/socket",
+                                             .fd = -1,
+                                             .wait_ns = 3 * SECOND,
+                                             .reconnect_ns = in[0] & 1 ? SECOND : UINT64_MAX };
+    const struct vh_config config = { .transport = VH_PCI, .shared = true };
+    struct vhost_front *front;
+
+    must(vh_open(&h, &config) == 0);
+    h.open = connect_back_end;
+    fbe_init(&back, &h.env);
+    back.features = VQ_F_VERSION_1 | VQ_F_INDIRECT | VQ_F_EVENT_IDX | VQ_F_RING_PACKED |
+                    VHOST_FEATURE_PROTOCOL | 1;
+    back.protocol = in[1] | (uint64_t)in[2] << 8 | VHOST_PROTOCOL(CONFIG);
+    back.config_bytes = 16;
+    if (vhost_front_new(&cls, &h.context, &setup, NULL, &front))
+        return false;
+    must(vh_plug(&h, vhost_front_dev(front)) == 0);
+    return true;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size < STEP_BYTES)
+        return 0;
+    if (make(data)) {
+        for (size_t at = STEP_BYTES; at + STEP_BYTES <= size && at < STEPS_MAX * STEP_BYTES;
+             at += STEP_BYTES) {
+            step(data + at);
+            must(vh_idle(&h) == 0);
+        }
+        (void)vdev_resume(h.dev);
+        must(vh_reset(&h, 20 * SECOND) == 0);
+        vh_destroy(&h);
+    }
+    fbe_die(&back);
+    vh_close(&h);
+    return 0;
+}

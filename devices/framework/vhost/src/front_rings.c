@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * Handing the rings to a back end, and taking them back ("Starting and stopping rings"). Ring addresses are user addresses to the
+ * protocol; ours are the guest's, in the memory table too, so that a back end learns nothing of our address space.
+ */
+#include "front.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { USED_INDEX = 2 }; /* VIRTIO 1.2, 2.7.8: behind the flags */
+
+/* ---- memory ---- */
+
+static int region_of(struct gm_region *region, struct vhost_region *ret, int *ret_fd)
+{
+    *ret = (struct vhost_region){ .guest_addr = gm_region_base(region),
+                                  .size = gm_region_size(region),
+                                  .user_addr = gm_region_base(region) };
+    *ret_fd = gm_region_fd(region, &ret->mmap_offset);
+    if (*ret_fd < 0)
+        return vm_fail(-ENOTSUP,
+                       "guest memory at %#llx is private to this process: a device in "
+                       "another process needs shared memory",
+                       (unsigned long long)gm_region_base(region));
+    return 0;
+}
+
+static int send_table(struct vhost_front *f, const struct gm_map *map)
+{
+    struct vhost_message m = front_message(VHOST_USER_SET_MEM_TABLE, 8);
+    int rc = 0;
+
+    for (size_t i = 0; !rc && i < gm_map_count(map); i++)
+        rc = region_of(gm_map_region(map, i), &m.payload.table.region[i], &m.fd[i]);
+    m.fds = m.payload.table.count = (uint32_t)gm_map_count(map);
+    m.size += m.fds * (uint32_t)sizeof(struct vhost_region);
+    return rc ? rc : front_tell(f, &m);
+}
+
+static int send_regions(struct vhost_front *f, const struct gm_map *map)
+{
+    int rc = 0;
+
+    for (size_t i = 0; !rc && i < gm_map_count(map); i++) {
+        struct vhost_message m = front_message(VHOST_USER_ADD_MEM_REG, sizeof(struct vhost_single));
+
+        m.fds = 1;
+        rc = region_of(gm_map_region(map, i), &m.payload.single.region, &m.fd[0]);
+        if (!rc)
+            rc = front_tell(f, &m);
+    }
+    return rc;
+}
+
+static int send_memory(struct vhost_front *f)
+{
+    struct gm_map *map = gm_view_map(&f->dev.view);
+    size_t count = gm_map_count(map);
+    int rc;
+
+    if (f->table_sent)
+        rc = 0;
+    else if (count > f->slots_there)
+        rc = vm_fail(-ENOTSUP, "guest memory has %zu regions, the back end takes %llu", count,
+                     (unsigned long long)f->slots_there);
+    else if (front_has(f, VHOST_PROTOCOL(CONFIGURE_MEM_SLOTS)))
+        rc = send_regions(f, map);
+    else
+        rc = send_table(f, map);
+    f->table_sent = !rc;
+    gm_map_unref(map);
+    return rc;
+}
+
+/* ---- one ring ---- */
+
+static int send_state(struct vhost_front *f, uint32_t request, uint16_t n, uint32_t num)
+{
+    struct vhost_message m = front_message(request, sizeof(struct vhost_ring_state));
+
+    m.payload.state = (struct vhost_ring_state){ n, num };
+    return front_tell(f, &m);
+}
+
+static int send_fd(struct vhost_front *f, uint32_t request, uint16_t n, int fd)
+{
+    struct vhost_message m = front_number(request, n);
+
+    m.fds = 1;
+    m.fd[0] = fd;
+    return front_tell(f, &m);
+}
+
+static int send_addresses(struct vhost_front *f, uint16_t n)
+{
+    const struct vq *q = &f->dev.queue[n];
+    struct vhost_message m =
+        front_message(VHOST_USER_SET_VRING_ADDR, sizeof(struct vhost_ring_addr));
+
+    m.payload.addr = (struct vhost_ring_addr){
+        .index = n, .desc = q->desc, .used = q->device, .avail = q->driver
+    };
+    return front_tell(f, &m);
+}
+
+/* The kick at the end starts the ring, and has it look at what was offered while nobody served it. */
+static int start_ring(struct vhost_front *f, uint16_t n)
+{
+    struct vq *q = &f->dev.queue[n];
+    int kick, rc = virtio_kick_fd(&f->dev, n, &kick);
+
+    if (!rc)
+        rc = send_state(f, VHOST_USER_SET_VRING_NUM, n, q->size);
+    if (!rc)
+        rc = send_state(f, VHOST_USER_SET_VRING_BASE, n, vq_base(q));
+    if (!rc)
+        rc = send_addresses(f, n);
+    if (!rc)
+        rc = send_fd(f, VHOST_USER_SET_VRING_CALL, n, f->queue[n].call);
+    if (!rc)
+        rc = send_fd(f, VHOST_USER_SET_VRING_KICK, n, kick);
+    if (!rc && f->features & VHOST_FEATURE_PROTOCOL)
+        rc = send_state(f, VHOST_USER_SET_VRING_ENABLE, n, 1);
+    if (rc)
+        return rc;
+    f->queue[n].started = true;
+    vm_eventfd_signal(kick);
+    return 0;
+}
+
+int front_start_more(struct vhost_front *f)
+{
+    int rc = 0;
+
+    for (uint16_t n = 0; !rc && n < f->queues; n++)
+        if (f->dev.queue[n].started && !f->dev.queue[n].broken && !f->queue[n].started)
+            rc = start_ring(f, n);
+    return rc;
+}
+
+/* ---- starting ---- */
+
+static int send_status(struct vhost_front *f, uint8_t status)
+{
+    struct vhost_message m = front_number(VHOST_USER_SET_STATUS, status);
+
+    return front_has(f, VHOST_PROTOCOL(STATUS)) ? front_tell(f, &m) : 0;
+}
+
+static int start_rings(struct vhost_front *f)
+{
+    int rc = front_start_more(f);
+
+    if (!rc)
+        rc = send_status(f, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK |
+                                VIRTIO_DRIVER_OK);
+    if (!rc)
+        f->state = FRONT_RUNNING;
+    return rc;
+}
+
+static int send_inflight(struct vhost_front *f)
+{
+    struct vhost_message m =
+        front_message(VHOST_USER_SET_INFLIGHT_FD, sizeof(struct vhost_inflight));
+
+    m.payload.inflight = f->inflight;
+    m.fds = 1;
+    m.fd[0] = f->inflight_fd;
+    return front_tell(f, &m);
+}
+
+/* We never look into it; who maps it checks it. */
+static int take_inflight(struct vhost_front *f, uint16_t queue, struct vhost_message *untrusted)
+{
+    int rc;
+
+    (void)queue;
+    f->inflight = untrusted->payload.inflight;
+    f->inflight_fd = vhost_message_take_fd(untrusted, 0);
+    if (f->inflight_fd < 0 || !f->inflight.mmap_size)
+        return vm_fail(-EPROTO, "GET_INFLIGHT_FD: the back end gave no memory");
+    rc = send_inflight(f);
+    if (!rc)
+        rc = start_rings(f);
+    return rc ? rc : front_advance(f); /* what was wanted may have changed meanwhile */
+}
+
+/* ("Inflight I/O tracking": one log for all queues, of the largest size.) */
+static int ask_inflight(struct vhost_front *f)
+{
+    struct vhost_message m =
+        front_message(VHOST_USER_GET_INFLIGHT_FD, sizeof(struct vhost_inflight));
+    uint16_t size = 0;
+
+    for (uint16_t n = 0; n < f->queues; n++)
+        if (f->dev.queue[n].started && f->dev.queue[n].size > size)
+            size = f->dev.queue[n].size;
+    m.payload.inflight.queues = f->queues;
+    m.payload.inflight.queue_size = size;
+    f->state = FRONT_STARTING;
+    return front_call(f, &m, 0, take_inflight);
+}
+
+int front_start(struct vhost_front *f)
+{
+    struct vhost_message m = front_number(VHOST_USER_SET_FEATURES,
+                                          f->dev.features | (f->features & VHOST_FEATURE_PROTOCOL));
+    int rc = front_tell(f, &m);
+
+    if (!rc)
+        rc = send_status(f, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK);
+    if (!rc)
+        rc = send_memory(f);
+    if (rc)
+        return rc;
+    if (!front_has(f, VHOST_PROTOCOL(INFLIGHT_SHMFD)))
+        return start_rings(f);
+    if (f->inflight_fd < 0)
+        return ask_inflight(f);
+    rc = send_inflight(f);
+    return rc ? rc : start_rings(f);
+}
+
+/* ---- stopping ---- */
+
+static int rest_if_all(struct vhost_front *f)
+{
+    for (uint16_t n = 0; n < f->queues; n++)
+        if (f->queue[n].started)
+            return 0;
+    f->state = FRONT_IDLE;
+    if (f->rest_awaited) {
+        f->rest_awaited = false;
+        virtio_stopped(&f->dev);
+    }
+    return front_advance(f);
+}
+
+/* The base is the back end's word; we only keep it and hand it on. */
+static int take_base(struct vhost_front *f, uint16_t queue, struct vhost_message *untrusted)
+{
+    if (untrusted->payload.state.index != queue)
+        return vm_fail(-EPROTO, "GET_VRING_BASE: reply for queue %u instead of %u",
+                       untrusted->payload.state.index, queue);
+    f->queue[queue].started = false;
+    vq_set_base(&f->dev.queue[queue], untrusted->payload.state.num);
+    return rest_if_all(f);
+}
+
+int front_rest(struct vhost_front *f)
+{
+    int rc = 0;
+
+    f->state = FRONT_RESTING;
+    for (uint16_t n = 0; !rc && n < f->queues; n++) {
+        struct vhost_message m =
+            front_message(VHOST_USER_GET_VRING_BASE, sizeof(struct vhost_ring_state));
+
+        if (!f->queue[n].started)
+            continue;
+        m.payload.state.index = n;
+        rc = front_call(f, &m, n, take_base);
+    }
+    return rc || f->calls ? rc : rest_if_all(f);
+}
+
+/* With an in-flight log the next back end finds out by itself; without one what is not used yet is taken once more, which only split
+ * rings can tell: packed ones are not offered then. */
+void front_rings_lost(struct vhost_front *f)
+{
+    for (uint16_t n = 0; n < f->queues; n++) {
+        struct vq *q = &f->dev.queue[n];
+        uint16_t used;
+
+        if (!f->queue[n].started)
+            continue;
+        f->queue[n].started = false;
+        if (!(f->dev.features & VQ_F_RING_PACKED) &&
+            !gm_load16(&f->dev.view, q->device + USED_INDEX, &used))
+            vq_set_base(q, used);
+    }
+}
