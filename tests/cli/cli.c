@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -203,6 +204,7 @@ static void exec_vmm(const char *const arguments[])
 
     if (!argv[0])
         _exit(127);
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that ends in the middle leaves no machine behind */
     for (size_t i = 0; arguments[i] && n <= ARGUMENTS_MAX; i++)
         argv[n++] = arguments[i];
     execv(argv[0], (char *const *)argv);
