@@ -14,7 +14,11 @@
  *   loop:   set `sleeping`  ; read the stack, do not wait if there is work
  *
  * All four are sequentially consistent, so at least one side sees the other's write. The eventfd is
- * watched edge-triggered: each write is an edge of its own, so it never has to be read.
+ * watched edge-triggered: each write is an edge of its own, so it never has to be read. A loop that
+ * rests (vm_loop_rest()) is woken by the same flag, but by a call instead of the eventfd.
+ *
+ * The file descriptors are opened when they are first needed: a loop that never watches anything
+ * and never waits has none.
  */
 #include <assert.h>
 #include <errno.h>
@@ -32,10 +36,12 @@
 #include "timer.h"
 
 enum { EVENTS_PER_ROUND = 64 };
+enum sleep { AWAKE, ASLEEP, RESTING };
 
 #define NO_LIMIT  UINT64_MAX
 #define SECOND_NS UINT64_C(1000000000)
 #define MILLI_NS  UINT64_C(1000000)
+#define NOBODY    ((uintptr_t)1) /* as owner: no thread's, whatever runs */
 
 struct vm_loop {
     const struct vm_env *env;
@@ -43,8 +49,8 @@ struct vm_loop {
     bool in_step;
     bool in_run;
     bool millis_only; /* the kernel has no epoll_pwait2 (before 5.11) */
-    int epoll_fd, wake_fd;
-    uintptr_t owner; /* atomic: the thread that runs the loop, 0: none */
+    int epoll_fd, wake_fd; /* -1: not yet needed */
+    uintptr_t owner; /* atomic: the thread that runs the loop, NOBODY (it rests), or 0: none */
     uint32_t stop; /* atomic */
 
     uint64_t virtual_ns;
@@ -59,18 +65,23 @@ struct vm_loop {
     struct vm_work *batch; /* taken from the stack, oldest first: the loop's thread only */
     struct vm_work **batch_tail; /* the end of it */
 
+    void (*wanted)(void *ctx); /* while it rests */
+    void *wanted_ctx;
+
     /* What other threads write stands apart from what the loop's own thread reads all the time. */
     struct vm_work *posted __attribute__((aligned(64))); /* atomic: the stack, newest first */
-    uint32_t sleeping; /* atomic */
+    uint32_t sleeping; /* atomic: enum sleep */
 };
 
 /* ---- birth and death ---- */
 
-static int open_fds(struct vm_loop *loop)
+static int need_fds(struct vm_loop *loop)
 {
     struct epoll_event wake = { .events = EPOLLIN | EPOLLET, .data.ptr = NULL };
     int rc;
 
+    if (loop->epoll_fd >= 0)
+        return 0;
     loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (loop->epoll_fd < 0)
         return vm_fail_errno("event loop: epoll_create1");
@@ -95,18 +106,14 @@ close_epoll:
 int vm_loop_new(const struct vm_env *env, unsigned flags, struct vm_loop **ret_loop)
 {
     struct vm_loop *loop = aligned_alloc(_Alignof(struct vm_loop), sizeof(*loop));
-    int rc;
 
     if (!loop)
         return vm_fail(-ENOMEM, "event loop: out of memory");
-    *loop = (struct vm_loop){ .env = env, .virtual_time = flags & VM_LOOP_VIRTUAL };
+    *loop = (struct vm_loop){
+        .env = env, .virtual_time = flags & VM_LOOP_VIRTUAL, .epoll_fd = -1, .wake_fd = -1
+    };
     vm_list_init(&loop->watches);
     loop->batch_tail = &loop->batch;
-    rc = open_fds(loop);
-    if (rc) {
-        free(loop);
-        return rc;
-    }
     *ret_loop = loop;
     return 0;
 }
@@ -146,7 +153,10 @@ uint64_t vm_loop_now_ns(const struct vm_loop *loop)
 static int control(struct vm_watch *watch, int op, uint32_t events)
 {
     struct epoll_event event = { .events = events, .data.ptr = watch };
+    int rc = need_fds(watch->loop);
 
+    if (rc)
+        return rc;
     if (!epoll_ctl(watch->loop->epoll_fd, op, watch->fd, &event))
         return 0;
     if (errno == EPERM)
@@ -253,12 +263,17 @@ void vm_timer_cancel(struct vm_timer *timer)
 
 /* ---- posted work ---- */
 
-/* Pairs with fall_asleep(): see the top of the file. */
+/* Pairs with wait_fds() and vm_loop_rest(): see the top of the file. */
 static void wake(struct vm_loop *loop)
 {
-    if (__atomic_load_n(&loop->sleeping, __ATOMIC_SEQ_CST) &&
-        __atomic_exchange_n(&loop->sleeping, 0, __ATOMIC_SEQ_CST))
+    enum sleep was = AWAKE;
+
+    if (__atomic_load_n(&loop->sleeping, __ATOMIC_SEQ_CST) != AWAKE)
+        was = (enum sleep)__atomic_exchange_n(&loop->sleeping, AWAKE, __ATOMIC_SEQ_CST);
+    if (was == ASLEEP)
         vm_eventfd_signal(loop->wake_fd);
+    else if (was == RESTING)
+        loop->wanted(loop->wanted_ctx);
 }
 
 void vm_loop_post(struct vm_loop *loop, struct vm_work *work, void (*run)(struct vm_work *work))
@@ -452,13 +467,15 @@ static bool work_waits(const struct vm_loop *loop)
 /* Polls or sleeps. Pairs with wake(): see the top of the file. */
 static int wait_fds(struct vm_loop *loop, uint64_t wait_ns)
 {
-    int rc;
+    int rc = need_fds(loop);
 
+    if (rc)
+        return rc;
     if (wait_ns == 0 || work_waits(loop))
         return poll_fds(loop, 0);
-    __atomic_store_n(&loop->sleeping, 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&loop->sleeping, ASLEEP, __ATOMIC_SEQ_CST);
     rc = poll_fds(loop, work_waits(loop) ? 0 : wait_ns);
-    __atomic_store_n(&loop->sleeping, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&loop->sleeping, AWAKE, __ATOMIC_RELAXED);
     return rc;
 }
 
@@ -513,7 +530,8 @@ static int virtual_round(struct vm_loop *loop, uint64_t timeout_ns)
 {
     int done;
 
-    if (loop->event_next == loop->event_count && !vm_list_empty(&loop->watches)) {
+    if (loop->event_next == loop->event_count && loop->epoll_fd >= 0 &&
+        !vm_list_empty(&loop->watches)) {
         int rc = poll_fds(loop, 0);
 
         if (rc)
@@ -565,4 +583,38 @@ void vm_loop_stop(struct vm_loop *loop)
 {
     __atomic_store_n(&loop->stop, 1, __ATOMIC_SEQ_CST);
     wake(loop);
+}
+
+/* ---- rest ---- */
+
+static bool has_nothing(const struct vm_loop *loop)
+{
+    if (loop->timers.count || work_waits(loop) || loop->event_next < loop->event_count)
+        return false;
+    vm_list_for_each (node, &loop->watches) {
+        if (container_of(node, struct vm_watch, node)->events)
+            return false;
+    }
+    return true;
+}
+
+bool vm_loop_rest(struct vm_loop *loop, void (*wanted)(void *ctx), void *ctx)
+{
+    assert(vm_loop_is_mine(loop) && !loop->in_step);
+    if (!has_nothing(loop))
+        return false;
+    loop->wanted = wanted;
+    loop->wanted_ctx = ctx;
+    __atomic_store_n(&loop->owner, NOBODY, __ATOMIC_RELAXED);
+    __atomic_store_n(&loop->sleeping, RESTING, __ATOMIC_SEQ_CST);
+    if (!work_waits(loop)) /* pairs with wake(): a post that came in between is told by us */
+        return true;
+    vm_loop_rest_end(loop);
+    return false;
+}
+
+void vm_loop_rest_end(struct vm_loop *loop)
+{
+    __atomic_store_n(&loop->sleeping, AWAKE, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&loop->owner, 0, __ATOMIC_RELAXED);
 }

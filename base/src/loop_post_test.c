@@ -368,3 +368,136 @@ Test(loop, what_was_written_before_a_post_is_seen_by_the_call_back)
     cr_assert_eq(plain.seen, 42);
     vm_loop_free(plain.loop);
 }
+
+static unsigned open_fds(void)
+{
+    unsigned count = 0;
+    DIR *dir = opendir("/proc/self/fd");
+
+    cr_assert_not_null(dir);
+    while (readdir(dir))
+        count++;
+    closedir(dir);
+    return count;
+}
+
+Test(loop, a_loop_that_watches_nothing_and_never_waits_has_no_file_descriptors)
+{
+    unsigned before = open_fds();
+    struct vm_loop *loop = make_loop(VM_LOOP_VIRTUAL);
+    struct item a = { .name = 'a' };
+
+    post(loop, &a);
+    cr_assert_eq(vm_loop_step(loop, FOREVER), 1);
+
+    cr_assert_eq(open_fds(), before);
+    vm_loop_free(loop);
+}
+
+static void count_wanted(void *ctx)
+{
+    (*(unsigned *)ctx)++;
+}
+
+Test(loop, a_loop_with_something_to_do_does_not_rest)
+{
+    struct pair pair = make_pair();
+    struct vm_loop *loop = make_loop(0);
+    struct item a = { .name = 'a' }, b = { .name = 'b' }, c = { .name = 'c' };
+    unsigned wanted = 0;
+
+    post(loop, &a);
+    cr_assert(!vm_loop_rest(loop, count_wanted, &wanted));
+    vm_work_cancel(loop, &a.work);
+    set(loop, &b, FOREVER);
+    cr_assert(!vm_loop_rest(loop, count_wanted, &wanted));
+    vm_timer_cancel(&b.timer);
+    watch(loop, &c, pair.near, EPOLLIN);
+    cr_assert(!vm_loop_rest(loop, count_wanted, &wanted));
+    cr_assert_eq(vm_watch_set(&c.watch, 0), 0);
+    cr_assert(vm_loop_rest(loop, count_wanted, &wanted), "a paused watch waits for nothing");
+
+    cr_assert_eq(wanted, 0);
+    vm_loop_rest_end(loop);
+    vm_watch_del(&c.watch);
+    vm_loop_free(loop);
+}
+
+Test(loop, a_resting_loop_is_nobodys)
+{
+    struct vm_loop *loop = make_loop(0);
+    unsigned wanted = 0;
+
+    cr_assert(vm_loop_rest(loop, count_wanted, &wanted));
+    cr_assert(!vm_loop_is_mine(loop));
+    vm_loop_rest_end(loop);
+
+    cr_assert(vm_loop_is_mine(loop));
+    vm_loop_free(loop);
+}
+
+Test(loop, the_first_post_to_a_resting_loop_says_that_it_is_wanted)
+{
+    struct vm_loop *loop = make_loop(0);
+    struct item a = { .name = 'a' }, b = { .name = 'b', .then = stop_loop };
+    unsigned wanted = 0;
+
+    cr_assert(vm_loop_rest(loop, count_wanted, &wanted));
+    post(loop, &a);
+    post(loop, &b);
+    cr_assert_eq(wanted, 1, "once");
+    cr_assert_eq(vm_loop_run(loop), 0);
+
+    cr_assert_str_eq(trace.text, "ab", "and nothing is lost");
+    vm_loop_free(loop);
+}
+
+Test(loop, a_rest_that_was_taken_back_wants_nobody)
+{
+    struct vm_loop *loop = make_loop(0);
+    struct item a = { .name = 'a' };
+    unsigned wanted = 0;
+
+    cr_assert(vm_loop_rest(loop, count_wanted, &wanted));
+    vm_loop_rest_end(loop);
+    post(loop, &a);
+
+    cr_assert_eq(wanted, 0);
+    vm_work_cancel(loop, &a.work);
+    vm_loop_free(loop);
+}
+
+/* A loop that rests, and a thread for each time it is wanted. */
+struct resting {
+    struct vm_loop *loop;
+    pthread_t runner;
+    unsigned wanted; /* atomic */
+};
+
+static void start_runner(void *ctx)
+{
+    struct resting *r = ctx;
+
+    cr_assert_eq(pthread_create(&r->runner, NULL, run_loop, r->loop), 0);
+    __atomic_fetch_add(&r->wanted, 1, __ATOMIC_RELEASE);
+}
+
+Test(loop, posts_of_many_threads_to_a_resting_loop_start_it_once)
+{
+    struct resting r = { .loop = make_loop(0) };
+
+    cr_assert(vm_loop_rest(r.loop, start_runner, &r));
+    for (int i = 0; i < POSTERS; i++) {
+        posters[i].loop = r.loop;
+        cr_assert_eq(pthread_create(&posters[i].thread, NULL, post_on, &posters[i]), 0);
+    }
+    for (int i = 0; i < POSTERS; i++)
+        pthread_join(posters[i].thread, NULL);
+    vm_loop_stop(r.loop);
+    pthread_join(r.runner, NULL);
+
+    cr_assert_eq(__atomic_load_n(&r.wanted, __ATOMIC_ACQUIRE), 1);
+    for (int i = 0; i < POSTERS; i++)
+        cr_assert_eq(posters[i].seen, ROUNDS);
+    vm_loop_free(r.loop);
+}

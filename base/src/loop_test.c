@@ -431,23 +431,24 @@ static struct rlimit lower_fds(rlim_t limit)
 
 Test(loop, no_fd_left_is_an_error_and_nothing_leaks)
 {
-    struct vm_env env = { 0 };
-    struct vm_loop *loop = NULL;
+    struct vm_loop *loop = make_loop(0);
+    struct vm_watch watch = { 0 };
     int next = dup(0);
 
     close(next);
     struct rlimit before = lower_fds((rlim_t)next);
-    int none = vm_loop_new(&env, 0, &loop);
+    int none = vm_watch_add(loop, &watch, 0, EPOLLIN, NULL), wait = vm_loop_step(loop, 0);
     lower_fds((rlim_t)next + 1);
-    int one = vm_loop_new(&env, 0, &loop);
+    int one = vm_watch_add(loop, &watch, 0, EPOLLIN, NULL);
     setrlimit(RLIMIT_NOFILE, &before);
     int after = dup(0);
 
     cr_assert_eq(none, -EMFILE);
+    cr_assert_eq(wait, -EMFILE);
     cr_assert_eq(one, -EMFILE);
     cr_assert_eq(after, next);
-    cr_assert_null(loop);
     close(after);
+    vm_loop_free(loop);
 }
 
 Test(loop, freeing_no_loop_is_allowed)

@@ -291,8 +291,11 @@ static int io_stop(struct vmm_machine *m)
     struct timespec until;
     bool over;
 
-    if (!m->io_started)
+    if (!m->io_started) {
+        if (m->io_loop)
+            vm_loop_rest_end(m->io_loop);
         return 0;
+    }
     vm_loop_stop(m->io_loop);
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += MACHINE_JOIN_S;
@@ -318,14 +321,41 @@ static void set_state(struct vmm_machine *m, enum machine_state state)
     pthread_mutex_unlock(&m->run_lock);
 }
 
-static int start_threads(struct vmm_machine *m)
+static int io_start(struct vmm_machine *m)
 {
-    struct vm_error error;
-    int err = pthread_create(&m->io_thread, NULL, io_thread, m), rc;
+    int err = pthread_create(&m->io_thread, NULL, io_thread, m);
 
     if (err)
         return vm_fail(-err, "I/O thread: error %d: raise the limit of processes (ulimit -u)", err);
     m->io_started = true;
+    return 0;
+}
+
+static void io_begin(struct vm_work *work)
+{
+    struct vmm_machine *m = container_of(work, struct vmm_machine, io_work);
+
+    if (m->io_started || vmm_machine_has_ended(m) || !io_start(m))
+        return;
+    vm_log(m->config.env, VM_LOG_ERROR, "%s", vm_error_text());
+    vmm_machine_end(m, VMM_END_FAILED);
+}
+
+/* A device has something to do. Any thread, under its locks: the control loop makes the thread. */
+static void io_wanted(void *ctx)
+{
+    struct vmm_machine *m = ctx;
+
+    vm_loop_post(m->config.env->loop, &m->io_work, io_begin);
+}
+
+static int start_threads(struct vmm_machine *m)
+{
+    struct vm_error error;
+    int rc = vm_loop_rest(m->io_loop, io_wanted, m) ? 0 : io_start(m);
+
+    if (rc)
+        return rc;
     set_state(m, MACHINE_RUNNING);
     rc = vmm_machine_vcpus_start(m);
     if (!rc)
@@ -397,8 +427,10 @@ int vmm_machine_free(struct vmm_machine *m)
     rc = io_stop(m);
     if (rc)
         return rc;
-    if (m->config.env->loop)
+    if (m->config.env->loop) {
         vm_work_cancel(m->config.env->loop, &m->lifecycle_work);
+        vm_work_cancel(m->config.env->loop, &m->io_work);
+    }
     vm_timer_cancel(&m->pause_timer);
     vmm_machine_remove_cancel(m);
     vmm_machine_destroy(m);

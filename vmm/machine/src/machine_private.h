@@ -143,6 +143,7 @@ struct vmm_machine {
     struct vm_env io_env; /* what devices get: env with the I/O loop */
     struct vm_loop *io_loop; /* NULL in stepwise machines: devices are served by env->loop */
     pthread_t io_thread;
+    struct vm_work io_work; /* the control loop's: makes the thread once a device needs it */
     bool io_started;
     bool io_over; /* it serves no more; under run_lock */
 

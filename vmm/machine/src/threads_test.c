@@ -148,7 +148,7 @@ Test(threads, a_machine_whose_io_thread_hangs_says_so_and_is_not_freed)
     sem_init(&io.hangs, 0, 0);
     sem_init(&io.over, 0, 0);
     vm_loop_post(t.machine->io_loop, &io.work, hang);
-    sem_wait(&io.hangs);
+    MT_UNTIL(!sem_trywait(&io.hangs));
     vmm_machine_stop(t.machine);
     MT_UNTIL(t.ended);
 
@@ -215,19 +215,72 @@ Test(threads, a_parked_vcpu_does_not_keep_the_machine)
     mt_close();
 }
 
-Test(threads, a_thread_that_cannot_be_made_is_an_error_and_the_machine_can_be_freed)
+/* Threads with a stack that no address space has room for. */
+static void make_no_more_threads(void)
 {
     pthread_attr_t attr;
 
-    skip_in_emulator("limit of address space of its own");
-    mt_open(false);
-    cr_assert_eq(mt_make(), 0);
     pthread_attr_init(&attr);
     cr_assert_eq(pthread_attr_setstacksize(&attr, (size_t)1 << 46), 0);
     cr_assert_eq(pthread_setattr_default_np(&attr), 0);
+}
+
+Test(threads, a_thread_that_cannot_be_made_is_an_error_and_the_machine_can_be_freed)
+{
+    skip_in_emulator("limit of address space of its own");
+    mt_open(false);
+    cr_assert_eq(mt_make(), 0);
+    make_no_more_threads();
 
     cr_assert_lt(vmm_machine_start(t.machine), 0);
-    cr_assert(strstr(vm_error_text(), "I/O thread"), "%s", vm_error_text());
+    cr_assert(strstr(vm_error_text(), "thread of vCPU 0"), "%s", vm_error_text());
+    mt_close();
+}
+
+static void note_thread(struct vm_work *work)
+{
+    (void)work;
+    sem_post(&io.hangs);
+}
+
+Test(threads, a_machine_has_no_io_thread_until_a_device_needs_it)
+{
+    start(1);
+    sem_init(&io.hangs, 0, 0);
+    MT_UNTIL(turns(0) > 2);
+    cr_assert(!t.machine->io_started);
+
+    vm_loop_post(t.machine->io_loop, &io.work, note_thread);
+    MT_UNTIL(!sem_trywait(&io.hangs));
+
+    cr_assert(t.machine->io_started);
+    mt_close();
+}
+
+Test(threads, work_that_a_device_had_before_the_start_needs_the_io_thread_at_once)
+{
+    mt_open(false);
+    cr_assert_eq(mt_make(), 0);
+    sem_init(&io.hangs, 0, 0);
+    vm_loop_post(t.machine->io_loop, &io.work, note_thread);
+
+    cr_assert_eq(vmm_machine_start(t.machine), 0, "%s", vm_error_text());
+
+    cr_assert(t.machine->io_started);
+    sem_wait(&io.hangs);
+    mt_close();
+}
+
+Test(threads, an_io_thread_that_cannot_be_made_ends_the_machine)
+{
+    skip_in_emulator("limit of address space of its own");
+    start(1);
+    make_no_more_threads();
+
+    vm_loop_post(t.machine->io_loop, &io.work, note_thread);
+    MT_UNTIL(t.ended);
+
+    cr_assert_eq(t.end, VMM_END_FAILED);
     mt_close();
 }
 

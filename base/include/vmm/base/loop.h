@@ -28,7 +28,8 @@ struct vm_loop;
 
 enum { VM_LOOP_VIRTUAL = 1 };
 
-/* env gives the monotonic clock in real time (its loop field is not used). Returns 0 or -errno. */
+/* env gives the monotonic clock in real time (its loop field is not used). Returns 0 or -ENOMEM: file
+ * descriptors are opened when they are first needed, by vm_watch_add() or the first wait. */
 int vm_loop_new(const struct vm_env *env, unsigned flags, struct vm_loop **ret_loop);
 
 /* NULL is allowed. No watch and no timer may be active any more; posted work is dropped unseen. */
@@ -47,7 +48,7 @@ struct vm_watch {
 };
 
 /* Borrows fd until vm_watch_del(). 0, -EEXIST (already active) or -errno (EPERM: a regular
- * file). */
+ * file; EMFILE: no descriptor for the loop itself). */
 int vm_watch_add(struct vm_loop *loop, struct vm_watch *watch, int fd, uint32_t events,
                  void (*ready)(struct vm_watch *watch, uint32_t events));
 /* Changes what is waited for; 0 pauses the watch: then nothing comes, not even EPOLLHUP. Events
@@ -100,6 +101,16 @@ int vm_loop_step(struct vm_loop *loop, uint64_t timeout_ns);
 
 /* Makes vm_loop_run() return after the current call-back. */
 void vm_loop_stop(struct vm_loop *loop);
+
+/* Nobody runs the loop until there is something to do, so that who composes can do without its
+ * thread: true if there is nothing now, no work, no timer and no watch that waits. Then the loop is
+ * nobody's (vm_loop_is_mine() is false everywhere), and the first vm_loop_post() or vm_loop_stop()
+ * calls wanted(), once, in its own thread and under whatever locks that holds: it sees to it that
+ * vm_loop_run() comes. False: run it at once; wanted() may still have been called, if a post came
+ * meanwhile. By who may run the loop, outside of it. */
+bool vm_loop_rest(struct vm_loop *loop, void (*wanted)(void *ctx), void *ctx);
+/* Takes it back, before anybody runs the loop: at the end. Nobody may be posting meanwhile. */
+void vm_loop_rest_end(struct vm_loop *loop);
 
 /* True in the thread that runs the loop (or stepped it last), and in every thread while none does:
  * the caller may call what belongs to the loop's thread. */
