@@ -119,7 +119,7 @@ static void on_signal(struct vm_watch *watch, uint32_t events)
 
 static int watch_signals(struct run *r)
 {
-    sigset_t set;
+    sigset_t set, blocked;
 
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
@@ -128,10 +128,11 @@ static int watch_signals(struct run *r)
     sigaddset(&set, SIGQUIT);
     sigaddset(&set, SIGALRM);
     sigaddset(&set, SIGWINCH);
-    /* They mean nothing to us, but would end the program with the terminal raw. */
-    signal(SIGUSR1, SIG_IGN);
-    signal(SIGUSR2, SIG_IGN);
-    if (sigprocmask(SIG_BLOCK, &set, NULL))
+    blocked = set;
+    /* They mean nothing to us, but would end the program with the terminal raw: nobody ever takes them. */
+    sigaddset(&blocked, SIGUSR1);
+    sigaddset(&blocked, SIGUSR2);
+    if (sigprocmask(SIG_BLOCK, &blocked, NULL))
         return vm_fail_errno("signals");
     r->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (r->signal_fd < 0)

@@ -67,7 +67,6 @@ void vmm_window_init(struct window *w, struct vmm_machine *machine, const struct
     struct finder f = { w, inputs, 0 };
 
     *w = (struct window){ .machine = machine };
-    if (isatty(STDOUT_FILENO))
-        vmm_machine_walk_devices(machine, find, &f);
+    vmm_machine_walk_devices(machine, find, &f);
     vmm_window_update(w);
 }

@@ -317,7 +317,7 @@ int vmm_machine_vcpus_new(struct vmm_machine *m)
 
     if (!n)
         return vm_fail(-EINVAL, "0 vCPUs: a machine needs at least one");
-    if (n > hv_vcpus_max(m->config.hv))
+    if (n > 1 && n > hv_vcpus_max(m->config.hv)) /* one there is everywhere */
         return vm_fail(-EINVAL, "%u vCPUs: this host's KVM allows at most %u", n,
                        hv_vcpus_max(m->config.hv));
     m->vcpu = calloc(n, sizeof(*m->vcpu));

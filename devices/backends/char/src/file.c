@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <vmm/base/error.h>
@@ -55,6 +56,14 @@ static enum vchar_out out_of(mode_t mode)
     }
 }
 
+/* /dev/null (Documentation/admin-guide/devices.txt: character device 1:3): nothing ever comes, so nothing is read. */
+static bool is_null(int fd)
+{
+    struct stat st;
+
+    return !fstat(fd, &st) && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3);
+}
+
 int vchar_tty_open(struct vchar *chr, const struct vchar_config *config)
 {
     struct stat st;
@@ -64,6 +73,8 @@ int vchar_tty_open(struct vchar *chr, const struct vchar_config *config)
     if (fstat(STDOUT_FILENO, &st))
         return vm_fail_errno("standard output");
     vchar_out_attach(chr, out_of(st.st_mode), STDOUT_FILENO);
+    if (is_null(STDIN_FILENO))
+        return 0;
     rc = vchar_in_attach(chr, STDIN_FILENO);
     return rc ? vm_wrap(rc, "standard input") : 0;
 }
