@@ -110,23 +110,7 @@ static struct vm_version *take_unused(struct vm_versioned *v)
     return unused;
 }
 
-struct vm_version *vm_version_enter(struct vm_reader *reader)
-{
-    struct vm_version *version, *newest;
-
-    assert(!reader->in_use);
-    newest = __atomic_load_n(&reader->of->current, __ATOMIC_SEQ_CST);
-    do {
-        version = newest;
-        /* Pair (A). */
-        (void)__atomic_exchange_n(&reader->in_use, version, __ATOMIC_SEQ_CST);
-        newest = __atomic_load_n(&reader->of->current, __ATOMIC_SEQ_CST);
-    } while (newest != version);
-    return version;
-}
-
-/* Out of line, so that leaving costs nothing for it where nothing was retired. */
-static void __attribute__((noinline)) release_unused(struct vm_versioned *v)
+void vm_version_release_unused(struct vm_versioned *v)
 {
     struct vm_version *unused;
 
@@ -134,19 +118,6 @@ static void __attribute__((noinline)) release_unused(struct vm_versioned *v)
     unused = take_unused(v);
     vm_lock_release(&v->lock);
     release_all(unused);
-}
-
-void vm_version_leave(struct vm_reader *reader)
-{
-    struct vm_versioned *v = reader->of;
-
-#ifdef VMM_DEBUG
-    vm_lock_might_acquire(&v->lock);
-#endif
-    /* Pair (B). */
-    (void)__atomic_exchange_n(&reader->in_use, NULL, __ATOMIC_SEQ_CST);
-    if (__builtin_expect(!!__atomic_load_n(&v->retired_any, __ATOMIC_SEQ_CST), 0))
-        release_unused(v);
 }
 
 static void retire(struct vm_versioned *v, struct vm_version *version)

@@ -17,6 +17,8 @@
 #ifndef VMM_BASE_VERSION_H
 #define VMM_BASE_VERSION_H
 
+#include <assert.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <vmm/base/lock.h>
@@ -51,9 +53,44 @@ void vm_versioned_destroy(struct vm_versioned *v);
 void vm_reader_add(struct vm_versioned *v, struct vm_reader *reader);
 void vm_reader_del(struct vm_reader *reader);
 
-/* The newest version; valid until vm_version_leave(), which is not called with a leaf lock held. */
-struct vm_version *vm_version_enter(struct vm_reader *reader);
-void vm_version_leave(struct vm_reader *reader);
+/* The newest version; valid until vm_version_leave(), which is not called with a leaf lock held. Both
+ * are here because every access of a guest that leaves it goes through them; (A) and (B) are explained
+ * in version.c. */
+static inline struct vm_version *vm_version_enter(struct vm_reader *reader)
+{
+    struct vm_version *version = __atomic_load_n(&reader->of->current, __ATOMIC_SEQ_CST);
+
+    assert(!reader->in_use);
+    for (;;) {
+        struct vm_version *newest;
+
+        /* Pair (A). */
+        (void)__atomic_exchange_n(&reader->in_use, version, __ATOMIC_SEQ_CST);
+        newest = __atomic_load_n(&reader->of->current, __ATOMIC_SEQ_CST);
+        if (__builtin_expect(newest == version, 1))
+            return version;
+        version = newest;
+    }
+}
+
+/* Of vm_version_leave(): looks for versions that nobody uses any more, and releases them. */
+void vm_version_release_unused(struct vm_versioned *v);
+
+/* True: it has looked for old versions, and may have released some. */
+static inline bool vm_version_leave(struct vm_reader *reader)
+{
+    struct vm_versioned *v = reader->of;
+
+#ifdef VMM_DEBUG
+    vm_lock_might_acquire(&v->lock);
+#endif
+    /* Pair (B). */
+    (void)__atomic_exchange_n(&reader->in_use, NULL, __ATOMIC_SEQ_CST);
+    if (__builtin_expect(!__atomic_load_n(&v->retired_any, __ATOMIC_SEQ_CST), 1))
+        return false;
+    vm_version_release_unused(v);
+    return true;
+}
 
 /* Makes next the current one. Does not wait. */
 void vm_version_publish(struct vm_versioned *v, struct vm_version *next);

@@ -6,7 +6,7 @@
  * region that is removed is in no map from the next number on; so its gone() is due as soon as
  * every older map was released. A map may be released inside vm_version_publish(), that is while
  * the bus's lock is held, or by a leaving reader: release only puts it on the list of dead maps,
- * and whoever made that possible buries them right after, without the lock.
+ * and whoever made that possible (nobody else need look) buries them right after, without the lock.
  *
  * Locks: bus->lock guards the regions and the books about maps; it ranks as a lane because
  * publishing takes the versioned map's leaf lock below it.
@@ -363,7 +363,8 @@ through_window(struct vdev_region *region, uint64_t offset, unsigned len)
 }
 
 /* Inside enter and leave. */
-static inline struct target route(struct vdev_bus_reader *reader, uint64_t addr, unsigned len)
+static inline __attribute__((always_inline)) struct target route(struct vdev_bus_reader *reader,
+                                                                 uint64_t addr, unsigned len)
 {
     struct vm_version *version = vm_version_enter(&reader->reader);
     const struct bus_range *range =
@@ -383,8 +384,8 @@ static inline struct target route(struct vdev_bus_reader *reader, uint64_t addr,
 
 static inline void leave(struct vdev_bus_reader *reader)
 {
-    vm_version_leave(&reader->reader);
-    bury(reader->bus);
+    if (__builtin_expect(vm_version_leave(&reader->reader), 0))
+        bury(reader->bus);
 }
 
 static inline bool is_width(unsigned len)
