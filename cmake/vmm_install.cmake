@@ -20,6 +20,13 @@ function(vmm_program NAME SOURCE LIBRARY)
         if(VMM_HAVE_RELR AND VMM_ARCH STREQUAL "x86_64")
             target_link_options(${NAME} PRIVATE -Wl,-z,pack-relative-relocs)
         endif()
+        # Code that is never used apart from code that is.
+        set(script ${CMAKE_SOURCE_DIR}/cmake/rest.ld)
+        check_linker_flag(C -Wl,-T,${script} VMM_HAVE_INSERT)
+        if(VMM_HAVE_INSERT)
+            target_link_options(${NAME} PRIVATE -Wl,-T,${script})
+            set_property(TARGET ${NAME} APPEND PROPERTY LINK_DEPENDS ${script})
+        endif()
     endif()
     install(TARGETS ${NAME} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT vmm)
     # The texts that the program itself writes. A cross build cannot run it, and an instrumented one should not have to.
