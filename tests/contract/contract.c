@@ -14,7 +14,7 @@
 enum { IMAGE_BYTES = 1 << 20, REGION_BYTES = 0x100, REGION_STEP = 0x1000 };
 
 /* One file for every name, the same for the life of the harness (h->ctx is its fd + 1). */
-static int open_image(void *ctx, const char *name, unsigned how)
+int contract_open_image(void *ctx, const char *name, unsigned how)
 {
     struct vh *h = ctx;
     int fd;
@@ -85,7 +85,7 @@ int contract_open_with(struct vh *h, const struct vdev_class *cls, struct vh_con
     if (cls->kind != VDEV_VIRTIO)
         c.transport = VH_NO_TRANSPORT;
     rc = vh_open(h, &c);
-    h->open = open_image;
+    h->open = contract_open_image;
     for (unsigned i = 0; i < VDEV_RESOURCES_MAX; i++)
         h->resource[i] = (struct vdev_resource){ .type = VDEV_RES_MMIO,
                                                  .base = REGION_STEP * (i + 1),

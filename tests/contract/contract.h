@@ -18,6 +18,8 @@ static inline bool contract_is_own(const struct vdev_class *cls)
     return cls->placements & (VDEV_THREAD | VDEV_PROCESS);
 }
 
+/* env.open of the harness: one image for every name. */
+int contract_open_image(void *ctx, const char *name, unsigned how);
 /* Options for vh_create(): a value for each required property, and a back end that keeps to itself. */
 void contract_options(const struct vdev_class *cls, char ret_options[CONTRACT_OPTIONS]);
 /* A machine with one device of the class. c->ram_bytes is set. 0, or what vh_create() said. */

@@ -13,8 +13,9 @@ static void forget(struct fake_back_end *b)
     for (unsigned n = 0; n < FBE_QUEUES; n++) {
         vm_close(&b->ring[n].kick);
         vm_close(&b->ring[n].call);
+        vm_close(&b->ring[n].err);
         memset(&b->ring[n], 0, sizeof(b->ring[n]));
-        b->ring[n].kick = b->ring[n].call = -1;
+        b->ring[n].kick = b->ring[n].call = b->ring[n].err = -1;
     }
     b->log_count = b->regions = 0;
     b->set_features = b->set_protocol = b->status = 0;
@@ -27,7 +28,7 @@ void fbe_init(struct fake_back_end *b, const struct vm_env *env)
     memset(b, 0, sizeof(*b));
     b->env = env;
     for (unsigned n = 0; n < FBE_QUEUES; n++)
-        b->ring[n].kick = b->ring[n].call = -1;
+        b->ring[n].kick = b->ring[n].call = b->ring[n].err = -1;
     b->queues = FBE_QUEUES;
     b->slots = 509;
 }
@@ -94,6 +95,10 @@ static void take_ring(struct fake_back_end *b, struct vhost_message *m)
     case VHOST_USER_SET_VRING_CALL:
         vm_close(&b->ring[fd_of].call);
         b->ring[fd_of].call = vhost_message_take_fd(m, 0);
+        break;
+    case VHOST_USER_SET_VRING_ERR:
+        vm_close(&b->ring[fd_of].err);
+        b->ring[fd_of].err = vhost_message_take_fd(m, 0);
         break;
     default: break;
     }

@@ -36,7 +36,7 @@ struct fake_back_end {
     struct {
         uint32_t size, base;
         struct vhost_ring_addr addr;
-        int kick, call;
+        int kick, call, err;
         bool enabled, stopped;
     } ring[FBE_QUEUES];
     uint32_t base_answer; /* to GET_VRING_BASE */

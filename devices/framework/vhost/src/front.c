@@ -198,6 +198,19 @@ static void call_ready(struct vm_watch *watch, uint32_t events)
     vm_lock_release(&f->dev.dev.lock);
 }
 
+/* One for all rings: which one it was does not matter to the driver. */
+static void err_ready(struct vm_watch *watch, uint32_t events)
+{
+    struct vhost_front *f = container_of(watch, struct vhost_front, err_watch);
+
+    (void)events;
+    vm_eventfd_take(f->err);
+    vm_lock_acquire(&f->dev.dev.lock);
+    if (f->dev.running && !f->dev.stopping)
+        virtio_needs_reset(&f->dev, "the back end cannot go on with a ring");
+    vm_lock_release(&f->dev.dev.lock);
+}
+
 /* ---- the driver's and the machine's side ---- */
 
 static int op_start(struct virtio_dev *dev)
@@ -271,6 +284,8 @@ static void front_free(struct vhost_front *f)
     vm_close(&f->listen_fd);
     vm_close(&f->inflight_fd);
     vm_close(&f->setup.fd);
+    vm_watch_del(&f->err_watch);
+    vm_close(&f->err);
     for (uint16_t n = 0; f->queue && n < f->setup.queues; n++) {
         vm_watch_del(&f->queue[n].watch);
         vm_close(&f->queue[n].call);
@@ -394,8 +409,11 @@ static int make_device(struct vhost_front *f, const struct vdev_class *cls,
 
 static int watch_calls(struct vhost_front *f)
 {
-    int rc = 0;
+    int rc;
 
+    f->err = vm_eventfd();
+    rc =
+        f->err < 0 ? f->err : vm_watch_add(f->env->loop, &f->err_watch, f->err, EPOLLIN, err_ready);
     for (uint16_t n = 0; !rc && n < f->queues; n++) {
         f->queue[n].call = vm_eventfd();
         rc = f->queue[n].call < 0 ? f->queue[n].call
@@ -416,7 +434,7 @@ int vhost_front_new(const struct vdev_class *cls, const struct vdev_context *con
         return vm_fail(-ENOMEM, "%s: out of memory", context->id);
     f->env = context->env;
     f->ops = ops;
-    f->listen_fd = f->inflight_fd = -1;
+    f->listen_fd = f->inflight_fd = f->err = -1;
     rc = copy_setup(f, setup);
     if (!rc)
         rc = front_link_open(f);

@@ -64,6 +64,8 @@ struct vhost_front {
     uint8_t *config_there;
 
     struct front_queue *queue;
+    struct vm_watch err_watch;
+    int err; /* eventfd: the back end found a ring broken */
     uint16_t queues;
     bool table_sent;
     int inflight_fd; /* -1: none */

@@ -119,6 +119,8 @@ static int start_ring(struct vhost_front *f, uint16_t n)
     if (!rc)
         rc = send_fd(f, VHOST_USER_SET_VRING_CALL, n, f->queue[n].call);
     if (!rc)
+        rc = send_fd(f, VHOST_USER_SET_VRING_ERR, n, f->err);
+    if (!rc)
         rc = send_fd(f, VHOST_USER_SET_VRING_KICK, n, kick);
     if (!rc && f->features & VHOST_FEATURE_PROTOCOL)
         rc = send_state(f, VHOST_USER_SET_VRING_ENABLE, n, 1);

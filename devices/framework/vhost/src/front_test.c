@@ -276,6 +276,20 @@ Test(front, the_back_ends_call_interrupts_the_guest, .fini = quit)
     cr_assert_eq(ft.h.vector_count[1], 0);
 }
 
+Test(front, a_ring_that_the_back_end_finds_broken_needs_a_reset, .fini = quit)
+{
+    ft_open_all(VH_PCI);
+    ft_run();
+
+    vm_eventfd_signal(ft.back.ring[1].err);
+    cr_assert_eq(vh_idle(&ft.h), 0);
+
+    cr_assert(vh_status(&ft.h) & VIRTIO_NEEDS_RESET);
+    cr_assert_eq(vh_reset(&ft.h, SECOND), 0);
+    cr_assert_eq(vh_start(&ft.h, 0), 0);
+    cr_assert_not(vh_status(&ft.h) & VIRTIO_NEEDS_RESET);
+}
+
 Test(front, the_status_is_told_where_the_back_end_wants_it, .fini = quit)
 {
     ft_open_all(VH_PCI);
