@@ -215,7 +215,8 @@ Test(vhost_pair, a_pause_reaches_the_other_side_and_nothing_is_lost)
 
 static void is_found_broken(void)
 {
-    uint16_t last = vh_queues(&h) - 1; /* of a console the one that is looked at when it is kicked */
+    uint16_t last =
+        vh_queues(&h) - 1; /* of a console the one that is looked at when it is kicked */
 
     cr_assert_eq(vh_start(&h, 0), 0);
     cr_assert(contract_break_ring(&h, last, CONTRACT_INDEX));
