@@ -15,18 +15,34 @@ struct session {
     const char *kernel; /* as the command line names it */
     const char *dump_dir, *dump_dtb, *compare,
         *root; /* plan --dump-acpi, --dump-dtb, abi --diff, run -r */
+    struct device_part *part; /* of vmm device: device_parts */
+    unsigned parts;
+};
+
+/* One device of vmm device. */
+enum { DEVICE_PARTS_MAX = 16, DEVICE_TEXT_MAX = 4096 };
+struct device_part {
+    char text[DEVICE_TEXT_MAX]; /* NAME,KEY=VALUE,... */
+    const char *socket, *fd; /* borrowed from argv; one of them */
+    bool print_capabilities;
 };
 
 struct command {
     struct vmm_command row;
     int (*run)(struct session *s); /* gives an enum vmm_exit */
     bool run_options; /* takes run's options besides its own */
+    /* Its words come in parts, with "--" between them: called before each, and at the end. */
+    int (*part)(struct session *s);
 };
 
 int vmm_command_run(struct session *s);
 int vmm_command_plan(struct session *s);
 int vmm_command_doctor(struct session *s);
 int vmm_command_abi(struct session *s);
+extern const struct vmm_option vmm_options_device[];
+extern const struct vmm_option vmm_operands_device[];
+int vmm_device_part(struct session *s);
+int vmm_command_device(struct session *s);
 
 /* Tells an error on standard error and gives its exit code. */
 int vmm_command_fail(int code);

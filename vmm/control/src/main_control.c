@@ -258,6 +258,14 @@ static const struct command commands[] = {
                .operands = vmm_operands_run },
       vmm_command_abi,
       true },
+    { .row = { .name = "device",
+               .summary = "serve a device to another VMM, over vhost-user",
+               .text = "One device, or several with the word -- between them, each in a process "
+                       "of its own.\n\nA front end that goes away may come back.",
+               .options = vmm_options_device,
+               .operands = vmm_operands_device },
+      .run = vmm_command_device,
+      .part = vmm_device_part },
     { .row = { .name = "doctor",
                .summary = "tell what this host can do, and how to mend what it cannot",
                .options = json_option },
@@ -414,6 +422,25 @@ static int take_diff(struct session *s, int argc, char *argv[])
     return 2;
 }
 
+/* All words at once, or in the command's parts. */
+static int parse(struct session *s, const struct command *own, const struct vmm_command *command,
+                 int argc, char *argv[], struct vm_buffer *out)
+{
+    int rc = 0, n;
+
+    if (!own->part)
+        return vmm_config_parse_args(command, s->config, s, argc, argv, out);
+    for (;; argc -= n + 1, argv += n + 1) {
+        for (n = 0; n < argc && strcmp(argv[n], "--"); n++)
+            ;
+        rc = own->part(s);
+        if (!rc)
+            rc = vmm_config_parse_args(command, s->config, s, n, argv, out);
+        if (rc || n == argc)
+            return rc;
+    }
+}
+
 /* Not the whole program: its tables cost more than a small guest. */
 static int run_command(struct session *s, size_t i, int argc, char *argv[])
 {
@@ -425,7 +452,7 @@ static int run_command(struct session *s, size_t i, int argc, char *argv[])
 
     make_command(&command, name, options, s, i);
     if (rc >= 0)
-        rc = vmm_config_parse_args(&command, s->config, s, argc - rc, argv + rc, &out);
+        rc = parse(s, &commands[i], &command, argc - rc, argv + rc, &out);
     if (!rc)
         rc = vmm_options_settle_root(s);
     if (rc > 0)
@@ -462,6 +489,7 @@ int vmm_control_main(int argc, char *argv[])
         return vmm_command_fail(rc);
     s.config = vmm_run_config_new(&s.model);
     code = s.config ? dispatch(&s, argc, argv) : vmm_command_fail(-ENOMEM);
+    free(s.part);
     vmm_run_config_free(&s.model, s.config);
     vmm_run_model_free(&s.model);
     return code;

@@ -21,6 +21,7 @@
 #include <vmm/base/loop.h>
 #include <vmm/base/state.h>
 
+#include "listener.h"
 #include "requests.h"
 
 enum { CLIENTS_MAX = 16, LINE_MAX_BYTES = 64 << 10, OUT_MAX_BYTES = 1 << 20, BACKLOG = 8 };
@@ -47,12 +48,10 @@ struct server {
     const struct vm_env *env;
     struct vmm_machine *machine;
     struct vm_watch watch;
-    int fd;
-    struct sockaddr_un addr;
+    struct listener listener;
     struct client *client[CLIENTS_MAX];
     struct vm_ratelimit refusals;
     struct vm_timer again; /* out of descriptors: looks again after a while */
-    struct stat own; /* the socket's file, to remove no successor's */
 };
 
 static void client_drop(struct client *c)
@@ -247,7 +246,7 @@ static void accept_failed(struct server *s, int error)
 static void server_ready(struct vm_watch *watch, uint32_t events)
 {
     struct server *s = container_of(watch, struct server, watch);
-    int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int fd = accept4(s->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     struct client *c;
     unsigned i = 0;
 
@@ -274,76 +273,38 @@ static void server_ready(struct vm_watch *watch, uint32_t events)
 
 static int make_address(const char *path, bool listener, struct sockaddr_un *addr)
 {
+    char in_it[sizeof(addr->sun_path) + 1];
     struct stat st;
-    int n;
 
-    *addr = (struct sockaddr_un){ .sun_family = AF_UNIX };
-    if (!stat(path, &st) && S_ISDIR(st.st_mode) && !listener)
+    if (stat(path, &st) || !S_ISDIR(st.st_mode))
+        return vmm_listener_address("control socket", path, addr);
+    if (!listener)
         return vm_fail(-EISDIR, "%s is a directory: name the socket in it, vmm-PID.sock", path);
-    if (!stat(path, &st) && S_ISDIR(st.st_mode))
-        n = snprintf(addr->sun_path, sizeof(addr->sun_path), "%s/vmm-%d.sock", path, (int)getpid());
-    else
-        n = snprintf(addr->sun_path, sizeof(addr->sun_path), "%s", path);
-    if (n < 0 || (size_t)n >= sizeof(addr->sun_path))
-        return vm_fail(-EINVAL, "control socket %s: the path has %d bytes, a socket's at most 107",
-                       path, n);
-    return 0;
-}
-
-/* A socket that nobody listens on is a left-over. Only a socket: connect(2) refuses a regular file with the same error. */
-static bool is_left_over(const struct sockaddr_un *addr)
-{
-    int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct stat st;
-    bool dead = probe >= 0 && !lstat(addr->sun_path, &st) && S_ISSOCK(st.st_mode) &&
-                connect(probe, (const struct sockaddr *)addr, sizeof(*addr)) &&
-                errno == ECONNREFUSED;
-
-    vm_close(&probe);
-    return dead;
-}
-
-static int bind_address(int fd, const struct sockaddr_un *addr)
-{
-    const struct sockaddr *to = (const struct sockaddr *)addr;
-
-    if (!bind(fd, to, sizeof(*addr)))
-        return 0;
-    if (errno != EADDRINUSE)
-        return vm_fail_errno("control socket %s", addr->sun_path);
-    if (is_left_over(addr) && !unlink(addr->sun_path) && !bind(fd, to, sizeof(*addr)))
-        return 0;
-    return vm_fail(
-        -EEXIST,
-        "control socket %s exists: another machine uses it, or it is a file; give another path",
-        addr->sun_path);
+    snprintf(in_it, sizeof(in_it), "%s/vmm-%d.sock", path, (int)getpid());
+    return vmm_listener_address("control socket", in_it, addr);
 }
 
 int vmm_server_new(const struct vm_env *env, struct vmm_machine *machine, const char *path,
                    struct server **ret_server)
 {
     struct server *s = calloc(1, sizeof(*s));
-    mode_t mask;
+    struct sockaddr_un addr;
     int rc;
 
     if (!s)
         return vm_fail(-ENOMEM, "control socket: out of memory");
     s->env = env;
     s->machine = machine;
-    s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    rc = s->fd < 0 ? vm_fail_errno("control socket") : make_address(path, true, &s->addr);
-    mask = umask(077); /* who may write to the socket owns the machine */
+    rc = make_address(path, true, &addr);
     if (!rc)
-        rc = bind_address(s->fd, &s->addr);
-    umask(mask);
-    if (!rc && stat(s->addr.sun_path, &s->own))
-        rc = vm_fail_errno("control socket %s", s->addr.sun_path);
-    if (!rc && listen(s->fd, BACKLOG))
-        rc = vm_fail_errno("control socket %s", s->addr.sun_path);
-    if (!rc)
-        rc = vm_watch_add(env->loop, &s->watch, s->fd, EPOLLIN, server_ready);
+        rc = vmm_listener_open("control socket", "machine", &addr, BACKLOG, &s->listener);
     if (rc) {
-        vm_close(&s->fd);
+        free(s);
+        return rc;
+    }
+    rc = vm_watch_add(env->loop, &s->watch, s->listener.fd, EPOLLIN, server_ready);
+    if (rc) {
+        vmm_listener_close(&s->listener);
         free(s);
         return rc;
     }
@@ -353,8 +314,6 @@ int vmm_server_new(const struct vm_env *env, struct vmm_machine *machine, const 
 
 void vmm_server_free(struct server *s)
 {
-    struct stat st;
-
     if (!s)
         return;
     for (unsigned i = 0; i < CLIENTS_MAX; i++)
@@ -362,9 +321,7 @@ void vmm_server_free(struct server *s)
             client_drop(s->client[i]);
     vm_timer_cancel(&s->again);
     vm_watch_del(&s->watch);
-    vm_close(&s->fd);
-    if (!stat(s->addr.sun_path, &st) && st.st_ino == s->own.st_ino && st.st_dev == s->own.st_dev)
-        unlink(s->addr.sun_path);
+    vmm_listener_close(&s->listener);
     free(s);
 }
 

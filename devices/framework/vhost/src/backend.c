@@ -141,7 +141,7 @@ static void end_session(struct vhost_backend *b, int rc)
 void vhost_backend_end(struct vhost_backend *b)
 {
     if (b->session && !b->closing)
-        end_session(b, vm_fail(-ECANCELED, "%s: the back end was told to end", b->dev->dev.id));
+        end_session(b, vm_fail(-ECANCELED, "the back end was told to end"));
 }
 
 /* ---- answers ---- */

@@ -141,12 +141,20 @@ static void poll_ring(struct vm_timer *timer)
     (void)vm_timer_set(loop, timer, vm_loop_now_ns(loop) + POLL_NS, poll_ring);
 }
 
+/* With STATUS the front end tells when the driver is ready. QEMU before 8.0 does so for some devices only; of the others it
+ * says FEATURES_OK, but nothing that a driver says before that. */
+static bool driver_ready(const struct vhost_backend *b)
+{
+    uint8_t status = b->dev->status;
+
+    return !(b->protocol & VHOST_PROTOCOL(STATUS)) || status & VIRTIO_DRIVER_OK ||
+           (status & VIRTIO_FEATURES_OK && !(status & (VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER)));
+}
+
 static bool wanted(const struct vhost_ring *r)
 {
-    const struct vhost_backend *b = r->b;
-
     return !r->active && !r->dead && r->started && enabled(r) && r->num_set && r->addr_set &&
-           (!(b->protocol & VHOST_PROTOCOL(STATUS)) || b->dev->status & VIRTIO_DRIVER_OK);
+           driver_ready(r->b);
 }
 
 bool vhost_backend_rings_active(const struct vhost_backend *b)

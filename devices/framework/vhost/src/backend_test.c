@@ -261,6 +261,16 @@ Test(backend, the_status_is_the_front_ends_where_it_was_negotiated)
     cr_assert_eq(get(VHOST_USER_GET_STATUS), 15);
 }
 
+Test(backend, a_front_end_that_tells_half_of_the_status_is_served)
+{
+    hello(USUAL | VHOST_PROTOCOL(STATUS));
+    start_ring(1);
+
+    cr_assert_eq(ffe_do_u64(front(), VHOST_USER_SET_STATUS, VIRTIO_FEATURES_OK), 0);
+
+    cr_assert_eq(ask(1), 4);
+}
+
 Test(backend, status_0_resets_the_device)
 {
     hello(USUAL | VHOST_PROTOCOL(STATUS));

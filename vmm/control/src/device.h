@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* vmm device: one device, served until its front end has gone for good or a signal comes. */
+#ifndef VMM_CONTROL_DEVICE_H
+#define VMM_CONTROL_DEVICE_H
+
+#include <vmm/devices/classes.h>
+
+#include "listener.h"
+
+struct device_service {
+    const struct vdev_class *cls;
+    const void *config; /* the class's */
+    const char *id;
+    struct listener listener; /* fd -1: fd below is all there is */
+    int fd; /* connected, or listened on; -1: see listener */
+    uint32_t log_level;
+};
+
+/* Gives an enum vmm_exit. SIGTERM and SIGINT end it. */
+int vmm_device_serve(struct device_service *service);
+
+#endif

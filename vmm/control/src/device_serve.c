@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* One device behind its vhost-user back end, on a loop of its own: front ends come and go until a signal ends it. */
+#include "device.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <vmm/base/error.h>
+#include <vmm/base/fd.h>
+#include <vmm/base/loop.h>
+#include <vmm/control/control.h>
+#include <vmm/vhost/backend.h>
+
+#include "run.h"
+
+struct serving {
+    struct device_service *service;
+    struct vm_env env;
+    struct vdev_machine machine;
+    struct gm_space *memory;
+    struct vhost_backend *backend;
+    struct vm_watch signals, clients;
+    int signal_fd, listen_fd; /* -1: the one connection is all there is */
+    bool ending;
+};
+
+/* ---- what a device asks of its machine: the front end has one, we have not ---- */
+
+static void on_event(struct vdev_machine *machine, struct vdev *dev, enum vdev_event event,
+                     uint32_t value)
+{
+    (void)machine;
+    (void)dev;
+    (void)event;
+    (void)value;
+}
+
+static int no_doorbell(struct vdev_machine *machine, bool pio, uint64_t addr, unsigned len,
+                       bool match, uint64_t value, int fd)
+{
+    (void)machine, (void)pio, (void)addr, (void)len, (void)match, (void)value, (void)fd;
+    return -ENOSYS;
+}
+
+static void no_doorbell_either(struct vdev_machine *machine, bool pio, uint64_t addr, unsigned len,
+                               bool match, uint64_t value, int fd)
+{
+    (void)machine, (void)pio, (void)addr, (void)len, (void)match, (void)value, (void)fd;
+}
+
+static void nobody_parks(struct vdev_machine *machine, struct vdev *dev)
+{
+    (void)machine;
+    (void)dev;
+}
+
+static void on_broken(struct vdev_machine *machine, struct vdev *dev, const char *why)
+{
+    (void)machine; /* the device has logged it */
+    (void)dev;
+    (void)why;
+}
+
+static const struct vdev_machine_ops machine_ops = {
+    .event = on_event,
+    .doorbell_add = no_doorbell,
+    .doorbell_del = no_doorbell_either,
+    .unpark = nobody_parks,
+    .broken = on_broken,
+};
+
+/* ---- front ends ---- */
+
+static void on_closed(void *ctx, const struct vm_error *why)
+{
+    struct serving *s = ctx;
+    bool usual = why->code == -ECONNRESET || s->ending;
+
+    vm_log(&s->env, usual ? VM_LOG_INFO : VM_LOG_WARN, "%s: %s", s->service->id, why->text);
+    if (s->ending || s->listen_fd < 0)
+        vm_loop_stop(s->env.loop);
+    else
+        vm_watch_set(&s->clients, EPOLLIN);
+}
+
+static void on_client(struct vm_watch *watch, uint32_t events)
+{
+    struct serving *s = container_of(watch, struct serving, clients);
+    int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    (void)events;
+    if (fd < 0)
+        return;
+    vm_watch_set(&s->clients, 0); /* the next one waits in the queue */
+    if (vhost_backend_serve(s->backend, fd)) {
+        vm_log(&s->env, VM_LOG_WARN, "%s: %s", s->service->id, vm_error_text());
+        vm_watch_set(&s->clients, EPOLLIN);
+    }
+}
+
+/* The first asks for a clean end, the second does not wait for it. */
+static void on_signal(struct vm_watch *watch, uint32_t events)
+{
+    struct serving *s = container_of(watch, struct serving, signals);
+    struct signalfd_siginfo info;
+
+    (void)events;
+    while (read(s->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+        if (s->ending || !vhost_backend_busy(s->backend))
+            vm_loop_stop(s->env.loop);
+        s->ending = true;
+        vhost_backend_end(s->backend);
+    }
+}
+
+/* ---- life ---- */
+
+static int watch_signals(struct serving *s)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    if (sigprocmask(SIG_BLOCK, &set, NULL))
+        return vm_fail_errno("signals");
+    s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (s->signal_fd < 0)
+        return vm_fail_errno("signals");
+    return vm_watch_add(s->env.loop, &s->signals, s->signal_fd, EPOLLIN, on_signal);
+}
+
+static int make_device(struct serving *s)
+{
+    static const struct vhost_backend_ops ops = { on_closed };
+    const struct vdev_context context = { .env = &s->env,
+                                          .machine = &s->machine,
+                                          .id = s->service->id,
+                                          .memory = s->memory,
+                                          .config = s->service->config };
+    struct vdev *dev;
+    int rc = s->service->cls->create(&context, &dev);
+
+    if (rc)
+        return rc;
+    rc = vhost_backend_new(container_of(dev, struct virtio_dev, dev), s->memory, &ops, s,
+                           &s->backend);
+    if (rc)
+        vdev_destroy(dev);
+    return rc;
+}
+
+static bool is_listening(int fd)
+{
+    int on = 0;
+    socklen_t len = sizeof(on);
+
+    return !getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &len) && on;
+}
+
+static int begin(struct serving *s)
+{
+    int fd = s->service->fd;
+
+    if (fd >= 0 && !is_listening(fd)) {
+        s->service->fd = -1;
+        return vhost_backend_serve(s->backend, fd);
+    }
+    s->listen_fd = fd >= 0 ? fd : s->service->listener.fd;
+    return vm_watch_add(s->env.loop, &s->clients, s->listen_fd, EPOLLIN, on_client);
+}
+
+static int set_up(struct serving *s)
+{
+    int rc = vm_loop_new(&s->env, 0, &s->env.loop);
+
+    s->env.keys_loop = s->env.loop;
+    if (!rc)
+        rc = watch_signals(s);
+    if (!rc)
+        rc = gm_space_new(&s->env, &s->memory);
+    if (!rc)
+        rc = make_device(s);
+    return rc ? rc : begin(s);
+}
+
+/* A device that still works is left to the end of the process. */
+static void tear_down(struct serving *s)
+{
+    vm_watch_del(&s->clients);
+    vm_watch_del(&s->signals);
+    vm_close(&s->signal_fd);
+    if (s->backend && vhost_backend_busy(s->backend))
+        return;
+    vhost_backend_free(s->backend);
+    if (s->memory)
+        gm_space_free(s->memory);
+    vm_loop_free(s->env.loop);
+}
+
+int vmm_device_serve(struct device_service *service)
+{
+    struct serving s = { .service = service, .signal_fd = -1, .listen_fd = -1 };
+    int rc;
+
+    vm_env_host((enum vm_level)service->log_level, &s.env);
+    s.machine.ops = &machine_ops;
+    rc = set_up(&s);
+    if (!rc)
+        rc = vm_loop_run(s.env.loop);
+    if (rc)
+        vm_log(&s.env, VM_LOG_ERROR, "%s", vm_error_text());
+    tear_down(&s);
+    return rc ? vmm_run_exit_code(rc) : VMM_EXIT_OK;
+}
