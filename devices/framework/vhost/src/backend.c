@@ -97,6 +97,7 @@ static void ended(struct vhost_backend *b)
 
 static void drop_memory(struct vhost_backend *b)
 {
+    vhost_backend_inflight_drop(b);
     vhost_backend_log_drop(b);
     vhost_backend_memory_drop(b, ended);
 }
@@ -234,6 +235,7 @@ void vhost_backend_free(struct vhost_backend *b)
     forget_channels(b);
     vm_timer_cancel(&b->again);
     vhost_backend_rings_clear(b);
+    vhost_backend_inflight_drop(b);
     vhost_backend_log_drop(b);
     vhost_backend_lock(b);
     virtio_attach(b->dev, NULL);

@@ -13,7 +13,8 @@ static uint64_t our_protocol(const struct vhost_backend *b)
     uint64_t p = VHOST_PROTOCOL(MQ) | VHOST_PROTOCOL(LOG_SHMFD) | VHOST_PROTOCOL(REPLY_ACK) |
                  VHOST_PROTOCOL(BACKEND_REQ) | VHOST_PROTOCOL(RESET_DEVICE) |
                  VHOST_PROTOCOL(INBAND_NOTIFICATIONS) | VHOST_PROTOCOL(CONFIGURE_MEM_SLOTS) |
-                 VHOST_PROTOCOL(STATUS) | VHOST_PROTOCOL(GPA_ADDRESSES);
+                 VHOST_PROTOCOL(STATUS) | VHOST_PROTOCOL(GPA_ADDRESSES) |
+                 VHOST_PROTOCOL(INFLIGHT_SHMFD);
 
     return b->dev->config_bytes ? p | VHOST_PROTOCOL(CONFIG) : p;
 }
@@ -217,6 +218,8 @@ static int (*const handlers[VHOST_FRONT_REQUESTS])(struct vhost_backend *b,
     [VHOST_USER_SET_BACKEND_REQ_FD] = vhost_backend_set_back,
     [VHOST_USER_GET_CONFIG] = get_config,
     [VHOST_USER_SET_CONFIG] = set_config,
+    [VHOST_USER_GET_INFLIGHT_FD] = vhost_backend_get_inflight,
+    [VHOST_USER_SET_INFLIGHT_FD] = vhost_backend_set_inflight,
     [VHOST_USER_RESET_DEVICE] = reset_device,
     [VHOST_USER_VRING_KICK] = vhost_backend_kick,
     [VHOST_USER_GET_MAX_MEM_SLOTS] = get_slots,

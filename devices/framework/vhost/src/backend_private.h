@@ -4,7 +4,7 @@
  *
  *   backend.c          life, sessions, waiting      backend_message.c  what each message does
  *   backend_ring.c     states of the rings          backend_notify.c   the device's interrupts
- *   backend_memory.c   guest memory and its log
+ *   backend_memory.c   guest memory and its log     backend_inflight.c the log of requests in flight
  *
  * Waiting. The front end's messages are taken one at a time. One that cannot be answered at once starts a step: the channel is
  * paused, and when the device is at rest (or reset, or the memory changed) the next function runs in the loop. The last one calls
@@ -76,6 +76,9 @@ struct vhost_backend {
     void *log; /* as mapped; NULL: none */
     size_t log_bytes;
     struct gm_dirty *dirty;
+    uint8_t *inflight; /* as mapped; NULL: none */
+    size_t inflight_bytes, inflight_step;
+    uint16_t inflight_queues;
 
     /* Waiting. */
     void (*next)(struct vhost_backend *b); /* NULL: nothing is waited for */
@@ -168,5 +171,16 @@ void vhost_backend_log_update(struct vhost_backend *b);
 /* At the session's end, at rest: no log; no memory, then next. */
 void vhost_backend_log_drop(struct vhost_backend *b);
 void vhost_backend_memory_drop(struct vhost_backend *b, void (*next)(struct vhost_backend *b));
+
+/* ---- backend_inflight.c ---- */
+
+int vhost_backend_get_inflight(struct vhost_backend *b, struct vhost_message *m);
+int vhost_backend_set_inflight(struct vhost_backend *b, struct vhost_message *m);
+/* No ring runs. */
+void vhost_backend_inflight_drop(struct vhost_backend *b);
+/* The ring was logged before: it is continued. */
+bool vhost_backend_inflight_begun(const struct vhost_ring *r);
+/* Under the lock, before the queue is started. */
+int vhost_backend_inflight_use(struct vhost_ring *r);
 
 #endif

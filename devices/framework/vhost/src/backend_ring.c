@@ -105,7 +105,8 @@ static int set_queue(struct vhost_ring *r)
         !vhost_backend_to_guest(b, r->addr.used, &q->device))
         return vm_fail(-EFAULT, "its address is in no memory region");
     vq_set_base(q, base);
-    return vq_start(q, b->dev->features);
+    rc = vhost_backend_inflight_use(r);
+    return rc ? rc : vq_start(q, b->dev->features);
 }
 
 /* Under the lock. */
@@ -460,6 +461,7 @@ int vhost_backend_set_kick(struct vhost_backend *b, struct vhost_message *m)
             return vm_wrap(rc, "SET_VRING_KICK");
         }
     }
+    r->continued = r->continued || vhost_backend_inflight_begun(r);
     if (r->polled || r->continued)
         r->started = true;
     if (r->polled && r->active && !r->poll.slot)

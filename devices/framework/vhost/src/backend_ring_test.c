@@ -19,8 +19,11 @@ static void offer(uint16_t n)
 Test(backend_ring, a_new_ring_starts_with_its_first_kick)
 {
     hello(USUAL);
-    start_ring(1);
+    cr_assert_eq(ffe_set_features(front(), VQ_F_VERSION_1), 0);
+    make_ring(1);
     offer(1);
+    cr_assert_eq(set_ring(1, 0), 0);
+    cr_assert_eq(ffe_ring_on(front(), 1), 0);
     cr_assert_eq(vh_pass(&h, 1000000000), 0);
     cr_assert_not(fake_driver_pending(&h.drv[1]));
 

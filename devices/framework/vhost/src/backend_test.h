@@ -61,7 +61,7 @@ static inline void close_lab(void)
 #define USUAL                                                                                 \
     (VHOST_PROTOCOL(MQ) | VHOST_PROTOCOL(REPLY_ACK) | VHOST_PROTOCOL(CONFIG) |                \
      VHOST_PROTOCOL(LOG_SHMFD) | VHOST_PROTOCOL(BACKEND_REQ) | VHOST_PROTOCOL(RESET_DEVICE) | \
-     VHOST_PROTOCOL(CONFIGURE_MEM_SLOTS))
+     VHOST_PROTOCOL(INFLIGHT_SHMFD) | VHOST_PROTOCOL(CONFIGURE_MEM_SLOTS))
 
 /* A driver's ring n of 16 in the front end's memory; features are set before. */
 static inline void make_ring(uint16_t n)
