@@ -53,7 +53,27 @@ serial)
     ;;
 hvc0) set -- --serial off --console "tty$packed" && tty=hvc0 ;;
 esac
-set -- "$@" --rng "$rng" --disk "path=/disk.img$where$packed"
+
+# The disk's own process, from now on: killed every two seconds, its successor comes at once.
+serve_disk() {
+    while [ ! -e /status ]; do
+        /vmm device virtio-blk path=/disk.img --socket /disk.sock >>/device.log 2>&1 &
+        echo $! >/device.pid
+        sleep 2
+        kill -KILL $!
+        wait $!
+        echo killed >>/device.kills
+    done
+}
+
+set -- "$@" --rng "$rng"
+if has vhost; then
+    # Each loss is a warning, which would stand in the middle of the guest's report.
+    set -- "$@" --vhost-user "block,socket=/disk.sock$where$packed" --log-level error
+    serve_disk 2>/dev/null &
+else
+    set -- "$@" --disk "path=/disk.img$where$packed"
+fi
 ! has segment1 || set -- "$@" --platform num_pci_segments=2
 ! has nopci || set -- "$@" --pci off
 ! has kernelirq || set -- "$@" --irqchip kernel
@@ -94,6 +114,13 @@ wait_end
 expected=0
 [ "$END" != reboot ] || expected=$RESET_STATUS
 [ "$(cat /status)" = "$expected" ] || fail "$END: the VMM left with $(cat /status), not $expected"
+
+if has vhost; then
+    kills=$(wc -l </device.kills)
+    [ "$kills" -ge 3 ] || fail "the disk's process was killed only $kills times"
+    ! grep -av "^warning" /device.log || fail "by the disk's process"
+    echo "@kills $kills"
+fi
 
 # What the guest wrote must be in the image, and the file system sound: a look before anything repairs it.
 /fsck/ld.so --library-path /fsck /fsck/e2fsck -fn /disk.img || fail "e2fsck: the file system is damaged"

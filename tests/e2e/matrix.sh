@@ -15,7 +15,7 @@ MEMORY=(128 256 4096) # 4096 reaches across the PCI hole below 4 GiB
 CONSOLES=(serial hvc0)
 ROOTS=(ram disk)
 ENDS=(poweroff reboot button)
-WORDS=(segment1 mmio nopci split kernelirq full)
+WORDS=(segment1 mmio nopci vhost split kernelirq full)
 HOST_WORDS=(kernelirq) ROWS=choice
 
 die() {
@@ -31,13 +31,14 @@ trixie-cloud:vmlinux:2:256:hvc0:ram:button:kernelirq
 trixie-cloud:vmlinuz:1:128:serial:disk:poweroff:nopci,split,full
 trixie-cloud:vmlinux:8:4096:serial:disk:reboot:split
 bookworm-cloud:vmlinuz:8:256:serial:ram:button
+bookworm-cloud:vmlinux:2:256:serial:disk:poweroff:vhost,split
 ROWS
 }
 
 # The power key needs a driver that only the standard kernels have.
 choice_arm() {
     cat <<'ROWS'
-bookworm-cloud-arm64:vmlinuz:1:256:serial:disk:poweroff
+bookworm-cloud-arm64:vmlinuz:1:256:serial:disk:poweroff:vhost,split
 trixie-cloud-arm64:vmlinuz.gz:2:4096:hvc0:disk:reboot:segment1
 trixie-cloud-arm64:zboot.zst:1:128:serial:ram:poweroff:nopci,split,full
 bookworm-cloud-arm64:vmlinuz.zst:1:256:hvc0:ram:reboot:gicv2
@@ -50,7 +51,7 @@ ROWS
 arm() {
     KERNELS=({bookworm,trixie}-{cloud,standard}-arm64)
     IMAGES=(vmlinuz vmlinuz.gz vmlinuz.zst zboot.gz zboot.zst)
-    WORDS=(segment1 mmio nopci split gicv2 max nvhe full)
+    WORDS=(segment1 mmio nopci vhost split gicv2 max nvhe full)
     HOST_WORDS=(gicv2 max nvhe)
     ROWS=choice_arm
 }
@@ -58,8 +59,9 @@ arm() {
 # Sets of words, each behind a colon: one place of the disks and one kind of interrupt controller or host at most.
 word_sets() {
     local place split host full set
-    for place in '' segment1 mmio nopci; do
+    for place in '' segment1 mmio nopci vhost; do
         for split in '' split; do
+            [[ $place != vhost || $split ]] || continue # see boot.sh
             for host in '' "${HOST_WORDS[@]}"; do
                 for full in '' full; do
                     set=$(printf ',%s' ${place:+"$place"} ${split:+"$split"} ${host:+"$host"} ${full:+"$full"})
