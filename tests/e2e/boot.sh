@@ -10,7 +10,6 @@
 # END poweroff, reboot, button. What is not as by default says a WORD:
 #   segment1, mmio, nopci  the disks are on PCI segment 1; on virtio-mmio beside PCI; there is no PCI at all
 #   vhost                  the disk is served by `vmm device`, over vhost-user, which is killed and started again all the time
-#                          (with split: without a log of requests in flight there are no packed rings)
 #   split                  split virtio rings, not packed ones
 #   kernelirq              --irqchip kernel
 #   gicv2                  arm64: in a host with a GICv2, which gives guests one
@@ -44,7 +43,6 @@ for word in ${WORDS//,/ }; do
     [[ $word =~ ^(segment1|mmio|nopci|vhost|split|kernelirq|gicv2|max|nvhe|full)$ ]] || die "row '$ROW': no word '$word'"
 done
 has() { [[ ,$WORDS, = *,$1,* ]]; }
-! has vhost || has split || die "row '$ROW': vhost goes with split"
 
 ARCH=$(arch_of "$KERNEL") SUFFIX=''
 [[ $ARCH = amd64 ]] || SUFFIX=-$ARCH

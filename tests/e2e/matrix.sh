@@ -31,7 +31,7 @@ trixie-cloud:vmlinux:2:256:hvc0:ram:button:kernelirq
 trixie-cloud:vmlinuz:1:128:serial:disk:poweroff:nopci,split,full
 trixie-cloud:vmlinux:8:4096:serial:disk:reboot:split
 bookworm-cloud:vmlinuz:8:256:serial:ram:button
-bookworm-cloud:vmlinux:2:256:serial:disk:poweroff:vhost,split
+bookworm-cloud:vmlinux:2:256:serial:disk:poweroff:vhost
 ROWS
 }
 
@@ -61,7 +61,6 @@ word_sets() {
     local place split host full set
     for place in '' segment1 mmio nopci vhost; do
         for split in '' split; do
-            [[ $place != vhost || $split ]] || continue # see boot.sh
             for host in '' "${HOST_WORDS[@]}"; do
                 for full in '' full; do
                     set=$(printf ',%s' ${place:+"$place"} ${split:+"$split"} ${host:+"$host"} ${full:+"$full"})
@@ -83,7 +82,7 @@ product() {
                         for root in "${ROOTS[@]}"; do
                             for end in "${ENDS[@]}"; do
                                 # Further on each time round: the axes have a period, too.
-                                words=${sets[(n + n / ${#sets[@]} * 5) % ${#sets[@]}]}
+                                words=${sets[(n + n / ${#sets[@]} * 7) % ${#sets[@]}]}
                                 n=$((n + 1))
                                 [[ $end != button || $kernel != *-cloud-arm64 ]] || continue
                                 echo "$kernel:$image:$cpus:$memory:$console:$root:$end${words%:}"
