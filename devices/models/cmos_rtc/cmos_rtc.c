@@ -490,8 +490,6 @@ static int rtc_create(const struct vdev_context *context, struct vdev **ret_dev)
         free(r);
         return rc;
     }
-    /* The index means something for the next access to the data port only. */
-    vdev_late_writes(&r->dev, true, r->region.base, 1);
     *ret_dev = &r->dev;
     return 0;
 }

@@ -97,22 +97,6 @@ Test(vcpu, late_writes_come_to_their_device_before_the_access_behind_them)
     free(ring);
 }
 
-Test(vcpu, the_clocks_index_need_not_exit)
-{
-    struct vdev *rtc;
-
-    mt_open(true);
-    t.config.arch.rtc = true;
-    cr_assert_eq(mt_make(), 0);
-    rtc = vmm_machine_find(t.machine, "rtc");
-    if (!rtc || strcmp(rtc->cls->name, "cmos-rtc"))
-        cr_skip_test("this architecture has no CMOS clock");
-
-    cr_assert_eq(hv_vm_coalesced_del(t.machine->vm, 0x70, 1, true), 0);
-
-    mt_close();
-}
-
 Test(vcpu, the_io_apics_index_need_not_exit)
 {
     mt_open(true);
