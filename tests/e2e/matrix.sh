@@ -82,7 +82,7 @@ product() {
                         for root in "${ROOTS[@]}"; do
                             for end in "${ENDS[@]}"; do
                                 # Further on each time round: the axes have a period, too.
-                                words=${sets[(n + n / ${#sets[@]} * 7) % ${#sets[@]}]}
+                                words=${sets[(n + n / ${#sets[@]} * 6) % ${#sets[@]}]}
                                 n=$((n + 1))
                                 [[ $end != button || $kernel != *-cloud-arm64 ]] || continue
                                 echo "$kernel:$image:$cpus:$memory:$console:$root:$end${words%:}"
