@@ -27,6 +27,9 @@ else
     # An Arm machine, or one that knows the emulator already.
     ! "$QEMU_LD_PREFIX/lib/ld-linux-aarch64.so.1" --version >/dev/null 2>&1 || exec "$@"
     [[ -x $EMULATOR ]] || die "$EMULATOR is missing: install qemu-user-static"
+    unshare --user true 2>/dev/null ||
+        die "no user namespace can be made here (in a chroot, or user.max_user_namespaces is 0), and the kernel does not know the" \
+            "emulator for AArch64 either: let binfmt_misc know it (package binfmt-support)"
     exec unshare --user --map-root-user --mount "$0" --registered "$@"
 fi
 mount -t binfmt_misc binfmt_misc "$FORMATS" ||
