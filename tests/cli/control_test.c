@@ -131,7 +131,7 @@ Test(control, a_second_machine_does_not_take_the_socket)
     CLI(&r, "run", "-s", "sock", "k");
 
     cr_expect_eq(r.code, 2, "%d", r.code);
-    cr_expect(strstr(r.err, "sock exists"), "%s", r.err);
+    cr_expect(strstr(r.err, "another program listens on it"), "%s", r.err);
     CLI(&r, "info", "sock");
     cr_expect_eq(r.code, 0);
 }

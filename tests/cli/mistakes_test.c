@@ -415,7 +415,7 @@ Test(mistakes, a_file_in_the_place_of_a_socket_is_kept)
 
     CLI(&r, "run", "-s", "disk.img", "k");
 
-    expect(USAGE, "disk.img exists", "another path");
+    expect(USAGE, "disk.img: there is a file that is not a socket", "another name");
     cr_expect(!access("disk.img", F_OK));
 }
 

@@ -237,15 +237,11 @@ static int take_fd(const char *text, int *ret_fd)
 
 static int open_socket(const struct device_part *part, struct device_service *service)
 {
-    struct sockaddr_un addr;
-    int rc;
-
     if (!part->socket == !part->fd)
         return vm_fail(-EINVAL, "vmm device: %s: give --socket PATH or --fd N", service->cls->name);
     if (part->fd)
         return take_fd(part->fd, &service->fd);
-    rc = vmm_listener_address("socket", part->socket, &addr);
-    return rc ? rc : vmm_listener_open("socket", "program", &addr, 1, &service->listener);
+    return vmm_listener_open(part->socket, 1, &service->listener);
 }
 
 /* Part n, its keys as an element of the configuration's devices. 0, VMM_CONFIG_HELP, -errno. */

@@ -4,19 +4,17 @@
 #define VMM_CONTROL_LISTENER_H
 
 #include <sys/stat.h>
-#include <sys/un.h>
+
+#include <vmm/base/socket.h>
 
 struct listener {
     int fd; /* non-blocking */
-    struct sockaddr_un addr;
+    char path[VM_SOCKET_PATH_MAX + 1];
     struct stat own; /* the socket's file, to remove no successor's */
 };
 
-/* 0, or -EINVAL with text: too long. what: "control socket". */
-int vmm_listener_address(const char *what, const char *path, struct sockaddr_un *ret_addr);
-/* Only this user may connect. A socket's file that nobody listens on is replaced. -EEXIST, -errno with text; user: "machine". */
-int vmm_listener_open(const char *what, const char *user, const struct sockaddr_un *addr,
-                      int backlog, struct listener *ret_listener);
+/* As vm_socket_listen(). */
+int vmm_listener_open(const char *path, int backlog, struct listener *ret_listener);
 /* Removes its file, unless it is another one's by now. */
 void vmm_listener_close(struct listener *l);
 

@@ -47,6 +47,7 @@ int vmm_run_exit_code(int code)
     case -ELOOP:
     case -ENAMETOOLONG:
     case -EEXIST:
+    case -EADDRINUSE:
     case -ERANGE:
     case -EBUSY:
     case -ENOTDIR:

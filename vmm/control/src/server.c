@@ -7,13 +7,15 @@
 #include "server.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <vmm/base/error.h>
@@ -271,33 +273,29 @@ static void server_ready(struct vm_watch *watch, uint32_t events)
         client_drop(c);
 }
 
-static int make_address(const char *path, bool listener, struct sockaddr_un *addr)
+/* In a directory the machine's process gives the name. */
+static int listen_at(const char *path, struct listener *ret_listener)
 {
-    char in_it[sizeof(addr->sun_path) + 1];
+    char in_it[PATH_MAX];
     struct stat st;
 
     if (stat(path, &st) || !S_ISDIR(st.st_mode))
-        return vmm_listener_address("control socket", path, addr);
-    if (!listener)
-        return vm_fail(-EISDIR, "%s is a directory: name the socket in it, vmm-PID.sock", path);
+        return vmm_listener_open(path, BACKLOG, ret_listener);
     snprintf(in_it, sizeof(in_it), "%s/vmm-%d.sock", path, (int)getpid());
-    return vmm_listener_address("control socket", in_it, addr);
+    return vmm_listener_open(in_it, BACKLOG, ret_listener);
 }
 
 int vmm_server_new(const struct vm_env *env, struct vmm_machine *machine, const char *path,
                    struct server **ret_server)
 {
     struct server *s = calloc(1, sizeof(*s));
-    struct sockaddr_un addr;
     int rc;
 
     if (!s)
         return vm_fail(-ENOMEM, "control socket: out of memory");
     s->env = env;
     s->machine = machine;
-    rc = make_address(path, true, &addr);
-    if (!rc)
-        rc = vmm_listener_open("control socket", "machine", &addr, BACKLOG, &s->listener);
+    rc = listen_at(path, &s->listener);
     if (rc) {
         free(s);
         return rc;
@@ -327,23 +325,23 @@ void vmm_server_free(struct server *s)
 
 static int connect_to(const char *path)
 {
-    struct sockaddr_un addr;
-    int rc = make_address(path, false, &addr), fd;
+    const struct timespec step = { .tv_nsec = 10000000 };
+    struct stat st;
+    int fd;
 
-    if (rc)
-        return rc;
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return vm_fail_errno("control socket");
-    if (connect(fd, (struct sockaddr *)&addr, sizeof(addr))) {
-        rc = errno == ENOENT || errno == ECONNREFUSED
-                 ? vm_fail(-errno,
-                           "no machine listens on %s: was it started with --socket, and does it "
-                           "still run?",
-                           path)
-                 : vm_fail_errno("control socket %s", path);
-        close(fd);
-        return rc;
+    if (!stat(path, &st) && S_ISDIR(st.st_mode))
+        return vm_fail(-EISDIR, "%s is a directory: name the socket in it, vmm-PID.sock", path);
+    while ((fd = vm_socket_connect(path)) == -EAGAIN)
+        nanosleep(&step, NULL); /* others wait there, too */
+    if (fd == -ENOENT || fd == -ECONNREFUSED)
+        return vm_fail(fd,
+                       "no machine listens on %s: was it started with --socket, and does it "
+                       "still run?",
+                       path);
+    if (fd >= 0 && fcntl(fd, F_SETFL, 0)) { /* this side waits for its answer */
+        vm_fail_errno("control socket %s", path);
+        vm_close(&fd);
+        return -EIO;
     }
     return fd;
 }
