@@ -94,6 +94,7 @@ int vm_socket_listen(const char *path, int backlog)
 int vm_socket_connect(const char *path)
 {
     struct sockaddr_un addr;
+    struct stat st;
     int fd, rc = make_address(path, &addr);
 
     if (rc)
@@ -107,5 +108,7 @@ int vm_socket_connect(const char *path)
     if (!rc)
         return fd;
     vm_close(&fd);
+    if (rc == -ECONNREFUSED && !stat(path, &st) && !S_ISSOCK(st.st_mode)) /* unix(7) says no more */
+        return vm_fail(-ENOTSOCK, "socket %s: there is a file that is not a socket", path);
     return vm_fail(rc, "socket %s: %s", path, strerror(-rc));
 }

@@ -90,11 +90,12 @@ Test(socket, a_name_in_use_stays_its_owners, .init = make_dir, .fini = drop_dir)
     close(listener);
 }
 
-Test(socket, a_file_is_not_removed, .init = make_dir, .fini = drop_dir)
+Test(socket, a_file_is_no_socket_and_is_not_removed, .init = make_dir, .fini = drop_dir)
 {
     int fd = open(path, O_CREAT | O_WRONLY, 0600);
 
     cr_assert_eq(vm_socket_listen(path, 1), -EEXIST);
+    cr_assert_eq(vm_socket_connect(path), -ENOTSOCK);
 
     cr_assert_eq(access(path, F_OK), 0);
     close(fd);

@@ -77,6 +77,15 @@ Test(report, plan_as_json)
     cr_expect(strstr(r.out, "\"pci\""), "%s", r.out);
 }
 
+Test(report, a_plan_with_a_device_elsewhere_talks_to_nobody)
+{
+    CLI(&r, "plan", "--vhost-user", "block,socket=nobody", "k");
+
+    cr_expect_eq(r.code, 0, "%s", r.err);
+    cr_expect(strstr(r.out, "RAM: a sealed memfd"), "%s", r.out);
+    cr_expect(strstr(r.out, "sandbox not ours: another program"), "%s", r.out);
+}
+
 Test(report, plan_tells_where_memory_comes_from)
 {
     CLI(&r, "plan", "-m", "64", "k");

@@ -65,13 +65,15 @@ static void add_device(void *ctx, struct vdev *dev)
          i++)
         if (dev->firmware.resource[i].type == VDEV_RES_IRQ)
             json_array_append_new(irqs, json_integer((json_int_t)dev->firmware.resource[i].base));
-    json_array_append_new(d->rows, json_pack("{s:s,s:s,s:s,s:o,s:s}", "id", dev->id, "class",
-                                             dev->cls->name, "place", place, "interrupts", irqs,
-                                             "sandbox", "none: a thread of the VMM"));
+    json_array_append_new(
+        d->rows, json_pack("{s:s,s:s,s:s,s:o,s:s}", "id", dev->id, "class", dev->cls->name, "place",
+                           place, "interrupts", irqs, "sandbox",
+                           dev->cls->placements == VDEV_FOREIGN ? "not ours: another program"
+                                                                : "none: a thread of the VMM"));
 }
 
 /* Where RAM's bytes will come from: the user's words back, with the defaults. */
-static void ram_text(const struct run_memory *m, char *text, size_t room)
+static void ram_text(const struct run_memory *m, bool shared, char *text, size_t room)
 {
     char node[24] = "";
 
@@ -83,6 +85,7 @@ static void ram_text(const struct run_memory *m, char *text, size_t room)
     else
         snprintf(text, room, "%s%s",
                  m->hugepages ? "huge pages of the host's default size"
+                 : shared     ? "a sealed memfd, shared with the programs that serve devices"
                  : m->thp     ? "private, transparent huge pages"
                               : "private",
                  node);
@@ -97,7 +100,8 @@ static json_t *ram_rows(struct dry *d)
     json_t *rows = json_array();
     char backing[128];
 
-    ram_text(&d->inputs.config->memory, backing, sizeof(backing));
+    ram_text(&d->inputs.config->memory, d->inputs.machine.ram.kind == GM_MEMFD, backing,
+             sizeof(backing));
     for (unsigned i = 0; i < n; i++) {
         add_range(rows, ram[i].base, ram[i].size, "RAM");
         json_object_set_new(json_array_get(rows, i), "backing", json_string(backing));

@@ -48,6 +48,7 @@ int vmm_run_exit_code(int code)
     case -ENAMETOOLONG:
     case -EEXIST:
     case -EADDRINUSE:
+    case -ENOTSOCK:
     case -ERANGE:
     case -EBUSY:
     case -ENOTDIR:
