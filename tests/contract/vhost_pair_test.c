@@ -68,12 +68,12 @@ static int open_name(void *ctx, const char *name, unsigned how)
     return pair[0];
 }
 
-static void begin(const struct vdev_class *cls)
+static void begin(const struct vdev_class *cls, bool packed)
 {
     static const struct vhost_backend_ops ops = { session_closed };
-    const struct vh_config config = { .transport = VH_PCI,
-                                      .shared = true,
-                                      .ram_bytes = CONTRACT_RAM };
+    const struct vh_config config = {
+        .transport = VH_PCI, .shared = true, .packed = packed, .ram_bytes = CONTRACT_RAM
+    };
     struct virtio_dev *dev;
     char options[128];
 
@@ -106,9 +106,11 @@ static void each(void (*check)(void))
     for (const struct vdev_class *const *row = vdev_classes; *row; row++) {
         if ((*row)->kind != VDEV_VIRTIO || !contract_is_own(*row))
             continue;
-        begin(*row);
-        check();
-        end();
+        for (unsigned packed = 0; packed < 2; packed++) {
+            begin(*row, packed);
+            check();
+            end();
+        }
     }
 }
 

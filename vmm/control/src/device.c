@@ -166,7 +166,7 @@ const struct vmm_option vmm_operands_device[] = {
 
 static bool can_serve(const struct vdev_class *cls)
 {
-    return cls && cls->kind == VDEV_VIRTIO && cls->placements & (VDEV_PROCESS | VDEV_FOREIGN);
+    return cls && cls->kind == VDEV_VIRTIO && cls->placements & VDEV_PROCESS;
 }
 
 /* "rng" is virtio-rng: other back ends are called so. */
@@ -282,19 +282,29 @@ static int make_service(struct session *s, unsigned n, struct device_service *se
 
 static void close_service(struct device_service *service)
 {
-    if (service->listener.fd >= 0)
+    if (service->listener.path[0])
         vmm_listener_close(&service->listener);
     vm_close(&service->fd);
 }
 
-static pid_t start(struct device_service *service, pid_t parent)
+/* A socket has one owner: who is connected to it must see its end when that process ends, whatever becomes of the others. */
+static void disown(struct device_service *service)
+{
+    vm_close(&service->listener.fd);
+    vm_close(&service->fd);
+}
+
+static pid_t start(struct device_service *service, unsigned n, unsigned count, pid_t parent)
 {
     pid_t pid = fork();
 
     if (pid)
         return pid;
     prctl(PR_SET_PDEATHSIG, SIGTERM);
-    _exit(getppid() == parent ? vmm_device_serve(service) : VMM_EXIT_STOPPED);
+    for (unsigned i = 0; i < count; i++)
+        if (i != n)
+            disown(&service[i]);
+    _exit(getppid() == parent ? vmm_device_serve(&service[n]) : VMM_EXIT_STOPPED);
 }
 
 static void end_all(const pid_t *pid, unsigned count)
@@ -341,13 +351,14 @@ static int serve_all(struct device_service *service, unsigned count)
     sigaddset(&set, SIGHUP);
     sigprocmask(SIG_BLOCK, &set, NULL);
     for (unsigned i = 0; i < count; i++) {
-        pid[i] = start(&service[i], self);
+        pid[i] = start(service, i, count, self);
         left += pid[i] > 0;
         if (pid[i] < 0) {
             code = vmm_command_fail(vm_fail_errno("vmm device: fork"));
             end_all(pid, i);
             break;
         }
+        disown(&service[i]);
     }
     while (left) {
         int rc;

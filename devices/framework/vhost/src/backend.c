@@ -88,6 +88,13 @@ void vhost_backend_reset_then(struct vhost_backend *b, void (*next)(struct vhost
 
 /* ---- the end of a session ---- */
 
+static void forget_channels(struct vhost_backend *b)
+{
+    vhost_channel_free(b->channel);
+    b->channel = NULL;
+    vhost_backend_back_close(b);
+}
+
 static void ended(struct vhost_backend *b)
 {
     b->features = b->protocol = 0;
@@ -97,13 +104,15 @@ static void ended(struct vhost_backend *b)
 
 static void drop_memory(struct vhost_backend *b)
 {
-    vhost_backend_inflight_drop(b);
     vhost_backend_log_drop(b);
     vhost_backend_memory_drop(b, ended);
 }
 
+/* At rest. Only now is the front end told, by the end of its sockets: what it sees of rings then is what it will find. */
 static void reset_device(struct vhost_backend *b)
 {
+    forget_channels(b);
+    vhost_backend_inflight_drop(b);
     vhost_backend_rings_clear(b);
     vhost_backend_reset_then(b, drop_memory);
 }
@@ -116,26 +125,24 @@ static void begin_end(struct vhost_backend *b)
         vhost_backend_rest_then(b, reset_device);
 }
 
-static void forget_channels(struct vhost_backend *b)
-{
-    vhost_channel_free(b->channel);
-    b->channel = NULL;
-    vhost_backend_back_close(b);
-}
-
 static void closed(void *ctx, const struct vm_error *why)
 {
     struct vhost_backend *b = ctx;
 
-    b->why = *why;
+    if (!b->closing)
+        b->why = *why;
     forget_channels(b);
-    begin_end(b);
+    if (!b->closing)
+        begin_end(b);
 }
 
 static void end_session(struct vhost_backend *b, int rc)
 {
+    if (b->closing)
+        return;
     vm_error_save(rc, &b->why);
-    forget_channels(b);
+    if (b->channel)
+        vhost_channel_pause(b->channel, true);
     begin_end(b);
 }
 

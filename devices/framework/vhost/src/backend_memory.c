@@ -269,12 +269,15 @@ static int apply(struct vhost_backend *b, const struct vhost_message *m)
 {
     struct gm_region *regions[GM_REGIONS_MAX];
 
-    if (!difference(&b->have, &b->want, regions))
-        add(b);
-    else if (vhost_backend_rings_active(b))
-        vhost_backend_rest_then(b, remove_old);
-    else
+    bool removes = difference(&b->have, &b->want, regions);
+
+    /* Also where nothing is removed: the same memory may be at other user addresses, and then rings are stopped. */
+    if (vhost_backend_rings_active(b))
+        vhost_backend_rest_then(b, removes ? remove_old : add);
+    else if (removes)
         remove_old(b);
+    else
+        add(b);
     return vhost_backend_later(b, m);
 }
 

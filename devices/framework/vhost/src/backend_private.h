@@ -176,7 +176,7 @@ void vhost_backend_memory_drop(struct vhost_backend *b, void (*next)(struct vhos
 
 int vhost_backend_get_inflight(struct vhost_backend *b, struct vhost_message *m);
 int vhost_backend_set_inflight(struct vhost_backend *b, struct vhost_message *m);
-/* No ring runs. */
+/* The device is at rest: its queues stop, and the log stays as it is. */
 void vhost_backend_inflight_drop(struct vhost_backend *b);
 /* The ring was logged before: it is continued. */
 bool vhost_backend_inflight_begun(const struct vhost_ring *r);

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #include <vmm/base/fd.h>
+#include <vmm/virtio-queue/inflight.h>
 
 /* How often a ring without kicks is looked at. */
 #define POLL_NS (200 * 1000ULL)
@@ -97,6 +98,7 @@ static int set_queue(struct vhost_ring *r)
 
     if (rc)
         return rc;
+    (void)vq_set_inflight(q, NULL, 0); /* or the reset would end the log */
     vq_reset(q);
     q->features = b->dev->features;
     q->size = r->num;

@@ -21,19 +21,20 @@
 
 static int send_reset(struct vhost_front *f)
 {
-    struct vhost_message status = front_number(VHOST_USER_SET_STATUS, 0);
-    struct vhost_message reset = front_message(VHOST_USER_RESET_DEVICE, 0);
+    struct vhost_message status = vhost_front_number(VHOST_USER_SET_STATUS, 0);
+    struct vhost_message reset = vhost_front_message(VHOST_USER_RESET_DEVICE, 0);
 
     f->reset_wanted = false;
     if (front_has(f, VHOST_PROTOCOL(STATUS)))
-        return front_tell(f, &status);
-    return front_has(f, VHOST_PROTOCOL(RESET_DEVICE)) ? front_tell(f, &reset) : 0;
+        return vhost_front_tell(f, &status);
+    return front_has(f, VHOST_PROTOCOL(RESET_DEVICE)) ? vhost_front_tell(f, &reset) : 0;
 }
 
 static int send_config(struct vhost_front *f)
 {
     uint32_t from = f->written_from, bytes = f->written_to - from;
-    struct vhost_message m = front_message(VHOST_USER_SET_CONFIG, VHOST_CONFIG_HEADER + bytes);
+    struct vhost_message m =
+        vhost_front_message(VHOST_USER_SET_CONFIG, VHOST_CONFIG_HEADER + bytes);
 
     f->written_from = f->written_to = 0;
     if (!bytes || !front_has(f, VHOST_PROTOCOL(CONFIG)))
@@ -42,10 +43,10 @@ static int send_config(struct vhost_front *f)
     m.payload.config.size = bytes;
     m.payload.config.flags = VHOST_CONFIG_WRITABLE;
     memcpy(m.payload.config.bytes, f->dev.config + from, bytes);
-    return front_tell(f, &m);
+    return vhost_front_tell(f, &m);
 }
 
-int front_advance(struct vhost_front *f)
+int vhost_front_advance(struct vhost_front *f)
 {
     bool connected = f->state >= FRONT_IDLE;
     int rc = connected ? send_config(f) : 0;
@@ -53,9 +54,9 @@ int front_advance(struct vhost_front *f)
     if (!rc && f->state == FRONT_IDLE && f->reset_wanted)
         rc = send_reset(f);
     if (!rc && f->state == FRONT_IDLE && f->want_run)
-        return front_start(f);
+        return vhost_front_start(f);
     if (!rc && f->state == FRONT_RUNNING)
-        return f->want_run ? front_start_more(f) : front_rest(f);
+        return f->want_run ? vhost_front_start_more(f) : vhost_front_rest(f);
     return rc;
 }
 
@@ -67,10 +68,10 @@ static void advance_posted(struct vm_work *work)
     int rc;
 
     vm_lock_acquire(&f->dev.dev.lock);
-    rc = front_advance(f);
+    rc = vhost_front_advance(f);
     if (rc) {
         vm_error_save(rc, &why);
-        front_gone(f, &why);
+        vhost_front_gone(f, &why);
     }
     vm_lock_release(&f->dev.dev.lock);
 }
@@ -88,9 +89,10 @@ static void say_config(struct vhost_front *f)
         f->ops->config(f, f->dev.config, f->dev.config_bytes);
 }
 
-int front_greeted(struct vhost_front *f)
+int vhost_front_greeted(struct vhost_front *f)
 {
     uint64_t missing = f->dev.features & ~f->features;
+    bool logs = front_has(f, VHOST_PROTOCOL(INFLIGHT_SHMFD));
 
     f->state = FRONT_IDLE;
     if (!f->made)
@@ -102,6 +104,13 @@ int front_greeted(struct vhost_front *f)
                        : vm_fail(-ENOTSUP, "the back end has %llu queues, the device %u",
                                  (unsigned long long)f->queues_there, f->queues);
     }
+    if (!logs && f->dev.features & VQ_F_RING_PACKED) {
+        vm_count(&f->count.refused, 1);
+        return vm_fail(-ENOTSUP,
+                       "the back end keeps no log of requests in flight, which packed rings need");
+    }
+    if (!logs) /* what it does is not in the last one's log */
+        vm_close(&f->inflight_fd);
     f->greeted_ns = vm_loop_now_ns(f->env->loop);
     vm_timer_cancel(&f->patience);
     vm_log(f->env, VM_LOG_INFO, "%s: the back end is there", f->dev.dev.id);
@@ -110,7 +119,7 @@ int front_greeted(struct vhost_front *f)
         say_config(f);
         virtio_config_changed(&f->dev);
     }
-    return front_advance(f);
+    return vhost_front_advance(f);
 }
 
 static void out_of_patience(struct vm_timer *timer)
@@ -134,19 +143,19 @@ static void wait_for_another(struct vhost_front *f, bool was_there)
                            now > UINT64_MAX - f->setup.reconnect_ns ? UINT64_MAX
                                                                     : now + f->setup.reconnect_ns,
                            out_of_patience);
-    rc = front_link_open(f);
+    rc = vhost_front_link_open(f);
     if (rc) {
         vdev_broken(&f->dev.dev, vm_error_text());
         virtio_needs_reset(&f->dev, "the back end is gone for good");
     }
 }
 
-void front_gone(struct vhost_front *f, const struct vm_error *why)
+void vhost_front_gone(struct vhost_front *f, const struct vm_error *why)
 {
     bool was_there = f->state >= FRONT_IDLE;
 
     f->lost = *why; /* it may be the channel's */
-    front_link_close(f);
+    vhost_front_link_close(f);
     f->state = FRONT_AWAY;
     f->table_sent = false;
     if (!f->made)
@@ -154,7 +163,7 @@ void front_gone(struct vhost_front *f, const struct vm_error *why)
     vm_count(&f->count.losses, was_there);
     vm_log_limited(f->env, &f->dev.complaints, VM_LOG_WARN, "%s: the back end is gone: %s",
                    f->dev.dev.id, f->lost.text);
-    front_rings_lost(f);
+    vhost_front_rings_lost(f);
     if (f->rest_awaited) {
         f->rest_awaited = false;
         virtio_stopped(&f->dev);
@@ -164,7 +173,7 @@ void front_gone(struct vhost_front *f, const struct vm_error *why)
 
 static int take_config(struct vhost_front *f, uint16_t queue, struct vhost_message *untrusted)
 {
-    int rc = front_config_take(f, untrusted);
+    int rc = vhost_front_config_take(f, untrusted);
 
     (void)queue;
     if (rc)
@@ -174,24 +183,24 @@ static int take_config(struct vhost_front *f, uint16_t queue, struct vhost_messa
     return 0;
 }
 
-int front_asked(struct vhost_front *f, struct vhost_message *untrusted)
+int vhost_front_asked(struct vhost_front *f, struct vhost_message *untrusted)
 {
     char text[24];
 
     if (untrusted->request == VHOST_USER_BACKEND_CONFIG_CHANGE_MSG && f->setup.config_bytes)
-        return f->made ? front_config_ask(f, take_config) : 0;
+        return f->made ? vhost_front_config_ask(f, take_config) : 0;
     return vm_fail(-EPROTO, "%s: not negotiated",
                    vhost_message_name(VHOST_BACK, untrusted->request, text));
 }
 
-/* Level-triggered by the eventfd: what was used while the machine stood still is told when it goes on. */
+/* What was used while the machine stood still is told when it goes on. The eventfd is watched for edges and never read: the back end
+ * has it, too, and could make a read wait. */
 static void call_ready(struct vm_watch *watch, uint32_t events)
 {
     struct front_queue *q = container_of(watch, struct front_queue, watch);
     struct vhost_front *f = q->front;
 
     (void)events;
-    vm_eventfd_take(q->call);
     vm_lock_acquire(&f->dev.dev.lock);
     vm_count(&f->count.interrupts, 1);
     virtio_notify(&f->dev, (uint16_t)(q - f->queue));
@@ -204,7 +213,6 @@ static void err_ready(struct vm_watch *watch, uint32_t events)
     struct vhost_front *f = container_of(watch, struct vhost_front, err_watch);
 
     (void)events;
-    vm_eventfd_take(f->err);
     vm_lock_acquire(&f->dev.dev.lock);
     if (f->dev.running && !f->dev.stopping)
         virtio_needs_reset(&f->dev, "the back end cannot go on with a ring");
@@ -228,9 +236,10 @@ static int op_kick(struct virtio_dev *dev, uint16_t n)
 
     if (rc)
         return rc;
-    if (!f->queue[n].started)
-        advance_soon(f);
-    vm_eventfd_signal(fd);
+    if (f->queue[n].started)
+        vhost_front_kick(fd);
+    else
+        advance_soon(f); /* its start kicks it */
     return 0;
 }
 
@@ -256,6 +265,8 @@ static void op_reset(struct virtio_dev *dev)
     struct vhost_front *f = front_of(dev);
 
     vm_close(&f->inflight_fd);
+    for (uint16_t n = 0; n < f->queues; n++)
+        f->queue[n].lost = false;
     f->written_from = f->written_to = 0;
     say_config(f);
     f->reset_wanted = true;
@@ -278,7 +289,7 @@ static void op_config_write(struct virtio_dev *dev, uint32_t offset, const uint8
 
 static void front_free(struct vhost_front *f)
 {
-    front_link_close(f);
+    vhost_front_link_close(f);
     vm_timer_cancel(&f->patience);
     vm_watch_del(&f->listener);
     vm_close(&f->listen_fd);
@@ -412,13 +423,14 @@ static int watch_calls(struct vhost_front *f)
     int rc;
 
     f->err = vm_eventfd();
-    rc =
-        f->err < 0 ? f->err : vm_watch_add(f->env->loop, &f->err_watch, f->err, EPOLLIN, err_ready);
+    rc = f->err < 0
+             ? f->err
+             : vm_watch_add(f->env->loop, &f->err_watch, f->err, EPOLLIN | EPOLLET, err_ready);
     for (uint16_t n = 0; !rc && n < f->queues; n++) {
         f->queue[n].call = vm_eventfd();
         rc = f->queue[n].call < 0 ? f->queue[n].call
                                   : vm_watch_add(f->env->loop, &f->queue[n].watch, f->queue[n].call,
-                                                 EPOLLIN, call_ready);
+                                                 EPOLLIN | EPOLLET, call_ready);
     }
     return rc;
 }
@@ -437,7 +449,7 @@ int vhost_front_new(const struct vdev_class *cls, const struct vdev_context *con
     f->listen_fd = f->inflight_fd = f->err = -1;
     rc = copy_setup(f, setup);
     if (!rc)
-        rc = front_link_open(f);
+        rc = vhost_front_link_open(f);
     if (!rc)
         rc = wait_for_hello(f);
     if (!rc)

@@ -25,13 +25,18 @@ struct front_call {
     int (*answered)(struct vhost_front *f, uint16_t queue, struct vhost_message *untrusted);
 };
 
-enum { FRONT_CALLS_MAX = VHOST_QUEUES_MAX + GM_REGIONS_MAX + 16 };
+/* With REPLY_ACK each message that starts a ring awaits an answer, and so does each region of memory. */
+enum {
+    FRONT_RING_CALLS = 8,
+    FRONT_CALLS_MAX = FRONT_RING_CALLS * VHOST_QUEUES_MAX + GM_REGIONS_MAX + 16
+};
 
 struct front_queue {
     struct vm_watch watch; /* of call */
     struct vhost_front *front;
     int call; /* eventfd: the back end used something */
     bool started; /* the back end was told of it */
+    bool lost; /* ... and went away with it */
 };
 
 struct vhost_front {
@@ -94,48 +99,51 @@ static inline bool front_has(const struct vhost_front *f, uint64_t protocol)
 /* ---- front_link.c: the connection and what is under way on it ---- */
 
 /* Connects, or listens. 0 or -errno with text. */
-int front_link_open(struct vhost_front *f);
-void front_link_close(struct vhost_front *f);
+int vhost_front_link_open(struct vhost_front *f);
+void vhost_front_link_close(struct vhost_front *f);
 /* Sends a request that has no answer, or one whose answer is awaited by answered. A failure ends the connection by itself. */
-int front_send(struct vhost_front *f, const struct vhost_message *m);
-int front_call(struct vhost_front *f, const struct vhost_message *m, uint16_t queue,
-               int (*answered)(struct vhost_front *f, uint16_t queue,
-                               struct vhost_message *untrusted));
-/* As front_send(), and with REPLY_ACK the back end's no ends the connection. */
-int front_tell(struct vhost_front *f, const struct vhost_message *m);
-struct vhost_message front_message(uint32_t request, uint32_t bytes);
-struct vhost_message front_number(uint32_t request, uint64_t value);
+int vhost_front_send(struct vhost_front *f, const struct vhost_message *m);
+int vhost_front_call(struct vhost_front *f, const struct vhost_message *m, uint16_t queue,
+                     int (*answered)(struct vhost_front *f, uint16_t queue,
+                                     struct vhost_message *untrusted));
+/* As vhost_front_send(), and with REPLY_ACK the back end's no ends the connection. */
+int vhost_front_tell(struct vhost_front *f, const struct vhost_message *m);
+struct vhost_message vhost_front_message(uint32_t request, uint32_t bytes);
+struct vhost_message vhost_front_number(uint32_t request, uint64_t value);
 /* Makes a socket pair for the back end's own requests and sends its end. */
-int front_requests_open(struct vhost_front *f);
+int vhost_front_requests_open(struct vhost_front *f);
 
 /* ---- front_hello.c ---- */
 
-/* The connection stands: asks what there is, step by step; front_greeted() at the end. */
-int front_hello(struct vhost_front *f);
-/* Reads config space anew; answered as front_call() has it. */
-int front_config_ask(struct vhost_front *f, int (*answered)(struct vhost_front *f, uint16_t queue,
-                                                            struct vhost_message *untrusted));
+/* The connection stands: asks what there is, step by step; vhost_front_greeted() at the end. */
+int vhost_front_hello(struct vhost_front *f);
+/* Reads config space anew; answered as vhost_front_call() has it. */
+int vhost_front_config_ask(struct vhost_front *f,
+                           int (*answered)(struct vhost_front *f, uint16_t queue,
+                                           struct vhost_message *untrusted));
 /* The payload of such an answer, checked; or -EPROTO with text. */
-int front_config_take(struct vhost_front *f, const struct vhost_message *untrusted);
+int vhost_front_config_take(struct vhost_front *f, const struct vhost_message *untrusted);
 
 /* ---- front_rings.c: starting and stopping rings ---- */
 
-int front_start(struct vhost_front *f);
-int front_rest(struct vhost_front *f);
+int vhost_front_start(struct vhost_front *f);
+int vhost_front_rest(struct vhost_front *f);
 /* Queues that the driver enabled later. */
-int front_start_more(struct vhost_front *f);
+int vhost_front_start_more(struct vhost_front *f);
+/* Rings the eventfd of a doorbell, which the back end has, too: where the write would have to wait it is not done. */
+void vhost_front_kick(int fd);
 /* The connection is gone: where the rings go on. */
-void front_rings_lost(struct vhost_front *f);
+void vhost_front_rings_lost(struct vhost_front *f);
 
 /* ---- front.c ---- */
 
 /* Compares what is wanted with what is, and does the next step. 0, or -errno with text: the connection must end. */
-int front_advance(struct vhost_front *f);
+int vhost_front_advance(struct vhost_front *f);
 /* Hello has ended; config_there, features, queues_there are the back end's. 0, or -errno with text: it is not the one. */
-int front_greeted(struct vhost_front *f);
+int vhost_front_greeted(struct vhost_front *f);
 /* The connection has ended, or ends now: not within a call-back of the channel other than closed(). */
-void front_gone(struct vhost_front *f, const struct vm_error *why);
+void vhost_front_gone(struct vhost_front *f, const struct vm_error *why);
 /* The back end's own request. */
-int front_asked(struct vhost_front *f, struct vhost_message *untrusted);
+int vhost_front_asked(struct vhost_front *f, struct vhost_message *untrusted);
 
 #endif

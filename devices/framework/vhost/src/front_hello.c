@@ -16,8 +16,8 @@ static int take_features(struct vhost_front *f, uint16_t queue, struct vhost_mes
 
 static int ask_features(struct vhost_front *f)
 {
-    struct vhost_message m = front_message(VHOST_USER_GET_FEATURES, 0);
-    int rc = front_call(f, &m, 0, take_features);
+    struct vhost_message m = vhost_front_message(VHOST_USER_GET_FEATURES, 0);
+    int rc = vhost_front_call(f, &m, 0, take_features);
 
     return rc ? rc : 1;
 }
@@ -28,8 +28,9 @@ static int take_protocol(struct vhost_front *f, uint16_t queue, struct vhost_mes
     int rc;
 
     (void)queue;
-    m = front_number(VHOST_USER_SET_PROTOCOL_FEATURES, untrusted->payload.u64 & FRONT_PROTOCOL);
-    rc = front_send(f, &m);
+    m = vhost_front_number(VHOST_USER_SET_PROTOCOL_FEATURES,
+                           untrusted->payload.u64 & FRONT_PROTOCOL);
+    rc = vhost_front_send(f, &m);
     if (rc)
         return rc;
     f->protocol = m.payload.u64;
@@ -39,21 +40,21 @@ static int take_protocol(struct vhost_front *f, uint16_t queue, struct vhost_mes
 
 static int ask_protocol(struct vhost_front *f)
 {
-    struct vhost_message m = front_message(VHOST_USER_GET_PROTOCOL_FEATURES, 0);
+    struct vhost_message m = vhost_front_message(VHOST_USER_GET_PROTOCOL_FEATURES, 0);
     int rc;
 
     f->protocol = 0;
     if (!(f->features & VHOST_FEATURE_PROTOCOL))
         return 0;
-    rc = front_call(f, &m, 0, take_protocol);
+    rc = vhost_front_call(f, &m, 0, take_protocol);
     return rc ? rc : 1;
 }
 
 static int own(struct vhost_front *f)
 {
-    struct vhost_message m = front_message(VHOST_USER_SET_OWNER, 0);
+    struct vhost_message m = vhost_front_message(VHOST_USER_SET_OWNER, 0);
 
-    return front_send(f, &m);
+    return vhost_front_send(f, &m);
 }
 
 static int take_queues(struct vhost_front *f, uint16_t queue, struct vhost_message *untrusted)
@@ -66,13 +67,13 @@ static int take_queues(struct vhost_front *f, uint16_t queue, struct vhost_messa
 /* "Multiple queue support": without it a device has the queues that its type has. */
 static int ask_queues(struct vhost_front *f)
 {
-    struct vhost_message m = front_message(VHOST_USER_GET_QUEUE_NUM, 0);
+    struct vhost_message m = vhost_front_message(VHOST_USER_GET_QUEUE_NUM, 0);
     int rc;
 
     f->queues_there = f->setup.queues;
     if (!front_has(f, VHOST_PROTOCOL(MQ)))
         return 0;
-    rc = front_call(f, &m, 0, take_queues);
+    rc = vhost_front_call(f, &m, 0, take_queues);
     return rc ? rc : 1;
 }
 
@@ -85,32 +86,34 @@ static int take_slots(struct vhost_front *f, uint16_t queue, struct vhost_messag
 
 static int ask_slots(struct vhost_front *f)
 {
-    struct vhost_message m = front_message(VHOST_USER_GET_MAX_MEM_SLOTS, 0);
+    struct vhost_message m = vhost_front_message(VHOST_USER_GET_MAX_MEM_SLOTS, 0);
     int rc;
 
     f->slots_there = VHOST_TABLE_REGIONS;
     if (!front_has(f, VHOST_PROTOCOL(CONFIGURE_MEM_SLOTS)))
         return 0;
-    rc = front_call(f, &m, 0, take_slots);
+    rc = vhost_front_call(f, &m, 0, take_slots);
     return rc ? rc : 1;
 }
 
 static int open_requests(struct vhost_front *f)
 {
-    return front_has(f, VHOST_PROTOCOL(BACKEND_REQ)) ? front_requests_open(f) : 0;
+    return front_has(f, VHOST_PROTOCOL(BACKEND_REQ)) ? vhost_front_requests_open(f) : 0;
 }
 
-int front_config_ask(struct vhost_front *f, int (*answered)(struct vhost_front *f, uint16_t queue,
-                                                            struct vhost_message *untrusted))
+int vhost_front_config_ask(struct vhost_front *f,
+                           int (*answered)(struct vhost_front *f, uint16_t queue,
+                                           struct vhost_message *untrusted))
 {
     uint32_t bytes = f->setup.config_bytes;
-    struct vhost_message m = front_message(VHOST_USER_GET_CONFIG, VHOST_CONFIG_HEADER + bytes);
+    struct vhost_message m =
+        vhost_front_message(VHOST_USER_GET_CONFIG, VHOST_CONFIG_HEADER + bytes);
 
     m.payload.config.size = bytes;
-    return front_call(f, &m, 0, answered);
+    return vhost_front_call(f, &m, 0, answered);
 }
 
-int front_config_take(struct vhost_front *f, const struct vhost_message *untrusted)
+int vhost_front_config_take(struct vhost_front *f, const struct vhost_message *untrusted)
 {
     const struct vhost_config *c = &untrusted->payload.config;
 
@@ -124,7 +127,7 @@ int front_config_take(struct vhost_front *f, const struct vhost_message *untrust
 
 static int take_config(struct vhost_front *f, uint16_t queue, struct vhost_message *untrusted)
 {
-    int rc = front_config_take(f, untrusted);
+    int rc = vhost_front_config_take(f, untrusted);
 
     (void)queue;
     return rc ? rc : next(f);
@@ -136,7 +139,7 @@ static int ask_config(struct vhost_front *f)
 
     if (!f->setup.config_bytes || !front_has(f, VHOST_PROTOCOL(CONFIG)))
         return 0;
-    rc = front_config_ask(f, take_config);
+    rc = vhost_front_config_ask(f, take_config);
     return rc ? rc : 1;
 }
 
@@ -153,10 +156,10 @@ static int next(struct vhost_front *f)
         if (rc)
             return rc < 0 ? rc : 0;
     }
-    return front_greeted(f);
+    return vhost_front_greeted(f);
 }
 
-int front_hello(struct vhost_front *f)
+int vhost_front_hello(struct vhost_front *f)
 {
     f->step = 0;
     return next(f);

@@ -44,7 +44,7 @@ static void too_late(struct vm_timer *timer)
                           vhost_message_name(VHOST_FRONT, f->call[f->call_at].request, text),
                           ANSWER_NS / 1000000000ULL),
                   &why);
-    front_gone(f, &why);
+    vhost_front_gone(f, &why);
     leave(f);
 }
 
@@ -105,7 +105,7 @@ static int on_request(void *ctx, struct vhost_message *untrusted)
     int rc;
 
     enter(f);
-    rc = front_asked(f, untrusted);
+    rc = vhost_front_asked(f, untrusted);
     leave(f);
     return rc ? rc : vhost_channel_ack(f->requests, untrusted, 0);
 }
@@ -115,25 +115,25 @@ static void on_closed(void *ctx, const struct vm_error *why)
     struct vhost_front *f = ctx;
 
     enter(f);
-    front_gone(f, why);
+    vhost_front_gone(f, why);
     leave(f);
 }
 
-int front_send(struct vhost_front *f, const struct vhost_message *m)
+int vhost_front_send(struct vhost_front *f, const struct vhost_message *m)
 {
     return vhost_channel_send(f->channel, m);
 }
 
-int front_call(struct vhost_front *f, const struct vhost_message *m, uint16_t queue,
-               int (*answered)(struct vhost_front *f, uint16_t queue,
-                               struct vhost_message *untrusted))
+int vhost_front_call(struct vhost_front *f, const struct vhost_message *m, uint16_t queue,
+                     int (*answered)(struct vhost_front *f, uint16_t queue,
+                                     struct vhost_message *untrusted))
 {
     int rc;
 
     if (f->calls == FRONT_CALLS_MAX)
         return vm_fail(-ENOBUFS, "vhost-user: more than %d requests without an answer",
                        FRONT_CALLS_MAX);
-    rc = front_send(f, m);
+    rc = vhost_front_send(f, m);
     if (rc)
         return rc;
     f->call[(f->call_at + f->calls++) % FRONT_CALLS_MAX] =
@@ -143,26 +143,26 @@ int front_call(struct vhost_front *f, const struct vhost_message *m, uint16_t qu
     return 0;
 }
 
-int front_tell(struct vhost_front *f, const struct vhost_message *m)
+int vhost_front_tell(struct vhost_front *f, const struct vhost_message *m)
 {
     struct vhost_message asking;
 
     if (!front_has(f, VHOST_PROTOCOL(REPLY_ACK)))
-        return front_send(f, m);
+        return vhost_front_send(f, m);
     asking = *m;
     asking.flags |= VHOST_MESSAGE_NEED_REPLY;
-    return front_call(f, &asking, 0, acknowledged);
+    return vhost_front_call(f, &asking, 0, acknowledged);
 }
 
-struct vhost_message front_message(uint32_t request, uint32_t bytes)
+struct vhost_message vhost_front_message(uint32_t request, uint32_t bytes)
 {
     return (
         struct vhost_message){ .request = request, .flags = VHOST_MESSAGE_VERSION, .size = bytes };
 }
 
-struct vhost_message front_number(uint32_t request, uint64_t value)
+struct vhost_message vhost_front_number(uint32_t request, uint64_t value)
 {
-    struct vhost_message m = front_message(request, sizeof(value));
+    struct vhost_message m = vhost_front_message(request, sizeof(value));
 
     m.payload.u64 = value;
     return m;
@@ -183,7 +183,7 @@ static int take(struct vhost_front *f, int fd)
     vm_timer_cancel(&f->retry);
     vm_count(&f->count.connects, 1);
     f->state = FRONT_HELLO;
-    return front_hello(f);
+    return vhost_front_hello(f);
 }
 
 static void gone_with(struct vhost_front *f, int code)
@@ -191,7 +191,7 @@ static void gone_with(struct vhost_front *f, int code)
     struct vm_error why;
 
     vm_error_save(code, &why);
-    front_gone(f, &why);
+    vhost_front_gone(f, &why);
 }
 
 static void accept_ready(struct vm_watch *watch, uint32_t events)
@@ -277,7 +277,7 @@ static int listen_here(struct vhost_front *f)
     return rc ? vm_wrap(rc, "%s", f->setup.socket) : 0;
 }
 
-int front_link_open(struct vhost_front *f)
+int vhost_front_link_open(struct vhost_front *f)
 {
     int fd = f->setup.fd;
 
@@ -294,7 +294,7 @@ int front_link_open(struct vhost_front *f)
     return 0;
 }
 
-void front_link_close(struct vhost_front *f)
+void vhost_front_link_close(struct vhost_front *f)
 {
     vm_timer_cancel(&f->deadline);
     vm_timer_cancel(&f->retry);
@@ -306,10 +306,10 @@ void front_link_close(struct vhost_front *f)
 }
 
 /* The end of the socket pair that goes to the back end is closed here once it was sent. */
-int front_requests_open(struct vhost_front *f)
+int vhost_front_requests_open(struct vhost_front *f)
 {
     static const struct vhost_channel_ops ops = { on_request, on_closed };
-    struct vhost_message m = front_message(VHOST_USER_SET_BACKEND_REQ_FD, 0);
+    struct vhost_message m = vhost_front_message(VHOST_USER_SET_BACKEND_REQ_FD, 0);
     int pair[2], rc;
 
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair))
@@ -319,7 +319,7 @@ int front_requests_open(struct vhost_front *f)
         vhost_channel_set_protocol(f->requests, f->protocol);
         m.fds = 1;
         m.fd[0] = pair[1];
-        rc = front_tell(f, &m);
+        rc = vhost_front_tell(f, &m);
     }
     vm_close(&pair[1]);
     return rc;

@@ -2,6 +2,8 @@
 /* The front end when its back end goes away, comes back, or lies. */
 #include "front_test.h"
 
+#include <fcntl.h>
+
 static void quit(void)
 {
     ft_close();
@@ -251,7 +253,89 @@ Test(front_lost, one_with_other_config_bytes_tells_the_guest, .fini = quit)
     cr_assert_eq(ft.h.vector_count[0], 1);
 }
 
+Test(front_lost, one_without_a_log_is_no_successor_where_rings_are_packed, .fini = quit)
+{
+    struct vh_config config = { .transport = VH_PCI, .shared = true, .packed = true };
+
+    ft_open_with(&config);
+    ft.back.protocol |= VHOST_PROTOCOL(INFLIGHT_SHMFD);
+    ft_run();
+    cr_assert(ft.h.features & VQ_F_RING_PACKED);
+    ft.back.protocol &= ~VHOST_PROTOCOL(INFLIGHT_SHMFD);
+
+    lose();
+    come_back();
+
+    cr_assert_eq(ft.back.ring[0].size, 0);
+    cr_assert(vh_logged(&ft.h, "keeps no log of requests in flight, which packed rings need"));
+}
+
+Test(front_lost, a_log_that_one_back_end_did_not_keep_is_not_the_next_ones, .fini = quit)
+{
+    ft_open_all(VH_PCI);
+    ft.back.protocol |= VHOST_PROTOCOL(INFLIGHT_SHMFD);
+    ft_run();
+    ft.back.protocol &= ~VHOST_PROTOCOL(INFLIGHT_SHMFD);
+    lose();
+    come_back();
+    ft.back.protocol |= VHOST_PROTOCOL(INFLIGHT_SHMFD);
+
+    lose();
+    come_back();
+
+    cr_assert_eq(fbe_count(&ft.back, VHOST_USER_GET_INFLIGHT_FD), 1);
+}
+
+Test(front_lost, what_was_finished_after_the_connection_had_ended_is_not_done_again, .fini = quit)
+{
+    ft_open_all(VH_PCI);
+    ft_run();
+    ft.absences = 1;
+    lose();
+
+    set_used_index(0, 5);
+    come_back();
+
+    cr_assert_eq(ft.back.ring[0].base, 5);
+}
+
 /* ---- lies ---- */
+
+/* O_NONBLOCK is the eventfd's own, and the back end has it. */
+Test(front_lost, a_doorbell_that_the_back_end_filled_and_made_wait_holds_nobody_up, .fini = quit)
+{
+    uint64_t full = UINT64_MAX - 1;
+    int kick;
+
+    ft_open_all(VH_PCI);
+    ft.h.config.refuse_doorbells = true;
+    ft_run();
+    kick = dup(ft.back.ring[0].kick);
+    vm_eventfd_take(kick);
+    cr_assert_eq(write(kick, &full, sizeof(full)), sizeof(full));
+    cr_assert_eq(fcntl(kick, F_SETFL, 0), 0);
+
+    cr_assert_eq(vh_kick(&ft.h, 0), 0);
+    cr_assert_eq(vh_idle(&ft.h), 0); /* or the test's time runs out */
+    lose();
+    come_back();
+
+    cr_assert(ft.back.ring[0].enabled);
+    close(kick);
+}
+
+Test(front_lost, calls_that_the_back_end_took_back_hold_nobody_up, .fini = quit)
+{
+    ft_open_all(VH_PCI);
+    ft_run();
+    cr_assert_eq(fcntl(ft.back.ring[0].call, F_SETFL, 0), 0);
+
+    vm_eventfd_signal(ft.back.ring[0].call);
+    vm_eventfd_signal(ft.back.ring[0].err);
+    cr_assert_eq(vm_eventfd_take(ft.back.ring[0].call), 1); /* blocks not: it is there */
+    cr_assert_eq(vh_idle(&ft.h), 0);
+    cr_assert_eq(vh_idle(&ft.h), 0);
+}
 
 Test(front_lost, a_reply_to_another_request_ends_the_connection, .fini = quit)
 {
@@ -315,7 +399,7 @@ Test(front_lost, a_flood_of_changes_ends_the_connection_and_nothing_else, .fini 
     ft_open_all(VH_PCI);
     ft_run();
     ft.back.silent = VHOST_USER_GET_CONFIG;
-    for (unsigned i = 0; ft.back.asks && i < 2 * VHOST_QUEUES_MAX + 2 * GM_REGIONS_MAX; i++) {
+    for (unsigned i = 0; ft.back.asks && i < 10 * VHOST_QUEUES_MAX + 2 * GM_REGIONS_MAX; i++) {
         (void)vhost_channel_send(ft.back.asks, &m);
         cr_assert_eq(vh_idle(&ft.h), 0);
     }

@@ -6,6 +6,8 @@
 #include "front.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 
 enum { USED_INDEX = 2 }; /* VIRTIO 1.2, 2.7.8: behind the flags */
@@ -28,14 +30,14 @@ static int region_of(struct gm_region *region, struct vhost_region *ret, int *re
 
 static int send_table(struct vhost_front *f, const struct gm_map *map)
 {
-    struct vhost_message m = front_message(VHOST_USER_SET_MEM_TABLE, 8);
+    struct vhost_message m = vhost_front_message(VHOST_USER_SET_MEM_TABLE, 8);
     int rc = 0;
 
     for (size_t i = 0; !rc && i < gm_map_count(map); i++)
         rc = region_of(gm_map_region(map, i), &m.payload.table.region[i], &m.fd[i]);
     m.fds = m.payload.table.count = (uint32_t)gm_map_count(map);
     m.size += m.fds * (uint32_t)sizeof(struct vhost_region);
-    return rc ? rc : front_tell(f, &m);
+    return rc ? rc : vhost_front_tell(f, &m);
 }
 
 static int send_regions(struct vhost_front *f, const struct gm_map *map)
@@ -43,12 +45,13 @@ static int send_regions(struct vhost_front *f, const struct gm_map *map)
     int rc = 0;
 
     for (size_t i = 0; !rc && i < gm_map_count(map); i++) {
-        struct vhost_message m = front_message(VHOST_USER_ADD_MEM_REG, sizeof(struct vhost_single));
+        struct vhost_message m =
+            vhost_front_message(VHOST_USER_ADD_MEM_REG, sizeof(struct vhost_single));
 
         m.fds = 1;
         rc = region_of(gm_map_region(map, i), &m.payload.single.region, &m.fd[0]);
         if (!rc)
-            rc = front_tell(f, &m);
+            rc = vhost_front_tell(f, &m);
     }
     return rc;
 }
@@ -77,31 +80,42 @@ static int send_memory(struct vhost_front *f)
 
 static int send_state(struct vhost_front *f, uint32_t request, uint16_t n, uint32_t num)
 {
-    struct vhost_message m = front_message(request, sizeof(struct vhost_ring_state));
+    struct vhost_message m = vhost_front_message(request, sizeof(struct vhost_ring_state));
 
     m.payload.state = (struct vhost_ring_state){ n, num };
-    return front_tell(f, &m);
+    return vhost_front_tell(f, &m);
 }
 
 static int send_fd(struct vhost_front *f, uint32_t request, uint16_t n, int fd)
 {
-    struct vhost_message m = front_number(request, n);
+    struct vhost_message m = vhost_front_number(request, n);
 
     m.fds = 1;
     m.fd[0] = fd;
-    return front_tell(f, &m);
+    return vhost_front_tell(f, &m);
 }
 
 static int send_addresses(struct vhost_front *f, uint16_t n)
 {
     const struct vq *q = &f->dev.queue[n];
     struct vhost_message m =
-        front_message(VHOST_USER_SET_VRING_ADDR, sizeof(struct vhost_ring_addr));
+        vhost_front_message(VHOST_USER_SET_VRING_ADDR, sizeof(struct vhost_ring_addr));
 
     m.payload.addr = (struct vhost_ring_addr){
         .index = n, .desc = q->desc, .used = q->device, .avail = q->driver
     };
-    return front_tell(f, &m);
+    return vhost_front_tell(f, &m);
+}
+
+/* Of a ring whose back end is gone; see vhost_front_rings_lost(). */
+static void find_base(struct vhost_front *f, uint16_t n)
+{
+    struct vq *q = &f->dev.queue[n];
+    uint16_t used;
+
+    if (!(f->dev.features & VQ_F_RING_PACKED) &&
+        !gm_load16(&f->dev.view, q->device + USED_INDEX, &used))
+        vq_set_base(q, used);
 }
 
 /* The kick at the end starts the ring, and has it look at what was offered while nobody served it. */
@@ -110,6 +124,8 @@ static int start_ring(struct vhost_front *f, uint16_t n)
     struct vq *q = &f->dev.queue[n];
     int kick, rc = virtio_kick_fd(&f->dev, n, &kick);
 
+    if (f->queue[n].lost) /* what it finished after its connection had ended counts, too */
+        find_base(f, n);
     if (!rc)
         rc = send_state(f, VHOST_USER_SET_VRING_NUM, n, q->size);
     if (!rc)
@@ -127,11 +143,22 @@ static int start_ring(struct vhost_front *f, uint16_t n)
     if (rc)
         return rc;
     f->queue[n].started = true;
-    vm_eventfd_signal(kick);
+    f->queue[n].lost = false;
+    vhost_front_kick(kick);
     return 0;
 }
 
-int front_start_more(struct vhost_front *f)
+/* A back end may have cleared O_NONBLOCK (it is the file's, not the descriptor's) and filled the counter. A full counter is a kick that
+ * nobody has taken: nothing is missing then. */
+void vhost_front_kick(int fd)
+{
+    struct pollfd p = { .fd = fd, .events = POLLOUT };
+
+    if (poll(&p, 1, 0) == 1 && p.revents & POLLOUT && !fcntl(fd, F_SETFL, O_NONBLOCK))
+        vm_eventfd_signal(fd);
+}
+
+int vhost_front_start_more(struct vhost_front *f)
 {
     int rc = 0;
 
@@ -145,14 +172,14 @@ int front_start_more(struct vhost_front *f)
 
 static int send_status(struct vhost_front *f, uint8_t status)
 {
-    struct vhost_message m = front_number(VHOST_USER_SET_STATUS, status);
+    struct vhost_message m = vhost_front_number(VHOST_USER_SET_STATUS, status);
 
-    return front_has(f, VHOST_PROTOCOL(STATUS)) ? front_tell(f, &m) : 0;
+    return front_has(f, VHOST_PROTOCOL(STATUS)) ? vhost_front_tell(f, &m) : 0;
 }
 
 static int start_rings(struct vhost_front *f)
 {
-    int rc = front_start_more(f);
+    int rc = vhost_front_start_more(f);
 
     if (!rc)
         rc = send_status(f, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK |
@@ -165,12 +192,12 @@ static int start_rings(struct vhost_front *f)
 static int send_inflight(struct vhost_front *f)
 {
     struct vhost_message m =
-        front_message(VHOST_USER_SET_INFLIGHT_FD, sizeof(struct vhost_inflight));
+        vhost_front_message(VHOST_USER_SET_INFLIGHT_FD, sizeof(struct vhost_inflight));
 
     m.payload.inflight = f->inflight;
     m.fds = 1;
     m.fd[0] = f->inflight_fd;
-    return front_tell(f, &m);
+    return vhost_front_tell(f, &m);
 }
 
 /* We never look into it; who maps it checks it. */
@@ -186,30 +213,26 @@ static int take_inflight(struct vhost_front *f, uint16_t queue, struct vhost_mes
     rc = send_inflight(f);
     if (!rc)
         rc = start_rings(f);
-    return rc ? rc : front_advance(f); /* what was wanted may have changed meanwhile */
+    return rc ? rc : vhost_front_advance(f); /* what was wanted may have changed meanwhile */
 }
 
-/* ("Inflight I/O tracking": one log for all queues, of the largest size.) */
+/* ("Inflight I/O tracking": one log for all queues, of the largest size, also for those that are enabled later.) */
 static int ask_inflight(struct vhost_front *f)
 {
     struct vhost_message m =
-        front_message(VHOST_USER_GET_INFLIGHT_FD, sizeof(struct vhost_inflight));
-    uint16_t size = 0;
+        vhost_front_message(VHOST_USER_GET_INFLIGHT_FD, sizeof(struct vhost_inflight));
 
-    for (uint16_t n = 0; n < f->queues; n++)
-        if (f->dev.queue[n].started && f->dev.queue[n].size > size)
-            size = f->dev.queue[n].size;
     m.payload.inflight.queues = f->queues;
-    m.payload.inflight.queue_size = size;
+    m.payload.inflight.queue_size = f->setup.queue_size;
     f->state = FRONT_STARTING;
-    return front_call(f, &m, 0, take_inflight);
+    return vhost_front_call(f, &m, 0, take_inflight);
 }
 
-int front_start(struct vhost_front *f)
+int vhost_front_start(struct vhost_front *f)
 {
-    struct vhost_message m = front_number(VHOST_USER_SET_FEATURES,
-                                          f->dev.features | (f->features & VHOST_FEATURE_PROTOCOL));
-    int rc = front_tell(f, &m);
+    struct vhost_message m = vhost_front_number(
+        VHOST_USER_SET_FEATURES, f->dev.features | (f->features & VHOST_FEATURE_PROTOCOL));
+    int rc = vhost_front_tell(f, &m);
 
     if (!rc)
         rc = send_status(f, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK);
@@ -237,7 +260,7 @@ static int rest_if_all(struct vhost_front *f)
         f->rest_awaited = false;
         virtio_stopped(&f->dev);
     }
-    return front_advance(f);
+    return vhost_front_advance(f);
 }
 
 /* The base is the back end's word; we only keep it and hand it on. */
@@ -251,36 +274,32 @@ static int take_base(struct vhost_front *f, uint16_t queue, struct vhost_message
     return rest_if_all(f);
 }
 
-int front_rest(struct vhost_front *f)
+int vhost_front_rest(struct vhost_front *f)
 {
     int rc = 0;
 
     f->state = FRONT_RESTING;
     for (uint16_t n = 0; !rc && n < f->queues; n++) {
         struct vhost_message m =
-            front_message(VHOST_USER_GET_VRING_BASE, sizeof(struct vhost_ring_state));
+            vhost_front_message(VHOST_USER_GET_VRING_BASE, sizeof(struct vhost_ring_state));
 
         if (!f->queue[n].started)
             continue;
         m.payload.state.index = n;
-        rc = front_call(f, &m, n, take_base);
+        rc = vhost_front_call(f, &m, n, take_base);
     }
     return rc || f->calls ? rc : rest_if_all(f);
 }
 
 /* With an in-flight log the next back end finds out by itself; without one what is not used yet is taken once more, which only split
  * rings can tell: packed ones are not offered then. */
-void front_rings_lost(struct vhost_front *f)
+void vhost_front_rings_lost(struct vhost_front *f)
 {
     for (uint16_t n = 0; n < f->queues; n++) {
-        struct vq *q = &f->dev.queue[n];
-        uint16_t used;
-
         if (!f->queue[n].started)
             continue;
         f->queue[n].started = false;
-        if (!(f->dev.features & VQ_F_RING_PACKED) &&
-            !gm_load16(&f->dev.view, q->device + USED_INDEX, &used))
-            vq_set_base(q, used);
+        f->queue[n].lost = true;
+        find_base(f, n);
     }
 }

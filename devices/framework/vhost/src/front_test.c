@@ -320,6 +320,25 @@ Test(front, private_memory_cannot_be_handed_over, .fini = quit)
     cr_assert(vh_logged(&ft.h, "is private to this process"));
 }
 
+Test(front, as_many_queues_as_the_protocol_can_name_start, .fini = quit)
+{
+    ft_open_all(VH_PCI);
+    ft.back.queues = ft.setup.queues = VHOST_QUEUES_MAX;
+    cr_assert_eq(ft_make(), 0, "%s", vm_error_text());
+    cr_assert_eq(vh_negotiate(&ft.h, 0), 0);
+    for (uint16_t n = 0; n < VHOST_QUEUES_MAX; n++) {
+        vh_queue_set(&ft.h, n, 2, 0x10000 + n * 0x1000, 0x10400 + n * 0x1000, 0x10800 + n * 0x1000);
+        vh_queue_enable(&ft.h, n);
+    }
+
+    cr_assert_eq(vh_set_status(&ft.h, 15), 0);
+    cr_assert_eq(vh_idle(&ft.h), 0);
+
+    cr_assert_eq(fbe_count(&ft.back, VHOST_USER_GET_FEATURES),
+                 1); /* the first connection still stands */
+    cr_assert_eq(ft.back.closed, 0);
+}
+
 /* ---- stop ---- */
 
 Test(front, a_reset_waits_for_every_ring_to_stop, .fini = quit)

@@ -52,12 +52,10 @@ static inline int ft_open(void *ctx, const char *name, unsigned how)
 }
 
 /* Everything but the device; change ft.setup and ft.back, then ft_make(). */
-static inline void ft_open_all(enum vh_transport transport)
+static inline void ft_open_with(const struct vh_config *config)
 {
-    struct vh_config config = { .transport = transport, .shared = true };
-
     memset(&ft, 0, sizeof(ft));
-    cr_assert_eq(vh_open(&ft.h, &config), 0);
+    cr_assert_eq(vh_open(&ft.h, config), 0);
     ft.h.open = ft_open;
     fbe_init(&ft.back, &ft.h.env);
     ft.back.features = FT_FEATURES;
@@ -76,6 +74,13 @@ static inline void ft_open_all(enum vh_transport transport)
                                            .fd = -1,
                                            .wait_ns = 3 * SECOND,
                                            .reconnect_ns = UINT64_MAX };
+}
+
+static inline void ft_open_all(enum vh_transport transport)
+{
+    const struct vh_config config = { .transport = transport, .shared = true };
+
+    ft_open_with(&config);
 }
 
 static inline int ft_make(void)
