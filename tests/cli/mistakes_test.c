@@ -419,6 +419,20 @@ Test(mistakes, a_file_in_the_place_of_a_socket_is_kept)
     cr_expect(!access("disk.img", F_OK));
 }
 
+Test(mistakes, a_serial_port_has_no_place_to_choose)
+{
+    CLI(&r, "plan", "--serial", "pty,bus=pci", "k");
+    expect(USAGE, "--serial", "leave them out");
+    CLI(&r, "plan", "--serial", "pty,id=x", "k");
+    expect(USAGE, "--serial", "leave them out");
+}
+
+Test(mistakes, an_address_as_lspci_has_it_is_told_what_is_wanted)
+{
+    CLI(&r, "plan", "--disk", "path=d,addr=0000:00:05.0", "k");
+    expect(USAGE, "'0000:00:05.0' is no PCI address", "DD or DD.F");
+}
+
 Test(mistakes, a_directory_is_no_socket_to_talk_to)
 {
     CLI(&r, "info", ".");

@@ -90,10 +90,26 @@ static unsigned on_terminal(const struct run_inputs *in, char (*ret_who)[64])
     return n;
 }
 
+/* The serial port is a part of the machine: its keys are those of every device, but its place is not to be chosen. */
+static int check_serial(const struct run_inputs *in)
+{
+    const struct vdev_common *c = run_part_of(in->model, in->config, RUN_SERIAL);
+
+    if (!c || (!c->id && !c->addr && !c->pci_segment && c->bus == VDEV_BUS_AUTO))
+        return 0;
+    return vm_fail(-EINVAL,
+                   "--serial: id, bus, addr and pci_segment are for devices that are plugged in; "
+                   "this one is always serial0, at its own place: leave them out");
+}
+
 static int check_consoles(struct run_inputs *in)
 {
     char who[2][64];
     unsigned n = on_terminal(in, who);
+    int rc = check_serial(in);
+
+    if (rc)
+        return rc;
 
     in->terminal = n > 0;
     if (n > 1)

@@ -273,7 +273,8 @@ static const struct command commands[] = {
     { .row = { .name = "stop", .summary = "stop a machine at once", .operands = socket_operand },
       .run = vmm_verb_stop },
     { .row = { .name = "powerbtn",
-               .summary = "press the power button",
+               .summary =
+                   "press the power button (Debian's cloud kernels for Arm have no driver for it)",
                .operands = socket_operand },
       .run = vmm_verb_powerbtn },
     { .row = { .name = "pause", .summary = "pause a machine", .operands = socket_operand },

@@ -93,7 +93,7 @@ struct vdev_common {
         { .name = "addr",                                                                        \
           .type = VM_PROP_STRING,                                                                \
           .offset = offsetof(T, common.addr),                                                    \
-          .max = 4,                                                                              \
+          .max = 16,                                                                             \
           .help = "PCI device and function on its bus, as 1f or 1f.0; the next free one if not " \
                   "given" },                                                                     \
     {                                                                                            \
