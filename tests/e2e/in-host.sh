@@ -58,7 +58,7 @@ esac
 # once.
 serve_disk() {
     life=2
-    [ "$(uname -m)" != aarch64 ] || life=8
+    [ "$(uname -m)" != aarch64 ] || life=3
     while [ ! -e /status ]; do
         /vmm device virtio-blk path=/disk.img --socket /disk.sock >>/device.log 2>&1 &
         echo $! >/device.pid

@@ -14,63 +14,71 @@ enum { USED_INDEX = 2 }; /* VIRTIO 1.2, 2.7.8: behind the flags */
 
 /* ---- memory ---- */
 
-static int region_of(struct gm_region *region, struct vhost_region *ret, int *ret_fd)
+/* What other processes can map. The rest (a page of the machine's own for stolen time, say) is out of the back end's reach. */
+static size_t shared_regions(const struct gm_map *map, struct gm_region *ret_shared[GM_REGIONS_MAX])
+{
+    size_t count = 0;
+    uint64_t offset;
+
+    for (size_t i = 0; i < gm_map_count(map) && count < GM_REGIONS_MAX; i++)
+        if (gm_region_fd(gm_map_region(map, i), &offset) >= 0)
+            ret_shared[count++] = gm_map_region(map, i);
+    return count;
+}
+
+static int describe(struct gm_region *region, struct vhost_region *ret)
 {
     *ret = (struct vhost_region){ .guest_addr = gm_region_base(region),
                                   .size = gm_region_size(region),
                                   .user_addr = gm_region_base(region) };
-    *ret_fd = gm_region_fd(region, &ret->mmap_offset);
-    if (*ret_fd < 0)
-        return vm_fail(-ENOTSUP,
-                       "guest memory at %#llx is private to this process: a device in "
-                       "another process needs shared memory",
-                       (unsigned long long)gm_region_base(region));
-    return 0;
+    return gm_region_fd(region, &ret->mmap_offset);
 }
 
-static int send_table(struct vhost_front *f, const struct gm_map *map)
+static int send_table(struct vhost_front *f, struct gm_region *const *regions, size_t count)
 {
     struct vhost_message m = vhost_front_message(VHOST_USER_SET_MEM_TABLE, 8);
-    int rc = 0;
 
-    for (size_t i = 0; !rc && i < gm_map_count(map); i++)
-        rc = region_of(gm_map_region(map, i), &m.payload.table.region[i], &m.fd[i]);
-    m.fds = m.payload.table.count = (uint32_t)gm_map_count(map);
+    for (size_t i = 0; i < count; i++)
+        m.fd[i] = describe(regions[i], &m.payload.table.region[i]);
+    m.fds = m.payload.table.count = (uint32_t)count;
     m.size += m.fds * (uint32_t)sizeof(struct vhost_region);
-    return rc ? rc : vhost_front_tell(f, &m);
+    return vhost_front_tell(f, &m);
 }
 
-static int send_regions(struct vhost_front *f, const struct gm_map *map)
+static int send_regions(struct vhost_front *f, struct gm_region *const *regions, size_t count)
 {
     int rc = 0;
 
-    for (size_t i = 0; !rc && i < gm_map_count(map); i++) {
+    for (size_t i = 0; !rc && i < count; i++) {
         struct vhost_message m =
             vhost_front_message(VHOST_USER_ADD_MEM_REG, sizeof(struct vhost_single));
 
         m.fds = 1;
-        rc = region_of(gm_map_region(map, i), &m.payload.single.region, &m.fd[0]);
-        if (!rc)
-            rc = vhost_front_tell(f, &m);
+        m.fd[0] = describe(regions[i], &m.payload.single.region);
+        rc = vhost_front_tell(f, &m);
     }
     return rc;
 }
 
 static int send_memory(struct vhost_front *f)
 {
+    struct gm_region *regions[GM_REGIONS_MAX];
     struct gm_map *map = gm_view_map(&f->dev.view);
-    size_t count = gm_map_count(map);
+    size_t count = shared_regions(map, regions);
     int rc;
 
     if (f->table_sent)
         rc = 0;
+    else if (!count)
+        rc = vm_fail(-ENOTSUP, "guest memory is private to this process: a device in another "
+                               "process needs shared memory");
     else if (count > f->slots_there)
         rc = vm_fail(-ENOTSUP, "guest memory has %zu regions, the back end takes %llu", count,
                      (unsigned long long)f->slots_there);
     else if (front_has(f, VHOST_PROTOCOL(CONFIGURE_MEM_SLOTS)))
-        rc = send_regions(f, map);
+        rc = send_regions(f, regions, count);
     else
-        rc = send_table(f, map);
+        rc = send_table(f, regions, count);
     f->table_sent = !rc;
     gm_map_unref(map);
     return rc;

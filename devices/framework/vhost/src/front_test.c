@@ -339,6 +339,24 @@ Test(front, as_many_queues_as_the_protocol_can_name_start, .fini = quit)
     cr_assert_eq(ft.back.closed, 0);
 }
 
+Test(front, memory_of_the_machines_own_is_not_handed_over, .fini = quit)
+{
+    const struct gm_backing private = { .kind = GM_ANONYMOUS };
+    struct gm_region *region;
+    struct gm_change change = { .add = &region, .add_count = 1 };
+
+    ft_open_all(VH_PCI);
+    cr_assert_eq(gm_region_new(1ULL << 32, 4096, &private, &region), 0);
+    cr_assert_eq(gm_space_change(ft.h.guest.space, &change), 0);
+
+    ft_run();
+
+    cr_assert_eq(ft.back.table.count, 1);
+    cr_assert_eq(ft.back.table.region[0].guest_addr, 0);
+    cr_assert(ft.back.ring[0].enabled);
+    gm_region_unref(region);
+}
+
 /* ---- stop ---- */
 
 Test(front, a_reset_waits_for_every_ring_to_stop, .fini = quit)
