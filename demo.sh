@@ -17,6 +17,7 @@ set -euo pipefail
 
 BATCH='' EMULATED='' CPUS=1 MEMORY=256 KERNEL=bookworm-cloud ARCH=$(uname -m) VMM=''
 while (($#)); do
+    [[ $1 = --emulated || $# -ge 2 ]] || die "$1: unknown, or its value is missing: the head of this script says what there is"
     case $1 in
     --batch) BATCH=$2 && shift ;;
     --emulated) EMULATED=1 ;;
