@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* Unix stream sockets by name (unix(7)). */
+/* Unix sockets (unix(7)): streams by name, and file descriptors beside bytes. */
 #include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -111,4 +114,85 @@ int vm_socket_connect(const char *path)
     if (rc == -ECONNREFUSED && !stat(path, &st) && !S_ISSOCK(st.st_mode)) /* unix(7) says no more */
         return vm_fail(-ENOTSOCK, "socket %s: there is a file that is not a socket", path);
     return vm_fail(rc, "socket %s: %s", path, strerror(-rc));
+}
+
+/* ---- file descriptors ---- */
+
+union control {
+    struct cmsghdr align;
+    char bytes[CMSG_SPACE(sizeof(int) * VM_SOCKET_FDS_MAX)];
+};
+
+ssize_t vm_socket_send(int sock, const void *data, size_t len, const int *fds, size_t count,
+                       int flags)
+{
+    struct iovec iov = { (void *)(uintptr_t)data, len };
+    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+    union control control = { .bytes = { 0 } };
+    ssize_t n;
+
+    if (count > VM_SOCKET_FDS_MAX)
+        return -EINVAL;
+    if (count) {
+        msg.msg_control = &control;
+        msg.msg_controllen = CMSG_SPACE(sizeof(int) * count);
+        control.align.cmsg_level = SOL_SOCKET;
+        control.align.cmsg_type = SCM_RIGHTS;
+        control.align.cmsg_len = CMSG_LEN(sizeof(int) * count);
+        memcpy(CMSG_DATA(&control.align), fds, sizeof(int) * count);
+    }
+    do {
+        n = sendmsg(sock, &msg, MSG_NOSIGNAL | flags);
+    } while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+/* The kernel gives as many as there is room for, which may be padded by one: what does not fit max is closed. False: one did not. */
+static bool take_fds(struct msghdr *msg, int *ret_fds, size_t max, size_t *ret_count)
+{
+    bool fit = true;
+
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+        size_t count = c->cmsg_len >= CMSG_LEN(0) ? (c->cmsg_len - CMSG_LEN(0)) / sizeof(int) : 0;
+
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        for (size_t i = 0; i < count; i++) {
+            int fd;
+
+            memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
+            if (*ret_count < max) {
+                ret_fds[(*ret_count)++] = fd;
+            } else {
+                fit = false;
+                vm_close(&fd);
+            }
+        }
+    }
+    return fit;
+}
+
+ssize_t vm_socket_receive(int sock, void *buf, size_t len, int *ret_fds, size_t max,
+                          size_t *ret_count, int flags)
+{
+    struct iovec iov = { buf, len };
+    union control control;
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+    };
+    bool fit;
+    ssize_t n;
+
+    *ret_count = 0;
+    do {
+        n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC | flags);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return -errno;
+    fit = take_fds(&msg, ret_fds, max, ret_count);
+    if (fit && !(msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
+        return n;
+    while (*ret_count)
+        vm_close(&ret_fds[--*ret_count]);
+    return -EMSGSIZE;
 }

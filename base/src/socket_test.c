@@ -128,3 +128,49 @@ Test(socket, the_hosts_environment_opens_both_ends, .init = make_dir, .fini = dr
     close(client);
     close(listener);
 }
+
+static int pair[2];
+
+static void make_pair(void)
+{
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+}
+
+Test(socket, fds_go_beside_bytes, .init = make_pair)
+{
+    int mine = vm_eventfd(), theirs[2];
+    size_t count;
+    char byte;
+
+    cr_assert_eq(vm_socket_send(pair[0], "x", 1, &mine, 1, 0), 1);
+    vm_eventfd_signal(mine);
+    cr_assert_eq(vm_socket_receive(pair[1], &byte, 1, theirs, 2, &count, MSG_DONTWAIT), 1);
+
+    cr_assert_eq(byte, 'x');
+    cr_assert_eq(count, 1);
+    cr_assert_eq(vm_eventfd_take(theirs[0]), 1);
+    cr_assert(fcntl(theirs[0], F_GETFD) & FD_CLOEXEC);
+    cr_assert_eq(vm_socket_receive(pair[1], &byte, 1, theirs, 2, &count, MSG_DONTWAIT), -EAGAIN);
+}
+
+Test(socket, more_fds_than_wanted_are_an_error_and_none_is_left_open, .init = make_pair)
+{
+    int mine[3] = { vm_eventfd(), vm_eventfd(), vm_eventfd() }, theirs[2], before = dup(0), after;
+    size_t count;
+    char byte;
+
+    close(before);
+    cr_assert_eq(vm_socket_send(pair[0], "x", 1, mine, 3, 0), 1);
+    cr_assert_eq(vm_socket_receive(pair[1], &byte, 1, theirs, 2, &count, 0), -EMSGSIZE);
+
+    cr_assert_eq(count, 0);
+    after = dup(0);
+    cr_assert_eq(after, before);
+}
+
+Test(socket, sending_to_nobody_is_an_error_and_no_signal, .init = make_pair)
+{
+    close(pair[1]);
+
+    cr_assert_eq(vm_socket_send(pair[0], "x", 1, NULL, 0, 0), -EPIPE);
+}

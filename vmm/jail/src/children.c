@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <vmm/base/fd.h>
+#include <vmm/base/socket.h>
 
 #include "client.h"
 
@@ -74,7 +75,7 @@ int vmm_spawn_post(struct vmm_spawner *s, const struct vmm_spawn_request *reques
     if (s->queued == VMM_SPAWNER_QUEUE_MAX)
         return vm_fail(-EAGAIN, "the spawner does not take requests: %d wait already",
                        VMM_SPAWNER_QUEUE_MAX);
-    n = s->queued ? -EAGAIN : vmm_spawn_send(s->sock, request, len, fd, fds);
+    n = s->queued ? -EAGAIN : vm_socket_send(s->sock, request, len, fd, fds, 0);
     if (n == -EAGAIN)
         return queue(s, request, len, fd, fds);
     return n < 0 ? vm_fail((int)n, "spawner: request: %s", strerror((int)-n)) : 0;
@@ -85,7 +86,7 @@ void vmm_spawn_flush(struct vmm_spawner *s)
     while (!vm_list_empty(&s->queue)) {
         struct vmm_spawn_pending *p = container_of(s->queue.next, struct vmm_spawn_pending, node);
 
-        if (vmm_spawn_send(s->sock, p->request, p->len, p->fd, p->fds) == -EAGAIN)
+        if (vm_socket_send(s->sock, p->request, p->len, p->fd, p->fds, 0) == -EAGAIN)
             return;
         /* Any other error is the connection's end, which is read soon. */
         vm_list_del(&p->node);

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include <vmm/base/fd.h>
+#include <vmm/base/socket.h>
 
 #include "spawn.h"
 #include "stages_private.h"
@@ -46,7 +47,7 @@ struct server {
 /* The VMM takes its packets, or is gone, and then so are we. */
 static void tell(struct server *s, struct vmm_spawn_event *event, int fd)
 {
-    if (vmm_spawn_send(s->sock, event, sizeof(*event), &fd, fd >= 0) < 0)
+    if (vm_socket_send(s->sock, event, sizeof(*event), &fd, fd >= 0, 0) < 0)
         _exit(0);
 }
 
@@ -138,7 +139,8 @@ static void serve_request(struct server *s)
 {
     int fd[VMM_SPAWN_FDS];
     size_t fds;
-    ssize_t n = vmm_spawn_receive(s->sock, &s->request, sizeof(s->request), fd, &fds);
+    ssize_t n =
+        vm_socket_receive(s->sock, &s->request, sizeof(s->request), fd, VMM_SPAWN_FDS, &fds, 0);
 
     if (n == 0 || (n < 0 && n != -EMSGSIZE))
         _exit(0); /* the VMM ended; children follow by their death signal */

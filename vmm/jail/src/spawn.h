@@ -44,11 +44,6 @@ struct vmm_spawn_event {
     struct vmm_jail_result result;
 };
 
-/* wire.c: one packet; fds are CLOEXEC. Bytes, 0 at the end of the connection, or -errno (-EAGAIN ...) without text. */
-ssize_t vmm_spawn_send(int sock, const void *packet, size_t len, const int *fd, size_t fds);
-ssize_t vmm_spawn_receive(int sock, void *packet, size_t size, int fd[VMM_SPAWN_FDS],
-                          size_t *ret_fds);
-
 /* server.c: the spawner's whole life. Does not return. */
 _Noreturn void vmm_spawn_serve(int sock, int binary_fd, bool foreign);
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <vmm/base/fd.h>
+#include <vmm/base/socket.h>
 
 #include "client.h"
 
@@ -79,7 +80,7 @@ static bool receive(struct vmm_spawner *s)
 
     if (s->gone)
         return false;
-    n = vmm_spawn_receive(s->sock, &event, sizeof(event), fd, &fds);
+    n = vm_socket_receive(s->sock, &event, sizeof(event), fd, VMM_SPAWN_FDS, &fds, 0);
     if (n == -EAGAIN)
         return false;
     if (n <= 0) {

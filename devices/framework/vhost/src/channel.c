@@ -12,6 +12,7 @@
 
 #include <vmm/base/fd.h>
 #include <vmm/base/loop.h>
+#include <vmm/base/socket.h>
 #include <vmm/vhost/channel.h>
 
 struct piece { /* of what is to be sent: one message, or the rest of one */
@@ -97,58 +98,25 @@ static int end_later(struct vhost_channel *c, int code)
 
 /* ---- reading ---- */
 
-/* File descriptors of one recvmsg(2): added to the message's, closed where they are too many. */
-static int take_rights(struct vhost_message *in, struct msghdr *msg)
-{
-    int rc = msg->msg_flags & MSG_CTRUNC ? -EPROTO : 0;
-
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
-        size_t count = c->cmsg_len >= CMSG_LEN(0) ? (c->cmsg_len - CMSG_LEN(0)) / sizeof(int) : 0;
-
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-            continue;
-        for (size_t i = 0; i < count; i++) {
-            int fd;
-
-            memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
-            if (in->fds < VHOST_FDS_MAX) {
-                in->fd[in->fds++] = fd;
-            } else {
-                rc = -EPROTO;
-                vm_close(&fd);
-            }
-        }
-    }
-    return rc ? vm_fail(rc, "more than %d file descriptors in one message", VHOST_FDS_MAX) : 0;
-}
-
 /* Up to len bytes to buf. 1: some came; 0: none for now; -errno with text. */
 static int receive(struct vhost_channel *c, void *buf, size_t len)
 {
-    union {
-        struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int) * VHOST_FDS_MAX)];
-    } control;
-    struct iovec iov = { buf, len };
-    struct msghdr msg = {
-        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
-    };
-    ssize_t n;
-    int rc;
+    size_t count;
+    ssize_t n = vm_socket_receive(c->fd, buf, len, c->in.fd + c->in.fds, VHOST_FDS_MAX - c->in.fds,
+                                  &count, MSG_DONTWAIT);
 
-    do {
-        n = recvmsg(c->fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-    } while (n < 0 && errno == EINTR);
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+    if (n == -EAGAIN || n == -EWOULDBLOCK)
         return 0;
+    if (n == -EMSGSIZE)
+        return vm_fail(-EPROTO, "more than %d file descriptors in one message", VHOST_FDS_MAX);
     if (n < 0)
-        return vm_fail_errno("vhost-user socket");
+        return vm_fail((int)n, "vhost-user socket: %s", strerror((int)-n));
     if (!n)
         return vm_fail(-ECONNRESET, "the peer has closed the vhost-user socket%s",
                        c->got ? " within a message" : "");
     c->got += (size_t)n;
-    rc = take_rights(&c->in, &msg);
-    return rc ? rc : 1;
+    c->in.fds += (unsigned)count;
+    return 1;
 }
 
 /* A reply is a message of the peer's where we ask. */
@@ -210,31 +178,6 @@ static int read_some(struct vhost_channel *c)
 
 /* ---- writing ---- */
 
-/* One sendmsg(2); bytes, or -errno (-EAGAIN). */
-static ssize_t transmit(int fd, const void *data, size_t len, const int *fds, unsigned count)
-{
-    union {
-        struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int) * VHOST_FDS_MAX)];
-    } control = { .bytes = { 0 } };
-    struct iovec iov = { (void *)(uintptr_t)data, len };
-    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-    ssize_t n;
-
-    if (count) {
-        msg.msg_control = &control;
-        msg.msg_controllen = CMSG_SPACE(sizeof(int) * count);
-        control.align.cmsg_level = SOL_SOCKET;
-        control.align.cmsg_type = SCM_RIGHTS;
-        control.align.cmsg_len = CMSG_LEN(sizeof(int) * count);
-        memcpy(CMSG_DATA(&control.align), fds, sizeof(int) * count);
-    }
-    do {
-        n = sendmsg(fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
-    } while (n < 0 && errno == EINTR);
-    return n < 0 ? -errno : n;
-}
-
 /* What the loop shall wait for. While paused nothing is read, not even the peer's end. */
 static int watch_again(struct vhost_channel *c)
 {
@@ -248,8 +191,8 @@ static int write_some(struct vhost_channel *c)
 {
     while (!vm_list_empty(&c->out)) {
         struct piece *piece = container_of(c->out.next, struct piece, node);
-        ssize_t n = transmit(c->fd, piece->data + piece->at, piece->bytes - piece->at, piece->fd,
-                             piece->fds);
+        ssize_t n = vm_socket_send(c->fd, piece->data + piece->at, piece->bytes - piece->at,
+                                   piece->fd, piece->fds, MSG_DONTWAIT);
 
         if (n == -EAGAIN || n == -EWOULDBLOCK)
             return 0;
@@ -314,7 +257,7 @@ int vhost_channel_send(struct vhost_channel *c, const struct vhost_message *mess
     if (c->closed)
         return vm_fail(-ENOTCONN, "vhost-user: not connected");
     if (vm_list_empty(&c->out))
-        n = transmit(c->fd, data, len, message->fd, message->fds);
+        n = vm_socket_send(c->fd, data, len, message->fd, message->fds, MSG_DONTWAIT);
     if (n == -EAGAIN || n == -EWOULDBLOCK)
         n = 0;
     if (n < 0)
