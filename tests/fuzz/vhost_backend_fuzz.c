@@ -29,6 +29,8 @@ struct fuzz {
     struct ffe *front;
     uint16_t queues;
     int small, pipes[2];
+    /* The back end was given our end of its own socket: then it is not closed when we close it. */
+    bool lent;
 };
 
 static uint64_t get(struct fuzz *f, unsigned bytes)
@@ -70,7 +72,7 @@ static int some_fd(struct fuzz *f)
     case 1: return f->front->ram_fd;
     case 2: return f->small;
     case 3: return f->pipes[0];
-    case 4: return f->front->fd;
+    case 4: f->lent = true; return f->front->fd;
     case 5: return f->front->ring[0].kick >= 0 ? f->front->ring[0].kick : f->small;
     default: return f->front->ring[0].call >= 0 ? f->front->ring[0].call : f->small;
     }
@@ -86,11 +88,23 @@ static void drain(struct fuzz *f)
         ;
 }
 
+static void disconnect(struct fuzz *f)
+{
+    int rc = vhost_harness_disconnect(f->h);
+
+    if (rc && f->lent) {
+        vhost_backend_end(vhost_harness_of(f->h)->backend);
+        rc = vhost_harness_disconnect(f->h);
+    }
+    check(!rc);
+    f->lent = false;
+}
+
 static void connect_again(struct fuzz *f)
 {
     int fd;
 
-    check(!vhost_harness_disconnect(f->h));
+    disconnect(f);
     fd = ffe_connect(f->front);
     check(fd >= 0 && !vhost_backend_serve(vhost_harness_of(f->h)->backend, fd));
 }
@@ -209,7 +223,7 @@ static void step(struct fuzz *f)
 /* Whatever was done before. */
 static void serve_honestly(struct fuzz *f)
 {
-    check(!vhost_harness_disconnect(f->h));
+    disconnect(f);
     check(!vhost_harness_connect(f->h));
     f->h->features = 0;
     check(!vh_start(f->h, 0));
@@ -224,7 +238,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct vh h;
     static const struct vh_config c = { .transport = VH_OTHER, .other = &vh_vhost_user };
-    struct fuzz f = { data, size, &h, NULL, 0, memfd_create("small", MFD_CLOEXEC), { -1, -1 } };
+    struct fuzz f = {
+        .data = data, .left = size, .h = &h, .small = memfd_create("small", MFD_CLOEXEC)
+    };
 
     check(!contract_open(&h, &FUZZ_CLASS, c));
     check(f.small >= 0 && !ftruncate(f.small, SMALL_FILE) && !pipe2(f.pipes, O_CLOEXEC));

@@ -246,6 +246,22 @@ Test(backend, a_request_socket_that_is_closed_harms_nothing)
 
 /* ---- status and reset ---- */
 
+/* The connection is as good as open: nobody can tell. */
+Test(backend, a_front_end_that_lends_its_own_end_and_leaves_is_ended_from_our_side)
+{
+    struct vhost_message m = ffe_message(VHOST_USER_SET_BACKEND_REQ_FD, NULL, 0);
+
+    hello(USUAL);
+    m.fd[m.fds++] = front()->fd;
+    cr_assert_eq(ffe_send(front(), &m), 0);
+    cr_assert_eq(vh_idle(&h), 0);
+    cr_assert_eq(vhost_harness_disconnect(&h), -ETIME);
+    vhost_backend_end(backend());
+
+    cr_assert_eq(vhost_harness_disconnect(&h), 0);
+    cr_assert_eq(vhost_harness_connect(&h), 0);
+}
+
 Test(backend, the_status_is_the_front_ends_where_it_was_negotiated)
 {
     hello(USUAL | VHOST_PROTOCOL(STATUS));

@@ -34,6 +34,7 @@ struct vhost_channel {
     uint64_t protocol;
     int fd;
     struct vm_watch watch;
+    struct vm_timer rest; /* of a message that has begun: until when it has to come */
     struct vm_work end_work;
     struct vm_error end;
     size_t got; /* bytes of in, header first */
@@ -65,6 +66,7 @@ static void shut(struct vhost_channel *c)
 {
     c->closed = true;
     vm_watch_del(&c->watch);
+    vm_timer_cancel(&c->rest);
     vhost_message_drop_fds(&c->in);
     drop_out(c);
     vm_close(&c->fd);
@@ -176,6 +178,44 @@ static int read_some(struct vhost_channel *c)
     return c->got == VHOST_HEADER_BYTES + c->in.size ? deliver(c) : 1;
 }
 
+static void rest_is_late(struct vm_timer *timer);
+
+static int await_rest(struct vhost_channel *c)
+{
+    struct vm_loop *loop = c->env->loop;
+
+    return vm_timer_set(loop, &c->rest, vm_loop_now_ns(loop) + VHOST_MESSAGE_NS, rest_is_late);
+}
+
+/* A message that has begun keeps its file descriptors here, and one of them may be the peer's end of this very socket: then
+ * nobody would hear of the peer's death. So it has to end, or the connection does. */
+static int read_all(struct vhost_channel *c)
+{
+    int rc;
+
+    do
+        rc = read_some(c);
+    while (rc > 0);
+    if (rc || c->closed)
+        return rc;
+    if (!c->got)
+        vm_timer_cancel(&c->rest);
+    return c->got && !c->rest.slot ? await_rest(c) : 0;
+}
+
+/* It may lie in the socket: perhaps it was we who did not read. */
+static void rest_is_late(struct vm_timer *timer)
+{
+    struct vhost_channel *c = container_of(timer, struct vhost_channel, rest);
+    int rc = c->paused ? await_rest(c) : read_all(c);
+
+    if (!rc && !c->paused && c->got)
+        rc = vm_fail(-EPROTO, "%zu bytes of a message and no more for %llu s", c->got,
+                     VHOST_MESSAGE_NS / 1000000000U);
+    if (rc)
+        end_now(c, rc);
+}
+
 /* ---- writing ---- */
 
 /* What the loop shall wait for. While paused nothing is read, not even the peer's end. */
@@ -216,9 +256,7 @@ static void ready(struct vm_watch *watch, uint32_t events)
     int rc = events & EPOLLOUT ? write_some(c) : 0;
 
     if (!rc && !c->paused && events & (EPOLLIN | EPOLLHUP | EPOLLERR))
-        do
-            rc = read_some(c);
-        while (rc > 0);
+        rc = read_all(c);
     if (rc < 0)
         end_now(c, rc);
 }

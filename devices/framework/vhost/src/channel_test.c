@@ -259,6 +259,59 @@ Test(channel, a_peer_that_closes_within_a_message_is_told)
     close_all();
 }
 
+Test(channel, half_a_message_that_keeps_the_peers_own_end_open_is_not_awaited_for_ever)
+{
+    struct vhost_message m = number(VHOST_USER_SET_FEATURES, 0, 1);
+
+    back_end();
+    send_fds(&m.request, VHOST_HEADER_BYTES, &t.peer, 1);
+    vm_close(&t.peer);
+    run();
+    cr_assert_eq(t.ends, 0);
+    vm_loop_step(t.env.loop, VHOST_MESSAGE_NS);
+
+    cr_assert_eq(t.ends, 1);
+    cr_assert_eq(t.why.code, -EPROTO);
+    cr_assert_str_eq(t.why.text, "12 bytes of a message and no more for 5 s");
+    close_all();
+}
+
+Test(channel, the_rest_of_a_message_is_awaited_while_we_do_not_read)
+{
+    struct vhost_message m = number(VHOST_USER_SET_FEATURES, 0, 1);
+
+    back_end();
+    send_fds(&m.request, VHOST_HEADER_BYTES, NULL, 0);
+    run();
+    vhost_channel_pause(t.channel, true);
+    vm_loop_step(t.env.loop, VHOST_MESSAGE_NS);
+    send_fds(&m.payload, 8, NULL, 0);
+    vhost_channel_pause(t.channel, false);
+    run();
+
+    cr_assert_eq(t.messages, 1);
+    cr_assert_eq(t.ends, 0);
+    close_all();
+}
+
+Test(channel, messages_that_end_in_time_may_go_on_for_ever)
+{
+    struct vhost_message m = number(VHOST_USER_SET_FEATURES, 0, 1);
+
+    back_end();
+    for (int i = 0; i < 4; i++) {
+        send_fds(&m.request, VHOST_HEADER_BYTES, NULL, 0);
+        run();
+        vm_loop_step(t.env.loop, VHOST_MESSAGE_NS / 2);
+        send_fds(&m.payload, 8, NULL, 0);
+        run();
+    }
+
+    cr_assert_eq(t.messages, 4);
+    cr_assert_eq(t.ends, 0);
+    close_all();
+}
+
 Test(channel, what_was_sent_before_the_peer_closed_is_delivered)
 {
     back_end();

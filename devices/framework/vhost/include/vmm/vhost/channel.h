@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
  * One end of a vhost-user socket: messages in, messages out, on a loop, never waiting. Whole messages with a sound shape reach
- * the owner (message.h); anything else, the peer's end, and a peer that does not read what it is sent, ends the connection.
+ * the owner (message.h); anything else, the peer's end, half a message and no more, and a peer that does not read what it is sent, ends
+ * the connection. It lasts as long as anybody holds the other end: a peer may give that to others, even to us.
  *
  *   new -> message()... -> closed() once -> free
  *
@@ -24,6 +25,9 @@ struct vhost_channel_ops {
      * more; sending is refused. The channel may be freed here. */
     void (*closed)(void *ctx, const struct vm_error *why);
 };
+
+/* So long a message may take from its first byte to its last. */
+#define VHOST_MESSAGE_NS 5000000000ULL
 
 /* role: ours. requests: our own role sends the requests and gets the replies (the main socket of a front end, the request socket of
  * a back end); otherwise the other way round. Takes fd over, also on error: a connected stream socket. 0, -ENOMEM, -EPERM. */
