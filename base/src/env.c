@@ -10,6 +10,7 @@
 
 #include <vmm/base/env.h>
 #include <vmm/base/error.h>
+#include <vmm/base/file.h>
 #include <vmm/base/socket.h>
 
 #include "text.h"
@@ -99,7 +100,7 @@ static int host_open(void *ctx, const char *name, unsigned how)
         fd = open(name, flags | O_NONBLOCK, 0666);
     } while (fd < 0 && errno == EINTR);
     if (fd < 0)
-        return vm_fail_errno("%s", name);
+        return vm_file_fail("", name, how & VM_OPEN_CREATE);
     fcntl(fd, F_SETFL, 0);
     return fd;
 }

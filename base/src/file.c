@@ -10,6 +10,26 @@
 #include <vmm/base/error.h>
 #include <vmm/base/fd.h>
 
+static const char *cure(int error, bool make)
+{
+    switch (error) {
+    case ENOENT: return make ? ": make its folder first" : ": check the path";
+    case ENOTDIR: return ": a file stands where the path has a folder; check the path";
+    case EISDIR: return ": name a file";
+    case EACCES: return ": give this user the right to it and to its folders";
+    default: return "";
+    }
+}
+
+int vm_file_fail(const char *what, const char *path, bool make)
+{
+    int error = errno;
+    char why[128];
+
+    return vm_fail(-error, "%s%s%s: %s%s", what, *what ? " " : "", path,
+                   strerror_r(error, why, sizeof(why)), cure(error, make));
+}
+
 static int read_fd(const struct vm_file *file, void *buf, size_t len, uint64_t offset)
 {
     int rc = vm_pread_full(file->fd, buf, len, offset);
@@ -34,7 +54,7 @@ int vm_file_fd(const char *name, int fd, struct vm_file *ret_file)
     if (S_ISDIR(st.st_mode))
         return vm_fail(-EISDIR, "%s is a directory: give a file", name);
     if (!S_ISREG(st.st_mode))
-        return vm_fail(-EINVAL, "%s is not a regular file", name);
+        return vm_fail(-EINVAL, "%s is not a regular file: copy what it gives into one", name);
     if (!st.st_size)
         return vm_fail(-EINVAL, "%s is empty", name);
     *ret_file =

@@ -80,9 +80,21 @@ Test(file, pipe_is_refused)
     int fd[2];
 
     cr_assert_eq(pipe2(fd, O_CLOEXEC), 0);
-    FAILS(vm_file_fd("fifo", fd[0], &file), -EINVAL, "fifo is not a regular file");
+    FAILS(vm_file_fd("fifo", fd[0], &file), -EINVAL,
+          "fifo is not a regular file: copy what it gives into one");
     close(fd[0]);
     close(fd[1]);
+}
+
+Test(file, path_that_cannot_be_opened_is_told_with_the_cure)
+{
+    FAILS((errno = ENOENT, vm_file_fail("kernel", "k", false)), -ENOENT,
+          "kernel k: No such file or directory: check the path");
+    FAILS((errno = ENOENT, vm_file_fail("", "d/log", true)), -ENOENT,
+          "d/log: No such file or directory: make its folder first");
+    FAILS((errno = EACCES, vm_file_fail("", "k", false)), -EACCES,
+          "k: Permission denied: give this user the right to it and to its folders");
+    FAILS((errno = EMFILE, vm_file_fail("", "k", false)), -EMFILE, "k: Too many open files");
 }
 
 Test(file, bad_descriptor_is_refused)

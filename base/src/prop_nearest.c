@@ -61,9 +61,17 @@ static bool starts(const char *word, size_t len, const char *candidate, size_t c
     return true;
 }
 
+/* How many mistakes still leave a word what it was: one in three letters, of the shorter one, for what is added is wrong as well. */
+static unsigned mistakes(size_t len, size_t clen)
+{
+    size_t n = (len < clen ? len : clen) / 3;
+
+    return n ? (unsigned)n : 1;
+}
+
 const char *vm_nearest(const char *word, size_t len, const char *const *candidates)
 {
-    unsigned best = (unsigned)(len < WORD_MAX ? len : WORD_MAX) / 3 + 2;
+    unsigned best = WORD_MAX;
     const char *found = NULL;
 
     if (!len || len > WORD_MAX)
@@ -79,7 +87,7 @@ const char *vm_nearest(const char *word, size_t len, const char *const *candidat
             continue; /* nothing in common */
         if (starts(word, len, candidates[i], clen))
             d = least(d, 1);
-        if (d < best) {
+        if (d <= mistakes(len, clen) && d < best) {
             best = d;
             found = candidates[i];
         }

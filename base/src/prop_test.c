@@ -606,6 +606,8 @@ Test(nearest, strange_words_find_nothing)
     memset(huge, 'm', sizeof(huge));
 
     cr_assert_null(vm_nearest("x", 1, words));
+    cr_assert_null(vm_nearest("foo", 3, (const char *const[]){ "root", "off", "for_all", NULL }));
+    cr_assert_null(vm_nearest("memory_size", 11, words));
     cr_assert_null(vm_nearest("", 0, words));
     cr_assert_null(vm_nearest("helicopter", 10, words));
     cr_assert_null(vm_nearest(huge, sizeof(huge), words));

@@ -12,6 +12,7 @@
 
 #include <vmm/base/error.h>
 #include <vmm/base/fd.h>
+#include <vmm/base/file.h>
 #include <vmm/base/socket.h>
 
 static int make_address(const char *path, struct sockaddr_un *addr)
@@ -72,7 +73,7 @@ static int bind_name(int fd, const struct sockaddr_un *addr)
         if (rc || bind(fd, name, sizeof(*addr)) == 0)
             return rc;
     }
-    return vm_fail_errno("socket %s", addr->sun_path);
+    return vm_file_fail("socket", addr->sun_path, true);
 }
 
 int vm_socket_listen(const char *path, int backlog)
@@ -112,7 +113,10 @@ int vm_socket_connect(const char *path)
         return fd;
     vm_close(&fd);
     if (rc == -ECONNREFUSED && !stat(path, &st) && !S_ISSOCK(st.st_mode)) /* unix(7) says no more */
-        return vm_fail(-ENOTSOCK, "socket %s: there is a file that is not a socket", path);
+        return vm_fail(-ENOTSOCK,
+                       "socket %s: there is a file that is not a socket: give the path that the "
+                       "other side listens on",
+                       path);
     return vm_fail(rc, "socket %s: %s", path, strerror(-rc));
 }
 

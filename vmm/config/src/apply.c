@@ -51,6 +51,8 @@ static int parse_object(const struct apply *a, const struct vm_prop *props, void
         return vm_fail(-ENOMEM, "%s: no memory", what);
     rc = vm_prop_parse(props, object, what, first, whole);
     free(whole);
+    if (rc == -EINVAL && a->option->fixed)
+        return vm_fail(rc, "%s (%s itself says %s)", vm_error_text(), what, a->option->fixed);
     return rc;
 }
 
@@ -132,9 +134,12 @@ static int take_class(const struct apply *a, const char **text, struct vm_prop_c
         return vmm_config_class(a->model, a->what, implied, strlen(implied), ret_class);
     }
     rc = vmm_config_class(a->model, a->what, *text, len, ret_class);
-    if (!rc)
-        *text += len + ((*text)[len] == ',');
-    return rc;
+    if (rc)
+        return rc;
+    *text += len;
+    if (**text == ',' && !*++*text)
+        return vm_fail(-EINVAL, "%s: nothing follows the last comma", a->what);
+    return 0;
 }
 
 static int apply_variant(const struct apply *a, const struct vm_prop *prop, void *object,

@@ -76,9 +76,29 @@ static int help(const struct args *a)
     return rc ? rc : VMM_CONFIG_HELP;
 }
 
+/* Only a text may be empty. In all else it is a shell's variable that was never set, which would pass as the default. */
+static bool may_be_empty(const struct args *a, const struct vmm_option *option)
+{
+    const struct vm_prop *prop = vmm_config_option_prop(a->command, option);
+
+    return prop && (prop->type == VM_PROP_STRING ||
+                    (prop->type == VM_PROP_LIST && prop->element == VM_PROP_STRING));
+}
+
+/* what: the option as the user wrote it; operands have none before their name. */
+static int refuse_empty(const struct args *a, const struct vmm_option *option, const char *what)
+{
+    if (what[0] != '-')
+        return vm_fail(-EINVAL, "%s: %s is empty: %s", a->command->name, what, option->help);
+    return vm_fail(-EINVAL, "%s: %s '' is empty: give %s %s, or leave it out", a->command->name,
+                   what, what, option->argument);
+}
+
 static int run(const struct args *a, const struct vmm_option *option, const char *what,
                const char *value)
 {
+    if (value && !*value && !may_be_empty(a, option))
+        return refuse_empty(a, option, what);
     if (option->call)
         return option->call(a->ctx, option, value);
     if (!option->path || !a->command->model)

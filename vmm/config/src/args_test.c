@@ -174,7 +174,8 @@ Test(args, fixed_keys_are_added_and_cannot_be_given)
     cr_assert(disk(0)->readonly);
 
     cr_assert_eq(parse("--rodisk", "/a,readonly=off"), -EINVAL);
-    cr_assert_str_eq(vm_error_text(), "--rodisk: 'readonly' is given twice");
+    cr_assert_str_eq(vm_error_text(),
+                     "--rodisk: 'readonly' is given twice (--rodisk itself says readonly=on)");
     cr_assert_eq(s.disks.count, 1);
 }
 
@@ -276,6 +277,19 @@ static const struct bad bad[] = {
       "virtio-blk" },
     { { "--device", "zzz,x=y" }, "--device: unknown class 'zzz'; valid: virtio-rng, virtio-blk" },
     { { "--device", "virtio-blk,readonly" }, "--device virtio-blk: 'path' is missing: image file" },
+    { { "--device", "virtio-rng," }, "--device: nothing follows the last comma" },
+    { { "-m", "" }, "vmm run: -m '' is empty: give -m SIZE|KEY=VALUE,..., or leave it out" },
+    { { "--memory=" },
+      "vmm run: --memory '' is empty: give --memory SIZE|KEY=VALUE,..., or leave it out" },
+    { { "--serial", "" }, "vmm run: --serial '' is empty: give --serial MODE, or leave it out" },
+    { { "--rodisk", "" }, "vmm run: --rodisk '' is empty: give --rodisk PATH, or leave it out" },
+    { { "--device", "" },
+      "vmm run: --device '' is empty: give --device CLASS,KEY=VALUE,..., or leave it out" },
+    { { "--sandbox=" }, "vmm run: --sandbox '' is empty: give --sandbox on|off, or leave it out" },
+    { { "--console-fd", "" },
+      "vmm run: --console-fd '' is empty: give --console-fd FD, or leave it out" },
+    { { "--config", "" }, "vmm run: --config '' is empty: give --config FILE, or leave it out" },
+    { { "" }, "vmm run: KERNEL is empty: kernel image" },
 };
 
 Test(args, bad_words_are_refused_with_the_cure)
@@ -290,6 +304,14 @@ Test(args, bad_words_are_refused_with_the_cure)
         cr_assert_str_eq(vm_error_text(), bad[i].text, "%s", vm_error_text());
         cr_assert_eq(s.disks.count + s.devices.count, 0);
     }
+}
+
+Test(args, only_texts_may_be_empty)
+{
+    cr_assert_eq(parse("--cmdline", "", "-t", ""), 0, "%s", vm_error_text());
+
+    cr_assert_str_eq(s.payload.cmdline, "");
+    cr_assert_eq(s.tags.count, 1);
 }
 
 Test(args, elements_beyond_the_bound_are_refused)

@@ -308,10 +308,37 @@ static int load_object(const struct vmm_config_model *model, const struct vm_pro
     return root ? 0 : check_required(props, object, at, seen);
 }
 
+const char *vmm_config_json_why(int code, const char *text, char *ret_words, size_t room)
+{
+    const char *near = strstr(text, " near "), *words = NULL, *cure = "";
+
+    switch (code) {
+    case json_error_null_character:
+    case json_error_null_byte_in_key:
+        words = "a text must not have a zero byte (\\u0000)";
+        cure = ": leave it out";
+        break;
+    case json_error_numeric_overflow:
+        words = "a number beyond 64 bits";
+        cure = ": write numbers above 2^63 - 1 as a string";
+        break;
+    case json_error_duplicate_key: cure = ": give each key once"; break;
+    case json_error_invalid_utf8: cure = ": JSON is UTF-8 (RFC 8259, section 8.1)"; break;
+    case json_error_premature_end_of_input:
+        cure = ": a quote, ] or } is missing, or the text was cut off";
+        break;
+    case json_error_end_of_input_expected: cure = ": one JSON object is all there can be"; break;
+    default: break;
+    }
+    snprintf(ret_words, room, "%s%s%s", words ? words : text, words && near ? near : "", cure);
+    return ret_words;
+}
+
 int vmm_config_load_json(const struct vmm_config_model *model, void *object, const char *what,
                          const char *untrusted, size_t len)
 {
     struct place at;
+    char words[VM_ERROR_TEXT];
     json_error_t error;
     json_t *json;
     int rc;
@@ -324,7 +351,9 @@ int vmm_config_load_json(const struct vmm_config_model *model, void *object, con
         return rc;
     json = json_loadb(untrusted, len, JSON_REJECT_DUPLICATES, &error);
     if (!json)
-        return vm_fail(-EINVAL, "%s:%d:%d: %s", what, error.line, error.column, error.text);
+        return vm_fail(
+            -EINVAL, "%s:%d:%d: %s", what, error.line, error.column,
+            vmm_config_json_why((int)json_error_code(&error), error.text, words, sizeof(words)));
     snprintf(at.text, sizeof(at.text), "%s", what);
     if (json_is_object(json))
         rc = load_object(model, model->props, object, &at, json, NULL, true);

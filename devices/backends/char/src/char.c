@@ -106,10 +106,15 @@ static enum vchar_mode mode_of(const struct vchar_config *config)
     return config->socket ? VCHAR_SOCKET : VCHAR_OFF;
 }
 
-static int check_config(enum vchar_mode mode, const struct vchar_config *config)
+int vchar_check(const struct vchar_config *config)
 {
+    enum vchar_mode mode = mode_of(config);
+
     if (mode > VCHAR_SOCKET)
         return vm_fail(-EINVAL, "mode %u is unknown", mode);
+    if (config->file && config->socket)
+        return vm_fail(-EINVAL, "file=%s and socket=%s: it can be one of them; leave the other out",
+                       config->file, config->socket);
     if (mode == VCHAR_FILE && !config->file)
         return vm_fail(-EINVAL, "mode=file needs file=PATH");
     if (mode == VCHAR_SOCKET && !config->socket)
@@ -120,6 +125,8 @@ static int check_config(enum vchar_mode mode, const struct vchar_config *config)
     if (config->socket && mode != VCHAR_SOCKET)
         return vm_fail(-EINVAL, "socket=%s has no meaning with mode=%s: leave one of them out",
                        config->socket, vchar_modes[mode]);
+    if (config->keep && mode != VCHAR_FILE)
+        return vm_fail(-EINVAL, "append=on is for file=PATH: give that, or leave it out");
     return 0;
 }
 
@@ -150,7 +157,7 @@ int vchar_new(const struct vm_env *env, const char *name, const struct vchar_con
               const struct vchar_ops *ops, void *ctx, struct vchar **ret_chr)
 {
     enum vchar_mode mode = mode_of(config);
-    int rc = check_config(mode, config);
+    int rc = vchar_check(config);
     struct vchar *chr;
 
     if (rc)

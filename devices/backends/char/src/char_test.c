@@ -47,8 +47,16 @@ Test(vchar, options_that_contradict_are_refused)
     refused(VCHAR_FILE, NULL, NULL, -EINVAL, "serial0: mode=file needs file=");
     refused(VCHAR_SOCKET, NULL, NULL, -EINVAL, "serial0: mode=socket needs socket=");
     refused(VCHAR_TTY, "/x", NULL, -EINVAL, "file=/x has no meaning with mode=tty");
-    refused(VCHAR_AUTO, "/x", "/y", -EINVAL, "socket=/y has no meaning with mode=file");
+    refused(VCHAR_AUTO, "/x", "/y", -EINVAL, "file=/x and socket=/y: it can be one of them");
     refused((enum vchar_mode)77, NULL, NULL, -EINVAL, "mode 77 is unknown");
+}
+
+Test(vchar, appending_needs_a_file)
+{
+    cr_assert_eq(open_chr(VCHAR_NULL, NULL, NULL, true), -EINVAL);
+
+    cr_assert_str_eq(vm_error_text(),
+                     "serial0: append=on is for file=PATH: give that, or leave it out");
 }
 
 Test(vchar, other_modes_need_a_loop)

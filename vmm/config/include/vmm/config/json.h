@@ -24,6 +24,11 @@
 int vmm_config_load_json(const struct vmm_config_model *model, void *object, const char *what,
                          const char *untrusted, size_t len);
 
+/* Why jansson refused a text, for its writer: with the cure where its own words name none, and
+ * without the names of its C flags. code is json_error_code() of its error, text the error's. Returns
+ * ret_words. */
+const char *vmm_config_json_why(int code, const char *text, char *ret_words, size_t room);
+
 enum vmm_config_json_form { VMM_CONFIG_JSON_LINE, VMM_CONFIG_JSON_PRETTY };
 
 /* Appends the object as JSON with the names and words of a surface (OWN or CH) to *out. What

@@ -45,7 +45,8 @@ struct vmm_config_model {
  *   VARIANTS    "CLASS,key=value,..." becomes one more element
  *
  * For the last four "help" as the value asks for the list of keys, "CLASS,help" for those of a
- * class.
+ * class. An empty value is an error unless the property is a STRING or a LIST of them: it comes of
+ * a shell's variable that was not set.
  */
 struct vmm_option {
     /* Long name without dashes, words joined by -; operands: "KERNEL". NULL ends a table. */

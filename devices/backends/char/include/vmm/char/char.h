@@ -64,6 +64,10 @@ struct vchar_config {
         .help = "append to the file"                                                             \
     }
 
+/* What contradicts itself in a configuration, which vchar_new() would refuse: for owners that do not open it. -EINVAL with
+ * text. */
+int vchar_check(const struct vchar_config *config);
+
 struct vchar_ops {
     /* Bytes from outside: takes as many as there is room for and returns the number; the rest comes again after
      * vchar_ready(), or at once together with what comes behind it. */
