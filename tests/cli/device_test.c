@@ -32,9 +32,9 @@ Test(device, mistakes_are_told_in_one_line)
     CLI(&r, "device", "nosuch", "--socket", "s");
     refused("there is no device 'nosuch'");
     CLI(&r, "device", "rng");
-    refused("give --socket PATH or --fd N");
+    refused("give one of --socket PATH and --fd N");
     CLI(&r, "device", "rng", "--socket", "s", "--fd", "0");
-    refused("give --socket PATH or --fd N");
+    refused("give one of --socket PATH and --fd N");
     CLI(&r, "device", "rng", "max_bytes=0", "--socket", "s");
     refused("max_bytes");
     CLI(&r, "device", "rng", "word", "--socket", "s");

@@ -492,7 +492,7 @@ Test(mistakes, too_few_file_descriptors)
 
     CHANGED(few_files, "-c", "16", "k");
 
-    expect(RESOURCE, "open files", "at most 16: give more by ulimit -n");
+    expect(RESOURCE, "open files: the limit is 16", "give more by ulimit -n");
 }
 
 static int no_locked_memory(void)

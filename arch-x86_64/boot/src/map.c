@@ -78,7 +78,8 @@ int vboot_x86_map_make(unsigned version, uint64_t ram_bytes, unsigned phys_bits,
     if (rc)
         return rc;
     if (ram_bytes > (1ULL << phys_bits))
-        return vm_fail(-EINVAL, "%llu MiB of memory do not fit into %u physical address bits",
+        return vm_fail(-EINVAL,
+                       "%llu MiB of memory do not fit into %u physical address bits: give less",
                        (unsigned long long)(ram_bytes >> 20), phys_bits);
     place_ram(ram_bytes, &map);
     rc = place_pci(phys_bits, &map);

@@ -238,9 +238,9 @@ Test(x86_map, memory_must_fit_the_address_bits)
     struct vboot_x86_map map;
 
     FAILS(make(64 * GIB + 4096, 36, 1, &map), -EINVAL,
-          "65536 MiB of memory do not fit into 36 physical address bits");
+          "65536 MiB of memory do not fit into 36 physical address bits: give less");
     FAILS(make(UINT64_MAX & ~4095ULL, 52, 1, &map), -EINVAL,
-          "17592186044415 MiB of memory do not fit into 52 physical address bits");
+          "17592186044415 MiB of memory do not fit into 52 physical address bits: give less");
 }
 
 Test(x86_map, memory_must_leave_room_for_pci)

@@ -20,9 +20,11 @@ static int check(const struct varch_config *c)
         return vm_fail(-EINVAL, "%u virtio-mmio devices: there is room for %u", c->mmio_slots,
                        VBOOT_X86_MMIO_SLOTS);
     if (c->cpus > 255)
-        return vm_fail(-EINVAL,
-                       "%u vCPUs: guests find at most 255, without extended interrupt destinations",
-                       c->cpus);
+        return vm_fail(
+            -EINVAL,
+            "%u vCPUs: guests find at most 255, without extended interrupt destinations; "
+            "give no more",
+            c->cpus);
     if (!c->acpi && c->cpus > 1)
         return vm_fail(
             -EINVAL,

@@ -238,7 +238,8 @@ static int take_fd(const char *text, int *ret_fd)
 static int open_socket(const struct device_part *part, struct device_service *service)
 {
     if (!part->socket == !part->fd)
-        return vm_fail(-EINVAL, "vmm device: %s: give --socket PATH or --fd N", service->cls->name);
+        return vm_fail(-EINVAL, "vmm device: %s: give one of --socket PATH and --fd N",
+                       service->cls->name);
     if (part->fd)
         return take_fd(part->fd, &service->fd);
     return vmm_listener_open(part->socket, 1, &service->listener);

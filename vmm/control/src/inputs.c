@@ -11,6 +11,7 @@
 #include <vmm/arch/arch.h>
 #include <vmm/base/error.h>
 #include <vmm/base/fd.h>
+#include <vmm/base/file.h>
 #include <vmm/char/char.h>
 
 /* The mode of a serial port or console. Its config struct begins with struct vdev_common, then struct vchar_config. */
@@ -19,7 +20,7 @@ struct chr_config {
     struct vchar_config chr;
 };
 
-static struct vchar_config *chr_of(const struct run_inputs *in, enum run_part_id id)
+struct vchar_config *vmm_run_chr_of(const struct run_inputs *in, enum run_part_id id)
 {
     struct chr_config *c = run_part_of(in->model, in->config, id);
 
@@ -61,7 +62,8 @@ static const struct vm_prop_variant *other_on_terminal(const struct run_config *
 static void settle_consoles(struct run_inputs *in)
 {
     bool taken = other_on_terminal(in->config, 0);
-    struct vchar_config *serial = chr_of(in, RUN_SERIAL), *console = chr_of(in, RUN_CONSOLE);
+    struct vchar_config *serial = vmm_run_chr_of(in, RUN_SERIAL),
+                        *console = vmm_run_chr_of(in, RUN_CONSOLE);
     struct vchar_config *all[] = { serial, console };
 
     for (unsigned i = 0; i < VM_ARRAY_SIZE(all); i++)
@@ -76,7 +78,8 @@ static void settle_consoles(struct run_inputs *in)
 /* Who is on the terminal, as the user wrote it; how many are. */
 static unsigned on_terminal(const struct run_inputs *in, char (*ret_who)[64])
 {
-    const struct vchar_config *serial = chr_of(in, RUN_SERIAL), *console = chr_of(in, RUN_CONSOLE);
+    const struct vchar_config *serial = vmm_run_chr_of(in, RUN_SERIAL),
+                              *console = vmm_run_chr_of(in, RUN_CONSOLE);
     const struct vm_prop_variant *v = in->config->devices.items, *dev;
     unsigned n = 0;
 
@@ -118,14 +121,39 @@ static int check_consoles(struct run_inputs *in)
     return 0;
 }
 
+/* Nobody means one: it comes of a file or a script's quotes, and a log or /proc/cmdline with it misleads. */
+static int check_words(const char *option, const char *text)
+{
+    for (size_t i = 0; text[i]; i++) {
+        unsigned char c = (unsigned char)text[i];
+
+        if (c < ' ' || c == 0x7f)
+            return vm_fail(-EINVAL,
+                           "%s: byte %zu is a control character (0x%02x): a kernel's command line "
+                           "has words and spaces only; write a space there",
+                           option, i + 1, c);
+    }
+    return 0;
+}
+
+static int check_cmdline(const struct run_config *c)
+{
+    int rc = c->payload.cmdline ? check_words("--cmdline", c->payload.cmdline) : 0;
+
+    for (uint32_t i = 0; !rc && i < c->params.count; i++)
+        rc = check_words("--params", ((char **)c->params.items)[i]);
+    return rc;
+}
+
 /* --cmdline is taken as it is; else the console, then what -p adds. */
 static int make_cmdline(struct run_inputs *in)
 {
     const struct run_config *c = in->config;
     struct vm_buffer b = { 0 };
-    const char *console = is_on(chr_of(in, RUN_SERIAL)) ? varch_facts.console
-                          : is_on(chr_of(in, RUN_CONSOLE)) || other_on_terminal(c, 0) ? "hvc0"
-                                                                                      : NULL;
+    const char *console = is_on(vmm_run_chr_of(in, RUN_SERIAL)) ? varch_facts.console
+                          : is_on(vmm_run_chr_of(in, RUN_CONSOLE)) || other_on_terminal(c, 0)
+                              ? "hvc0"
+                              : NULL;
     int rc = 0;
 
     if (c->payload.cmdline)
@@ -135,7 +163,7 @@ static int make_cmdline(struct run_inputs *in)
     for (uint32_t i = 0; !rc && i < c->params.count; i++) {
         const char *word = ((char **)c->params.items)[i];
 
-        if (b.len)
+        if (b.len && *word)
             rc = vm_buffer_add(&b, " ", 1);
         if (!rc)
             rc = vm_buffer_add(&b, word, strlen(word));
@@ -154,15 +182,14 @@ static int make_cmdline(struct run_inputs *in)
 static int open_image(const char *what, const char *path, int *ret_fd,
                       struct varch_image *ret_image)
 {
-    int rc = 0;
+    struct vm_file file; /* only to look at it: the loader makes its own */
 
     *ret_fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (*ret_fd < 0)
-        rc = vm_fail_errno("%s", path);
-
+        return vm_file_fail(what, path, false);
     ret_image->name = path;
     ret_image->fd = *ret_fd;
-    return rc ? vm_wrap(rc, "%s", what) : 0;
+    return vm_file_fd(path, *ret_fd, &file) ? vm_wrap(-EINVAL, "%s", what) : 0;
 }
 
 static void add_device(struct run_inputs *in, const struct vdev_class *cls, const void *config)
@@ -190,7 +217,7 @@ static int list_devices(struct run_inputs *in)
                    v[i].object);
     if (c->rng_on && model->part[RUN_RNG].cls)
         add_device(in, model->part[RUN_RNG].cls, run_part_of(model, c, RUN_RNG));
-    if (is_on(chr_of(in, RUN_CONSOLE)))
+    if (is_on(vmm_run_chr_of(in, RUN_CONSOLE)))
         add_device(in, model->part[RUN_CONSOLE].cls, run_part_of(model, c, RUN_CONSOLE));
     in->machine.devices = in->devices;
     return 0;
@@ -219,7 +246,7 @@ static void arch_config(struct run_inputs *in)
         .i8042 = varch_facts.acpi && !c->acpi,
         .debug_ports = c->debug_ports,
         .pit = c->pit,
-        .serials = is_on(chr_of(in, RUN_SERIAL)) ? 1 : 0,
+        .serials = is_on(vmm_run_chr_of(in, RUN_SERIAL)) ? 1 : 0,
         .mmio_slots = on_mmio,
         .pci_intx = c->pci,
         .irqchip = (enum varch_irqchip)c->irqchip,
@@ -296,6 +323,10 @@ int vmm_run_inputs_make(const struct run_model *model, struct run_config *config
     rc = check_consoles(in);
     if (!rc)
         rc = list_devices(in);
+    if (!rc)
+        rc = vmm_run_check_conflicts(in);
+    if (!rc)
+        rc = check_cmdline(config);
     if (!rc)
         rc = make_cmdline(in);
     if (!rc && open_files)

@@ -13,6 +13,7 @@
 
 #include <vmm/base/error.h>
 #include <vmm/base/fd.h>
+#include <vmm/base/file.h>
 #include <vmm/config/args.h>
 #include <vmm/config/help.h>
 #include <vmm/config/json.h>
@@ -51,10 +52,12 @@ static int read_config(const char *path, void **ret_text, size_t *ret_len)
     struct stat st;
 
     if (fd < 0)
-        return vm_fail_errno("--config %s", path);
+        return vm_file_fail("--config", path, false);
     if (fstat(fd, &st) || fcntl(fd, F_SETFL, 0))
         rc = vm_fail_errno("--config %s", path);
-    if (!rc)
+    else if (S_ISDIR(st.st_mode))
+        rc = vm_fail(-EISDIR, "--config %s: Is a directory: name a file", path);
+    else
         rc = vm_read_file(fd, path, CONFIG_BYTES_MAX, ret_text, ret_len);
     close(fd);
     if (rc || *ret_len || !S_ISFIFO(st.st_mode))
@@ -123,13 +126,21 @@ static int option_json(void *ctx, const struct vmm_option *option, const char *v
     return 0;
 }
 
+/* Where a report goes, or comes from: a second one would silently take the first one's place. */
+static int set_once(const char **to, const char *what, const char *value)
+{
+    if (*to)
+        return vm_fail(-EINVAL, "%s is given twice, as %s and %s: give one", what, *to, value);
+    *to = value;
+    return 0;
+}
+
 static int option_dump(void *ctx, const struct vmm_option *option, const char *value)
 {
     struct session *s = ctx;
 
     (void)option;
-    s->dump_dir = value;
-    return 0;
+    return set_once(&s->dump_dir, "--dump-acpi", value);
 }
 
 static int option_dump_dtb(void *ctx, const struct vmm_option *option, const char *value)
@@ -137,8 +148,7 @@ static int option_dump_dtb(void *ctx, const struct vmm_option *option, const cha
     struct session *s = ctx;
 
     (void)option;
-    s->dump_dtb = value;
-    return 0;
+    return set_once(&s->dump_dtb, "--dump-dtb", value);
 }
 
 static int option_diff(void *ctx, const struct vmm_option *option, const char *value)
@@ -146,8 +156,7 @@ static int option_diff(void *ctx, const struct vmm_option *option, const char *v
     struct session *s = ctx;
 
     (void)option;
-    s->compare = value;
-    return 0;
+    return set_once(&s->compare, "the report to compare with", value);
 }
 
 /* What plan and abi take besides all options of run. */
@@ -406,8 +415,8 @@ static int unknown_command(const char *name)
     for (size_t i = 0; i < VM_ARRAY_SIZE(commands); i++)
         names[i] = commands[i].row.name;
     near = vm_nearest(name, strlen(name), names);
-    vm_fail(-EINVAL, "there is no command '%s'%s%s%s: vmm --help lists them", name,
-            near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+    vm_fail(-EINVAL, "there is no command '%.64s'%s%s%s vmm --help lists them", name,
+            near ? ", did you mean '" : ":", near ? near : "", near ? "'?" : "");
     return vmm_command_fail(-EINVAL);
 }
 
@@ -416,7 +425,7 @@ static int take_diff(struct session *s, int argc, char *argv[])
 {
     if (argc < 1 || strcmp(argv[0], "diff"))
         return 0;
-    if (argc < 2)
+    if (argc < 2 || !*argv[1])
         return vm_fail(-EINVAL, "vmm abi diff: FILE is missing: the earlier report (a kernel of "
                                 "that name is ./diff)");
     s->compare = argv[1];

@@ -39,9 +39,10 @@ static int option_rng(void *ctx, const struct vmm_option *option, const char *va
     int rc;
 
     (void)option;
-    s->config->rng_on = strcmp(value, "off") != 0;
-    if (!s->config->rng_on || !strcmp(value, "on"))
+    if (!strcmp(value, "on") || !strcmp(value, "off")) {
+        s->config->rng_on = !strcmp(value, "on");
         return 0;
+    }
     rc = vmm_config_apply(&s->model.model, &keys, s->config, "--rng", value, &text);
     if (rc > 0) {
         vmm_command_print((const char *)text.data, text.len);
@@ -237,6 +238,7 @@ const struct vmm_option vmm_options_run[] = {
     { .name = "rwdisk",
       .path = "disks",
       .first = "path",
+      .fixed = "readonly=off",
       .argument = "FILE|path=FILE,...",
       .help = "a writable disk" },
     { .name = "rodisk",

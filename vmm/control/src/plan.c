@@ -11,6 +11,7 @@
 
 #include <vmm/base/error.h>
 #include <vmm/base/fd.h>
+#include <vmm/base/file.h>
 #include <vmm/control/control.h>
 #include <vmm/pci/pci.h>
 
@@ -222,8 +223,10 @@ static int dump_acpi(struct dry *d, const char *path)
     int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
 
     if (dir < 0)
-        return vm_fail_errno("--dump-acpi %s", path);
+        return vm_fail_errno("--dump-acpi %s: give a folder that exists", path);
     rc = vmm_machine_acpi(d->machine, &image);
+    if (rc == -ENOTSUP)
+        rc = vm_fail(-EINVAL, "--dump-acpi %s: %s: leave it out", path, vm_error_text());
     for (unsigned i = 0; !rc && i < image.place_count; i++) {
         unsigned n = 0;
 
@@ -242,10 +245,12 @@ static int dump_dtb(struct dry *d, const char *path)
     struct vm_buffer blob = { 0 };
     int rc = vmm_machine_dtb(d->machine, &blob), fd;
 
+    if (rc == -ENOTSUP)
+        return vm_fail(-EINVAL, "--dump-dtb %s: %s: leave it out", path, vm_error_text());
     if (rc)
-        return vm_wrap(rc, "--dump-dtb");
+        return vm_wrap(rc, "--dump-dtb %s", path);
     fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    rc = fd < 0 ? vm_fail_errno("--dump-dtb %s", path) : vm_write_full(fd, blob.data, blob.len);
+    rc = fd < 0 ? vm_file_fail("--dump-dtb", path, true) : vm_write_full(fd, blob.data, blob.len);
     if (fd >= 0)
         close(fd);
     vm_buffer_free(&blob);

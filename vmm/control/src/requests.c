@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #include <vmm/base/error.h>
+#include <vmm/config/json.h>
 
 enum { JOBS_MAX = 16 }; /* that info lists */
 
@@ -227,11 +228,13 @@ char *vmm_requests_handle(struct vmm_machine *m, const char *untrusted, size_t l
 {
     json_error_t where;
     json_t *root = json_loadb(untrusted, len, JSON_REJECT_DUPLICATES, &where);
-    char *text;
+    char words[VM_ERROR_TEXT], *text;
 
     if (!root)
-        return answer(vm_fail(-EINVAL, "the request is no JSON: %.160s (column %d)", where.text,
-                              where.column));
+        return answer(vm_fail(
+            -EINVAL, "the request is no JSON: %.160s (column %d)",
+            vmm_config_json_why((int)json_error_code(&where), where.text, words, sizeof(words)),
+            where.column));
     text = perform(m, root, reply);
     json_decref(root);
     return text;

@@ -49,6 +49,8 @@ int vmm_run_exit_code(int code)
     case -EEXIST:
     case -EADDRINUSE:
     case -ENOTSOCK:
+    case -ECONNREFUSED:
+    case -EFBIG:
     case -ERANGE:
     case -EBUSY:
     case -ENOTDIR:
@@ -202,7 +204,8 @@ static void tell(const struct run *r, int rc)
     struct rlimit files = { 0 };
 
     if (rc == -EMFILE && !getrlimit(RLIMIT_NOFILE, &files))
-        vm_log(&r->env, VM_LOG_ERROR, "%s (at most %llu: give more by ulimit -n)", vm_error_text(),
+        vm_log(&r->env, VM_LOG_ERROR,
+               "%s: the limit is %llu (RLIMIT_NOFILE): give more by ulimit -n", vm_error_text(),
                (unsigned long long)files.rlim_cur);
     else
         vm_log(&r->env, VM_LOG_ERROR, "%s", vm_error_text());

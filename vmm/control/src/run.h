@@ -6,6 +6,7 @@
 #include "run_config.h"
 
 #include <vmm/base/env.h>
+#include <vmm/char/char.h>
 #include <vmm/machine/machine.h>
 
 /* Opens what the configuration names and turns it into what a machine is made from. */
@@ -24,6 +25,12 @@ struct run_inputs {
 int vmm_run_inputs_make(const struct run_model *model, struct run_config *config, bool open_files,
                         struct run_inputs *ret_inputs);
 void vmm_run_inputs_free(struct run_inputs *inputs);
+
+/* Where the serial port's or the console's bytes go; NULL: not in this build. */
+struct vchar_config *vmm_run_chr_of(const struct run_inputs *inputs, enum run_part_id id);
+
+/* When modes are settled and devices listed: -EINVAL with text where the user's words contradict each other. */
+int vmm_run_check_conflicts(const struct run_inputs *inputs);
 
 /* Runs a machine to its end. Returns an enum vmm_exit. */
 int vmm_run_machine(const struct run_model *model, struct run_config *config);

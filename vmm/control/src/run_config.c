@@ -39,6 +39,7 @@ static const struct vm_prop memory_props[] = {
       .offset = offsetof(struct run_memory, size),
       .preset = "256M",
       .min = 2 << 20,
+      .max = 1ULL << 52, /* all physical addresses there are, on both architectures */
       .help = "guest memory" },
     { .name = "hugepages",
       .type = VM_PROP_BOOL,

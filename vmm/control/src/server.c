@@ -323,6 +323,26 @@ void vmm_server_free(struct server *s)
     free(s);
 }
 
+/* Why nobody is to be talked to there, for every verb alike. */
+static int not_connected(int error, const char *path)
+{
+    switch (error) {
+    case -ENOENT:
+    case -ENOTDIR:
+    case -ECONNREFUSED:
+        return vm_fail(error,
+                       "no machine listens on %s: was it started with --socket, and does it still "
+                       "run?",
+                       path);
+    case -ENOTSOCK:
+        return vm_fail(error, "%s is not a socket: give the one that vmm run --socket made", path);
+    case -EACCES:
+        return vm_fail(error, "%s: no permission: its machine belongs to another user; be that one",
+                       path);
+    default: return error;
+    }
+}
+
 static int connect_to(const char *path)
 {
     const struct timespec step = { .tv_nsec = 10000000 };
@@ -333,12 +353,9 @@ static int connect_to(const char *path)
         return vm_fail(-EISDIR, "%s is a directory: name the socket in it, vmm-PID.sock", path);
     while ((fd = vm_socket_connect(path)) == -EAGAIN)
         nanosleep(&step, NULL); /* others wait there, too */
-    if (fd == -ENOENT || fd == -ECONNREFUSED)
-        return vm_fail(fd,
-                       "no machine listens on %s: was it started with --socket, and does it "
-                       "still run?",
-                       path);
-    if (fd >= 0 && fcntl(fd, F_SETFL, 0)) { /* this side waits for its answer */
+    if (fd < 0)
+        return not_connected(fd, path);
+    if (fcntl(fd, F_SETFL, 0)) { /* this side waits for its answer */
         vm_fail_errno("control socket %s", path);
         vm_close(&fd);
         return -EIO;

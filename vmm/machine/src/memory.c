@@ -91,8 +91,9 @@ int vmm_machine_memory_new(struct vmm_machine *m)
         rc = add_memory(m, &extra[i], &plain);
     gm_view_init(&m->view, m->memory, NULL);
     if (rc == -ENOMEM)
-        return vm_wrap(rc, "guest memory of %llu MiB is more than this host gives (--memory)",
-                       (unsigned long long)m->config.arch.ram_bytes >> 20);
+        return vm_wrap(
+            rc, "guest memory of %llu MiB is more than this host gives: make --memory smaller",
+            (unsigned long long)m->config.arch.ram_bytes >> 20);
     return rc ? vm_wrap(rc, "guest memory") : 0;
 }
 

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * Words of the user's that contradict each other though each is right: refused, for one of them would pass as if it had not been
+ * said. In plan, abi and run alike, before anything is opened.
+ */
+#include "run.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <vmm/arch/arch.h>
+#include <vmm/base/error.h>
+#include <vmm/char/char.h>
+
+enum { OUTPUTS_MAX = 64 };
+
+/* ---- keys of what is off ---- */
+
+static bool differs(const struct vm_prop *p, const void *config, const void *preset,
+                    char ret_text[static VM_ERROR_TEXT])
+{
+    char usual[VM_ERROR_TEXT];
+
+    return vm_prop_format(p, config, ret_text, VM_ERROR_TEXT) >= 0 &&
+           vm_prop_format(p, preset, usual, sizeof(usual)) >= 0 && strcmp(ret_text, usual) != 0;
+}
+
+/* The first key that is not as by default, NULL: none. The mode is what switched it off. */
+static const struct vm_prop *find_set(const struct vdev_class *cls, const void *config,
+                                      const void *preset, char ret_text[static VM_ERROR_TEXT])
+{
+    for (const struct vm_prop *p = cls->props; p && p->name; p++) {
+        if (strcmp(p->name, "mode") != 0 && differs(p, config, preset, ret_text))
+            return p;
+    }
+    return NULL;
+}
+
+static int check_off(const struct run_inputs *in, enum run_part_id id, const char *option,
+                     const char *cure)
+{
+    const struct vdev_class *cls = in->model->part[id].cls;
+    const void *config = run_part_of(in->model, in->config, id);
+    char text[VM_ERROR_TEXT];
+    const struct vm_prop *prop;
+    void *preset;
+    int rc;
+
+    preset = calloc(1, cls->config_size);
+    if (!preset)
+        return vm_fail(-ENOMEM, "out of memory");
+    rc = vm_prop_defaults(cls->props, preset);
+    prop = rc ? NULL : find_set(cls, config, preset, text);
+    if (prop)
+        rc = vm_fail(-EINVAL, "%s: %s=%.100s, but it is off: leave that out, or %s", option,
+                     prop->name, text, cure);
+    vm_prop_free(cls->props, preset);
+    free(preset);
+    return rc;
+}
+
+static int check_chr(const struct run_inputs *in, enum run_part_id id, const char *option)
+{
+    const struct vchar_config *c = vmm_run_chr_of(in, id);
+    int rc;
+
+    if (!c)
+        return 0;
+    rc = vchar_check(c);
+    if (rc)
+        return vm_wrap(rc, "%s", option);
+    return c->mode == VCHAR_OFF
+               ? check_off(in, id, option, "give a mode: tty, pty, file=PATH or socket=PATH")
+               : 0;
+}
+
+/* ---- two that write to one file, or listen at one path ---- */
+
+struct output {
+    const char *who, *path;
+};
+
+static const char *path_of(const struct vdev_class *cls, const void *config, const char *key)
+{
+    const struct vm_prop *mode = vm_prop_find(cls->props, "mode", strlen("mode"));
+    const struct vm_prop *p = vm_prop_find(cls->props, key, strlen(key));
+
+    return mode && mode->values == vchar_modes && p
+               ? *(char *const *)(const void *)((const char *)config + p->offset)
+               : NULL;
+}
+
+static int add_output(struct output *all, size_t *count, const char *who, const char *path)
+{
+    for (size_t i = 0; path && i < *count; i++) {
+        if (!strcmp(all[i].path, path))
+            return vm_fail(-EINVAL, "%s and %s: both go to %s: give one of them another path",
+                           all[i].who, who, path);
+    }
+    if (path && *count < OUTPUTS_MAX)
+        all[(*count)++] = (struct output){ who, path };
+    return 0;
+}
+
+static int check_outputs(const struct run_inputs *in)
+{
+    const struct vchar_config *serial = vmm_run_chr_of(in, RUN_SERIAL);
+    const void *console = run_part_of(in->model, in->config, RUN_CONSOLE);
+    struct output all[OUTPUTS_MAX];
+    size_t count = 0;
+    int rc = add_output(all, &count, "--socket", in->config->socket);
+
+    if (!rc && serial)
+        rc = add_output(all, &count, "--serial", serial->file ? serial->file : serial->socket);
+    for (size_t i = 0; !rc && i < in->machine.device_count; i++) {
+        const struct vmm_machine_device *d = &in->devices[i];
+        const struct vdev_common *common = d->config;
+        const char *who = d->config == console ? "--console"
+                          : common->id         ? common->id
+                                               : d->cls->name;
+
+        rc = add_output(all, &count, who, path_of(d->cls, d->config, "file"));
+        if (!rc)
+            rc = add_output(all, &count, who, path_of(d->cls, d->config, "socket"));
+    }
+    return rc;
+}
+
+/* ---- what the architecture lacks ---- */
+
+/* A PC's guest finds segments in the MCFG table only (PCI Firmware Specification 3.3, 4.1.2); without tables it looks for PCI by
+ * the ports 0xcf8 and 0xcfc. */
+static int check_acpi(const struct run_config *c)
+{
+    if (!varch_facts.acpi || c->acpi || !c->pci)
+        return 0;
+    if (c->platform.num_pci_segments > 1)
+        return vm_fail(-EINVAL,
+                       "--acpi off with --platform num_pci_segments=%u: only ACPI's tables tell a "
+                       "guest of PCI segments behind the first; leave one of them out",
+                       c->platform.num_pci_segments);
+    if (!c->cam)
+        return vm_fail(-EINVAL, "--acpi off: no guest finds the PCI bus without ACPI's tables: add "
+                                "--pci-cam on, which gives it ports, or --pci off");
+    return 0;
+}
+
+static int check_overlay(const struct run_config *c)
+{
+    if (!c->payload.overlay || !varch_facts.acpi)
+        return 0;
+    return vm_fail(-EINVAL,
+                   "--device-tree-overlay %s: a machine of this architecture has no device tree: "
+                   "leave it out",
+                   c->payload.overlay);
+}
+
+int vmm_run_check_conflicts(const struct run_inputs *in)
+{
+    int rc = check_acpi(in->config);
+
+    if (!rc)
+        rc = check_overlay(in->config);
+    if (!rc)
+        rc = check_chr(in, RUN_SERIAL, "--serial");
+    if (!rc)
+        rc = check_chr(in, RUN_CONSOLE, "--console");
+    if (!rc && !in->config->rng_on && in->model->part[RUN_RNG].cls)
+        rc = check_off(in, RUN_RNG, "--rng", "add --rng on");
+    return rc ? rc : check_outputs(in);
+}
