@@ -113,6 +113,8 @@ const struct vm_jail_rule vmm_jail_rows_io[] = {
     VM_JAIL("fstat"), VM_JAIL("newfstatat", VM_JAIL_BITS(3, 0x1000, 0x1000)), VM_JAIL("fcntl"),
     VM_JAIL("poll"), VM_JAIL("ppoll"), VM_JAIL("eventfd2"), VM_JAIL("timerfd_settime"),
     VM_JAIL("close"), VM_JAIL("getrandom"),
+    VM_JAIL("io_submit"), VM_JAIL("io_getevents"), /* vm_bell: doorbells that a back end has, too */
+    VM_JAIL("socketpair", VM_JAIL_IS(0, 1)), /* a back end that came back: its request socket */
     VM_JAIL("tgkill"), VM_JAIL("getpid"), VM_JAIL("gettid"), VM_JAIL("rt_sigprocmask"), VM_JAIL("sched_yield"),
     VM_JAIL("prctl", VM_JAIL_IS(0, PR_SET_NAME)),
     VM_JAIL("set_robust_list"), VM_JAIL("rseq"),
@@ -147,6 +149,7 @@ const struct vm_jail_rule vmm_jail_rows_main[] = {
     VM_JAIL("fcntl"), VM_JAIL("dup"), VM_JAIL("dup3"), VM_JAIL("pipe2"), VM_JAIL("close"), VM_JAIL("close_range"),
     VM_JAIL("memfd_create"), VM_JAIL("eventfd2"), VM_JAIL("epoll_create1"), VM_JAIL("timerfd_create"),
     VM_JAIL("timerfd_settime"), VM_JAIL("signalfd4"),
+    VM_JAIL("io_setup"), VM_JAIL("io_submit"), VM_JAIL("io_getevents"), VM_JAIL("io_destroy"), /* vm_bell */
     VM_JAIL("poll"), VM_JAIL("ppoll"), VM_JAIL("pidfd_send_signal"), /* device processes that shall end */
     VM_JAIL("wait4"), VM_JAIL("waitid"), /* the spawner's end */
     VM_JAIL("kill"), VM_JAIL("tgkill"), VM_JAIL("getpid"), VM_JAIL("gettid"), VM_JAIL("getppid"),

@@ -219,6 +219,32 @@ static void err_ready(struct vm_watch *watch, uint32_t events)
     vm_lock_release(&f->dev.dev.lock);
 }
 
+static int make_event(struct vhost_front *f, int *fd, struct vm_watch *watch,
+                      void (*ready)(struct vm_watch *watch, uint32_t events))
+{
+    int rc;
+
+    if (*fd >= 0)
+        return 0;
+    *fd = vm_eventfd();
+    if (*fd < 0)
+        return *fd;
+    rc = vm_watch_add(f->env->loop, watch, *fd, EPOLLIN | EPOLLET, ready);
+    if (rc)
+        vm_close(fd);
+    return rc;
+}
+
+int vhost_front_event_call(struct vhost_front *f, uint16_t n)
+{
+    return make_event(f, &f->queue[n].call, &f->queue[n].watch, call_ready);
+}
+
+int vhost_front_event_err(struct vhost_front *f)
+{
+    return make_event(f, &f->err, &f->err_watch, err_ready);
+}
+
 /* ---- the driver's and the machine's side ---- */
 
 static int op_start(struct virtio_dev *dev)
@@ -237,7 +263,7 @@ static int op_kick(struct virtio_dev *dev, uint16_t n)
     if (rc)
         return rc;
     if (f->queue[n].started)
-        vhost_front_kick(fd);
+        vm_bell_ring(f->bell, fd);
     else
         advance_soon(f); /* its start kicks it */
     return 0;
@@ -301,6 +327,7 @@ static void front_free(struct vhost_front *f)
         vm_watch_del(&f->queue[n].watch);
         vm_close(&f->queue[n].call);
     }
+    vm_bell_free(f->bell);
     free(f->queue);
     free(f->call);
     free(f->config_there);
@@ -418,23 +445,6 @@ static int make_device(struct vhost_front *f, const struct vdev_class *cls,
     return 0;
 }
 
-static int watch_calls(struct vhost_front *f)
-{
-    int rc;
-
-    f->err = vm_eventfd();
-    rc = f->err < 0
-             ? f->err
-             : vm_watch_add(f->env->loop, &f->err_watch, f->err, EPOLLIN | EPOLLET, err_ready);
-    for (uint16_t n = 0; !rc && n < f->queues; n++) {
-        f->queue[n].call = vm_eventfd();
-        rc = f->queue[n].call < 0 ? f->queue[n].call
-                                  : vm_watch_add(f->env->loop, &f->queue[n].watch, f->queue[n].call,
-                                                 EPOLLIN | EPOLLET, call_ready);
-    }
-    return rc;
-}
-
 int vhost_front_new(const struct vdev_class *cls, const struct vdev_context *context,
                     const struct vhost_front_setup *setup, const struct vhost_front_ops *ops,
                     struct vhost_front **ret_front)
@@ -455,7 +465,7 @@ int vhost_front_new(const struct vdev_class *cls, const struct vdev_context *con
     if (!rc)
         rc = check_back_end(f);
     if (!rc)
-        rc = watch_calls(f);
+        rc = vm_bell_new(&f->bell);
     if (!rc)
         rc = make_device(f, cls, context);
     if (rc) {

@@ -3,6 +3,7 @@
 #ifndef VHOST_FRONT_H
 #define VHOST_FRONT_H
 
+#include <vmm/base/bell.h>
 #include <vmm/base/error.h>
 #include <vmm/base/fd.h>
 #include <vmm/vhost/channel.h>
@@ -34,7 +35,7 @@ enum {
 struct front_queue {
     struct vm_watch watch; /* of call */
     struct vhost_front *front;
-    int call; /* eventfd: the back end used something */
+    int call; /* eventfd: the back end used something; -1: none yet */
     bool started; /* the back end was told of it */
     bool lost; /* ... and went away with it */
 };
@@ -68,9 +69,11 @@ struct vhost_front {
     uint64_t queues_there, slots_there;
     uint8_t *config_there;
 
+    struct vm_bell *bell;
     struct front_queue *queue;
     struct vm_watch err_watch;
-    int err; /* eventfd: the back end found a ring broken */
+    int err; /* eventfd: the back end found a ring broken; -1: none yet */
+    bool events_given; /* this connection's back end has eventfds of ours */
     uint16_t queues;
     bool table_sent;
     int inflight_fd; /* -1: none */
@@ -130,12 +133,14 @@ int vhost_front_start(struct vhost_front *f);
 int vhost_front_rest(struct vhost_front *f);
 /* Queues that the driver enabled later. */
 int vhost_front_start_more(struct vhost_front *f);
-/* Rings the eventfd of a doorbell, which the back end has, too: where the write would have to wait it is not done. */
-void vhost_front_kick(int fd);
-/* The connection is gone: where the rings go on. */
+/* The connection is gone: where the rings go on, and no eventfd that it had is used again. */
 void vhost_front_rings_lost(struct vhost_front *f);
 
 /* ---- front.c ---- */
+
+/* The eventfds that a back end gets, where there are none yet: each connection has its own. 0 or -errno with text. */
+int vhost_front_event_call(struct vhost_front *f, uint16_t n);
+int vhost_front_event_err(struct vhost_front *f);
 
 /* Compares what is wanted with what is, and does the next step. 0, or -errno with text: the connection must end. */
 int vhost_front_advance(struct vhost_front *f);

@@ -299,6 +299,54 @@ Test(front_lost, what_was_finished_after_the_connection_had_ended_is_not_done_ag
     cr_assert_eq(ft.back.ring[0].base, 5);
 }
 
+static void check_own_events(enum vh_transport transport)
+{
+    int kick, call;
+
+    ft_open_all(transport);
+    ft_run();
+    kick = dup(ft.back.ring[1].kick);
+    call = dup(ft.back.ring[1].call);
+    lose();
+    come_back();
+    vm_eventfd_take(kick);
+    vm_eventfd_take(ft.back.ring[1].kick);
+    memset(ft.h.vector_count, 0, sizeof(ft.h.vector_count));
+
+    cr_assert_eq(vh_kick(&ft.h, 1), 0);
+    vm_eventfd_signal(call);
+    cr_assert_eq(vh_idle(&ft.h), 0);
+
+    cr_assert_eq(vm_eventfd_take(kick), 0);
+    cr_assert_eq(vm_eventfd_take(ft.back.ring[1].kick), 1);
+    cr_assert_eq(ft.h.vector_count[2], 0);
+    close(kick);
+    close(call);
+}
+
+Test(front_lost, eventfds_that_the_last_one_kept_are_nobodys, .fini = quit)
+{
+    check_own_events(VH_PCI);
+}
+
+Test(front_lost, nor_are_they_with_registers_in_memory, .fini = quit)
+{
+    check_own_events(VH_MMIO_BUS);
+}
+
+Test(front_lost, a_call_that_was_not_looked_at_is_told_when_its_connection_ends, .fini = quit)
+{
+    ft_open_all(VH_PCI);
+    ft_run();
+    ft.h.vector_count[2] = 0;
+    lose();
+
+    cr_assert_eq(ft.h.vector_count[2], 1);
+    ft.h.vector_count[2] = 0;
+    come_back(); /* what it finished since then */
+    cr_assert_eq(ft.h.vector_count[2], 1);
+}
+
 /* ---- lies ---- */
 
 /* O_NONBLOCK is the eventfd's own, and the back end has it. */

@@ -6,8 +6,6 @@
 #include "front.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <string.h>
 
 enum { USED_INDEX = 2 }; /* VIRTIO 1.2, 2.7.8: behind the flags */
@@ -132,8 +130,15 @@ static int start_ring(struct vhost_front *f, uint16_t n)
     struct vq *q = &f->dev.queue[n];
     int kick, rc = virtio_kick_fd(&f->dev, n, &kick);
 
-    if (f->queue[n].lost) /* what it finished after its connection had ended counts, too */
+    if (f->queue[n].lost) { /* what it finished after its connection had ended counts, too */
         find_base(f, n);
+        virtio_notify(&f->dev, n);
+    }
+    if (!rc)
+        rc = vhost_front_event_call(f, n);
+    if (!rc)
+        rc = vhost_front_event_err(f);
+    f->events_given = true;
     if (!rc)
         rc = send_state(f, VHOST_USER_SET_VRING_NUM, n, q->size);
     if (!rc)
@@ -152,18 +157,8 @@ static int start_ring(struct vhost_front *f, uint16_t n)
         return rc;
     f->queue[n].started = true;
     f->queue[n].lost = false;
-    vhost_front_kick(kick);
+    vm_bell_ring(f->bell, kick);
     return 0;
-}
-
-/* A back end may have cleared O_NONBLOCK (it is the file's, not the descriptor's) and filled the counter. A full counter is a kick that
- * nobody has taken: nothing is missing then. */
-void vhost_front_kick(int fd)
-{
-    struct pollfd p = { .fd = fd, .events = POLLOUT };
-
-    if (poll(&p, 1, 0) == 1 && p.revents & POLLOUT && !fcntl(fd, F_SETFL, O_NONBLOCK))
-        vm_eventfd_signal(fd);
 }
 
 int vhost_front_start_more(struct vhost_front *f)
@@ -299,6 +294,24 @@ int vhost_front_rest(struct vhost_front *f)
     return rc || f->calls ? rc : rest_if_all(f);
 }
 
+/* Whoever was there may still hold what it got, and take the next one's kicks or call the driver in its name. A call that was not looked
+ * at yet goes with its eventfd, so each queue is told of. */
+static void drop_events(struct vhost_front *f)
+{
+    if (!f->events_given)
+        return;
+    f->events_given = false;
+    vm_watch_del(&f->err_watch);
+    vm_close(&f->err);
+    for (uint16_t n = 0; n < f->queues; n++) {
+        if (f->queue[n].call >= 0 && f->dev.running)
+            virtio_notify(&f->dev, n);
+        vm_watch_del(&f->queue[n].watch);
+        vm_close(&f->queue[n].call);
+    }
+    virtio_kick_renew(&f->dev);
+}
+
 /* With an in-flight log the next back end finds out by itself; without one what is not used yet is taken once more, which only split
  * rings can tell: packed ones are not offered then. */
 void vhost_front_rings_lost(struct vhost_front *f)
@@ -310,4 +323,5 @@ void vhost_front_rings_lost(struct vhost_front *f)
         f->queue[n].lost = true;
         find_base(f, n);
     }
+    drop_events(f);
 }

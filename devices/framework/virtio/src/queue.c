@@ -137,6 +137,18 @@ int virtio_kick_fd(struct virtio_dev *dev, uint16_t n, int *ret_fd)
     return 0;
 }
 
+void virtio_kick_renew(struct virtio_dev *dev)
+{
+    struct virtio_transport *t = dev->transport;
+
+    if (t)
+        t->running(t, false);
+    for (uint16_t n = 0; n < dev->queues; n++)
+        vm_close(&dev->kick[n].fd);
+    if (t && dev->running && !dev->stopping)
+        t->running(t, true);
+}
+
 /* While the machine stands still the queue remembers that there is something to tell. 2.6.1.1: of a queue that is being reset there
  * is nothing. */
 void virtio_notify(struct virtio_dev *dev, uint16_t n)

@@ -224,6 +224,9 @@ void virtio_queue_serve(struct virtio_dev *dev, uint16_t n);
 void virtio_queue_kick(struct virtio_dev *dev, uint16_t n);
 /* The eventfd that means the same, watched in the loop; -errno with text. Borrowed. Not where kick_now is set. */
 int virtio_kick_fd(struct virtio_dev *dev, uint16_t n, int *ret_fd);
+/* Of a remote device: the doorbells get new eventfds, for who has the old ones is not served by any more. Kicks that nobody took
+ * are lost with the old ones: who comes next looks at its queues once. */
+void virtio_kick_renew(struct virtio_dev *dev);
 
 /* What a snapshot keeps of queues and negotiation; the transport adds its share (transport.h). */
 struct virtio_state {
