@@ -98,7 +98,7 @@ static void forget_channels(struct vhost_backend *b)
 static void ended(struct vhost_backend *b)
 {
     b->features = b->protocol = 0;
-    b->session = b->closing = false;
+    b->session = b->closing = b->config_changed = false;
     b->ops->closed(b->ctx, &b->why);
 }
 

@@ -56,7 +56,7 @@ static int ask(struct vhost_backend *b, uint32_t request, uint32_t flags, uint32
 /* One at a time: "to block until they are processed". */
 static void tell_rings(struct vhost_backend *b)
 {
-    for (uint16_t n = 0; b->back && !b->asked_back && n < b->dev->queues; n++) {
+    for (uint16_t n = 0; in_band(b) && b->back && !b->asked_back && n < b->dev->queues; n++) {
         struct vhost_ring *r = &b->ring[n];
         uint32_t request;
 
@@ -69,9 +69,12 @@ static void tell_rings(struct vhost_backend *b)
         else
             r->call_due = false;
         vhost_backend_unlock(b);
-        if (request)
-            b->asked_back =
-                !ask(b, request, VHOST_MESSAGE_NEED_REPLY, sizeof(struct vhost_ring_state), n);
+        if (!request)
+            continue;
+        b->told_ring = n;
+        b->told_error = request == VHOST_USER_BACKEND_VRING_ERR;
+        b->asked_back =
+            !ask(b, request, VHOST_MESSAGE_NEED_REPLY, sizeof(struct vhost_ring_state), n);
     }
 }
 
@@ -80,11 +83,13 @@ static void notify_posted(struct vm_work *work)
     struct vhost_backend *b = container_of(work, struct vhost_backend, notify_work);
     bool changed;
 
+    if (!b->back) /* what is due waits for the socket */
+        return;
     vhost_backend_lock(b);
     changed = b->config_changed;
     b->config_changed = false;
     vhost_backend_unlock(b);
-    if (changed && b->back && b->protocol & VHOST_PROTOCOL(CONFIG))
+    if (changed && b->protocol & VHOST_PROTOCOL(CONFIG))
         (void)ask(b, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG, 0, 0, 0);
     tell_rings(b);
 }
@@ -110,11 +115,22 @@ static void back_closed(void *ctx, const struct vm_error *why)
     vhost_backend_back_close(b);
 }
 
+/* What was told and not acknowledged may not have been read: the next socket is told again. */
 void vhost_backend_back_close(struct vhost_backend *b)
 {
+    struct vhost_ring *r = &b->ring[b->told_ring];
+
     vhost_channel_free(b->back);
     b->back = NULL;
+    if (!b->asked_back)
+        return;
     b->asked_back = false;
+    vhost_backend_lock(b);
+    if (b->told_error)
+        r->err_due = true;
+    else
+        r->call_due = true;
+    vhost_backend_unlock(b);
 }
 
 int vhost_backend_set_back(struct vhost_backend *b, struct vhost_message *m)
@@ -129,9 +145,11 @@ int vhost_backend_set_back(struct vhost_backend *b, struct vhost_message *m)
     }
     vhost_backend_back_close(b);
     rc = vhost_channel_new(b->env, fd, VHOST_BACK, true, &ops, b, &b->back);
-    if (!rc)
-        vhost_channel_set_protocol(b->back, b->protocol);
-    return rc;
+    if (rc)
+        return rc;
+    vhost_channel_set_protocol(b->back, b->protocol);
+    vm_loop_post(b->env->loop, &b->notify_work, notify_posted);
+    return 0;
 }
 
 /* ---- the transport; under the device's lock ---- */

@@ -68,7 +68,9 @@ struct vhost_backend {
     struct vm_error why;
     struct vhost_channel *channel; /* the front end's requests; NULL: gone */
     struct vhost_channel *back; /* ours; NULL: none */
-    bool asked_back; /* a request of ours awaits its reply */
+    bool asked_back; /* a request of ours awaits its reply: */
+    uint16_t told_ring;
+    bool told_error; /* a call otherwise */
     bool config_changed; /* to be told; under the lock */
     uint64_t features, protocol;
     struct vhost_ring *ring; /* dev->queues */

@@ -3,6 +3,7 @@
 #include "backend_test.h"
 
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 TestSuite(backend_ring, .init = lab_behind, .fini = close_lab);
@@ -126,6 +127,59 @@ Test(backend_ring, a_kick_in_band_starts_and_serves_a_ring)
     cr_assert_eq(ffe_do_state(front(), VHOST_USER_VRING_KICK, 1, 0), 0);
     cr_assert_eq(vh_idle(&h), 0);
     cr_assert_eq(h.drv[1].notified, 2);
+}
+
+/* A socket for the back end's requests, and the front end's end of it. */
+static void give_request_socket(void)
+{
+    struct vhost_message m = ffe_message(VHOST_USER_SET_BACKEND_REQ_FD, NULL, 0);
+    int fd[2];
+
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fd), 0);
+    m.fd[m.fds++] = fd[1];
+    cr_assert_eq(ffe_do(front(), &m), 0);
+    close(fd[1]);
+    vm_close(&front()->back_fd);
+    front()->back_fd = fd[0];
+}
+
+static void serve_one_in_band(void)
+{
+    make_ring(1);
+    cr_assert_eq(set_ring(1, 0), 0);
+    cr_assert_eq(ffe_do_state(front(), VHOST_USER_SET_VRING_ENABLE, 1, 1), 0);
+    offer(1);
+    cr_assert_eq(ffe_do_state(front(), VHOST_USER_VRING_KICK, 1, 0), 0);
+}
+
+Test(backend_ring, a_call_in_band_that_is_due_before_there_is_a_socket_comes_with_it)
+{
+    connect_front();
+    front()->protocol = USUAL | VHOST_PROTOCOL(INBAND_NOTIFICATIONS);
+    cr_assert_eq(ffe_get_u64(front(), VHOST_USER_GET_FEATURES, &front()->offered), 0);
+    cr_assert_eq(ffe_do_u64(front(), VHOST_USER_SET_PROTOCOL_FEATURES, front()->protocol), 0);
+    cr_assert_eq(ffe_table(front()), 0);
+    cr_assert_eq(ffe_set_features(front(), VQ_F_VERSION_1), 0);
+    serve_one_in_band();
+    cr_assert_eq(vh_idle(&h), 0);
+    cr_assert_eq(h.drv[1].notified, 0);
+
+    give_request_socket();
+    cr_assert_eq(vh_idle(&h), 0);
+
+    cr_assert_eq(h.drv[1].notified, 1);
+}
+
+Test(backend_ring, a_call_in_band_that_was_not_acknowledged_is_told_to_the_next_socket)
+{
+    hello(FFE_ALL & ~VHOST_PROTOCOL(STATUS));
+    cr_assert_eq(ffe_set_features(front(), VQ_F_VERSION_1), 0);
+    serve_one_in_band(); /* the front end does not look at its socket */
+
+    give_request_socket();
+    cr_assert_eq(vh_idle(&h), 0);
+
+    cr_assert_eq(h.drv[1].notified, 1);
 }
 
 Test(backend_ring, what_is_set_twice_or_in_another_order_starts_all_the_same)
