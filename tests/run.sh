@@ -12,7 +12,7 @@ set -euo pipefail
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/e2e/lib.sh"
 
-JOBS=$(nproc) CTEST=() CI=(-DVMM_LONG=OFF -DVMM_FULL=OFF) PRESETS=(release coverage asan tsan fuzz aarch64)
+JOBS=$(nproc) CTEST=() CI=(-DVMM_LONG=OFF -DVMM_FULL=OFF -DVMM_NEED_FUZZERS=ON) PRESETS=(release coverage asan tsan fuzz aarch64)
 while (($#)); do
     case $1 in
     --each-commit) exec "$ROOT/tests/each-commit.sh" "${@:2:1}" ;;

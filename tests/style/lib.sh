@@ -12,6 +12,8 @@ files() {
         while IFS= read -r f; do [[ ! -f $f ]] || echo "$f"; done
 }
 
+[[ $(files '*.sh') ]] || { echo "no files: this is no git checkout" >&2 && exit 1; }
+
 found() {
     echo "$*"
     FOUND=1
@@ -31,7 +33,7 @@ finish() { exit $FOUND; }
 build_tree() {
     local list
     for list in build/coverage build/asan build/debug; do
-        [[ ! -e $list/libraries.txt ]] || { echo "$list" && return; }
+        [[ ! -s $list/libraries.txt ]] || { echo "$list" && return; }
     done
     echo "no build tree: cmake --preset coverage && cmake --build --preset coverage" >&2
     exit 1
