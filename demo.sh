@@ -15,7 +15,7 @@ set -euo pipefail
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/tests/e2e/lib.sh"
 
-BATCH='' EMULATED='' CPUS=1 MEMORY=256 KERNEL=bookworm-cloud ARCH=$(uname -m) VMM=''
+BATCH='' EMULATED='' CPUS=1 MEMORY=256 KERNEL=bookworm-cloud ARCH=$NATIVE VMM=''
 while (($#)); do
     [[ $1 = --emulated || $# -ge 2 ]] || die "$1: unknown, or its value is missing: the head of this script says what there is"
     case $1 in
@@ -33,19 +33,19 @@ done
 case $ARCH in
 x86_64)
     [[ $KERNEL != *-arm64 ]] || die "--kernel $KERNEL: this one wants --arch aarch64"
-    [[ $(uname -m) = x86_64 ]] || die "--arch x86_64: there is no cross build for it; this machine is $(uname -m)"
-    HOST_KERNEL=trixie-cloud IMAGE=vmlinux CONSOLE=ttyS0 SUFFIX='' HOST=()
+    [[ $NATIVE = x86_64 ]] || die "--arch x86_64: there is no cross build for it; this machine is $NATIVE"
+    HOST_KERNEL=trixie-cloud IMAGE=vmlinux CONSOLE=ttyS0 SUFFIX=''
     ;;
 aarch64)
     [[ $VMM != qemu-* ]] || die "--vmm $VMM: this one is for x86_64 only"
-    HOST_KERNEL=bookworm-cloud-arm64 IMAGE=vmlinuz CONSOLE=ttyAMA0 SUFFIX=-arm64 HOST=(--arch aarch64)
+    HOST_KERNEL=bookworm-cloud-arm64 IMAGE=vmlinuz CONSOLE=ttyAMA0 SUFFIX=-arm64
     ;;
 *) die "--arch $ARCH: x86_64 or aarch64" ;;
 esac
 KERNEL=${KERNEL%"$SUFFIX"}$SUFFIX
 # Another architecture than this machine's.
 CROSS=''
-[[ $ARCH = "$(uname -m)" ]] || CROSS=$ARCH
+[[ $ARCH = "$NATIVE" ]] || CROSS=$ARCH
 
 WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
@@ -117,7 +117,7 @@ run_emulated() {
     } >"$WORK/run.sh"
     [[ -z $BATCH ]] || interactive=(--timeout 300)
     ((CPUS == 1)) || smp=2
-    "$ROOT/tests/e2e/host.sh" ${HOST[@]+"${HOST[@]}"} "${interactive[@]}" --smp "$smp" \
+    "$ROOT/tests/e2e/host.sh" --arch "$ARCH" "${interactive[@]}" --smp "$smp" \
         --memory $((1000 + MEMORY)) "$WORK/run.sh" "${VMM_FILES[@]}" \
         "$DISK:demo.img" "$WORK/guest.cpio:guest.cpio" "$KERNELS/$KERNEL/$IMAGE:kernel" \
         -- "${VMM_QEMU[@]}"

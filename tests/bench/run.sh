@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #
-# run.sh [--arch aarch64] [--vmm PROGRAM] [--ours] [--raw FILE] [SECTION ...]
+# run.sh [--arch x86_64|aarch64] [--vmm PROGRAM] [--ours] [--raw FILE] [SECTION ...]
 #
 # What our VMM costs, beside QEMU's microvm (trixie's; for AArch64 its virt machine) and each of lkvm, cloud-hypervisor,
 # firecracker, crosvm that is in PATH (not for AArch64), and beside floor.c, which does nothing but start the guest. Counted, not timed: one instruction is one
@@ -15,7 +15,7 @@ set -euo pipefail
 . "$(dirname "$0")/../e2e/lib.sh"
 
 HERE=$ROOT/tests/bench
-ARCH=x86_64 VMM='' OURS='' RAW='' SECTIONS=()
+ARCH=$NATIVE VMM='' OURS='' RAW='' SECTIONS=()
 while (($#)); do
     case $1 in
     --arch) ARCH=$2 && shift ;;
@@ -37,7 +37,8 @@ x86_64)
     ;;
 aarch64)
     DEBIAN=arm64 SUFFIX=-arm64 IMAGE=vmlinuz BENCH=$BED/bench-arm64 PROGRAMS=(floor measure guest_init)
-    GCC=(aarch64-linux-gnu-gcc "--sysroot=$BED/sysroot-arm64")
+    GCC=(aarch64-linux-gnu-gcc)
+    [[ $NATIVE = aarch64 ]] || GCC+=("--sysroot=$BED/sysroot-arm64")
     UNCLAIMED=0x09800000 SCRATCH=0x09000024 UART=0x09000000 ACCESS="memory write" LEAST="without PCI, no RTC"
     ;;
 *) die "--arch $ARCH: x86_64 or aarch64" ;;
@@ -116,7 +117,7 @@ tiny_kernels() {
 prepare() {
     local kernel name
     "$ROOT/tests/e2e/fetch.sh" {bookworm,trixie}-cloud$SUFFIX
-    [[ $ARCH = x86_64 ]] || "$ROOT/tests/arm/sysroot.sh" >/dev/null
+    [[ $ARCH = "$NATIVE" ]] || "$ROOT/tests/arm/sysroot.sh" >/dev/null
     programs
     tiny_kernels
     for kernel in bookworm trixie; do

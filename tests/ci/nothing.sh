@@ -39,6 +39,7 @@ fails "no counters" tests/coverage.sh "$tree"
 works tests/coverage.sh "$tree"
 echo "two|two_|two.a" >>"$tree/libraries.txt"
 fails "two: " tests/coverage.sh "$tree"
+fails "has no library three" tests/coverage.sh "$tree" three
 
 # ---- the list of tests ----
 

@@ -102,7 +102,7 @@ fsck_files() {
 }
 
 run() {
-    local smp=1 host=()
+    local smp=1 host=(--arch x86_64)
     ((CPUS == 1)) || smp=2
     [[ $ARCH = amd64 ]] || host=(--arch aarch64)
     ! has gicv2 || host+=(--gic 2)

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #
-# host-test.sh [aarch64]: the emulated host itself. It has KVM, a script's status comes back, a failed script is not tried
-# again, a host that dies is, twice, and is then told from a failure.
+# host-test.sh [aarch64]: the emulated host itself, of this machine's architecture or an Arm host. It has KVM, a script's
+# status comes back, a failed script is not tried again, a host that dies is, twice, and is then told from a failure.
 set -euo pipefail
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -21,9 +21,9 @@ expect() {
     }
 }
 
-HOST=() HAS='grep -qw svm /proc/cpuinfo'
+HOST=(--arch "${1:-$NATIVE}") HAS='grep -qw svm /proc/cpuinfo'
 # What has EL2 starts all its processors there.
-[[ ${1:-} != aarch64 ]] || HOST=(--arch aarch64) HAS='dmesg | grep -q "CPU: All CPU(s) started at EL2"'
+[[ ${HOST[1]} != aarch64 ]] || HAS='dmesg | grep -q "CPU: All CPU(s) started at EL2"'
 echo content >"$WORK/file"
 echo "echo @run; test -c /dev/kvm && grep -q content /some/where && $HAS" >"$WORK/script"
 expect 0 1

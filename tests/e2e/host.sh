@@ -9,7 +9,7 @@
 #   100  the host died or hung (not the script's doing as far as one can tell): tried again, at most twice
 #   101  QEMU did not start
 # A failed script is never tried again. Options:
-#   --arch A       aarch64: an Arm host instead, a Neoverse N1 with EL2, GICv3 and ITS
+#   --arch A       x86_64, or aarch64: an Arm host, a Neoverse N1 with EL2, GICv3 and ITS (default: this machine's)
 #   --gic 2        with --arch aarch64: GICv2 instead
 #   --cpu MODEL    with --arch aarch64: another processor of QEMU's instead
 #   --new          with --arch aarch64: Debian's 6.12 kernel on QEMU's processor "max": dirty rings, SVE, pointer authentication
@@ -26,7 +26,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 HOST_KERNEL=trixie-cloud
-ARCH=x86_64 GIC=3 ARM_CPU=neoverse-n1 NEW=''
+ARCH=$NATIVE GIC=3 ARM_CPU=neoverse-n1 NEW=''
 SMP=1 MEMORY=1500 TIMEOUT=120 INITRAMFS='' APPEND='' INTERACTIVE='' RAW='' COUNT='' SCRIPT='' FILES=()
 ATTEMPTS=3
 # -cx16: QEMU 7.2 leaves garbage in the flags after cmpxchg16b and hosts and guests die of it at random. The others QEMU
@@ -56,7 +56,7 @@ while (($#)); do
 done
 EXTRA=("$@")
 case $ARCH in
-x86_64) ;;
+x86_64) [[ $NATIVE = x86_64 ]] || die "--arch x86_64: nothing is built for it here; this machine is $NATIVE" ;;
 # 6.1 starts a VMM seconds faster than 6.12 there.
 aarch64) HOST_KERNEL=bookworm-cloud-arm64 && [[ -z $NEW ]] || HOST_KERNEL=trixie-cloud-arm64 ;;
 *) die "--arch $ARCH: x86_64 or aarch64" ;;

@@ -7,7 +7,9 @@
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 BED=${VMM_TESTBED:-$ROOT/build/testbed}
 KERNELS=$BED/kernels
-export ROOT BED KERNELS
+# What this machine is, as uname says it: x86_64 or aarch64. On AArch64 nothing is built or booted for x86_64.
+NATIVE=$(uname -m)
+export ROOT BED KERNELS NATIVE
 mkdir -p "$KERNELS"
 # With set -e a script ends at the first failure: say where.
 set -E
@@ -45,10 +47,13 @@ TEST_PACKAGES=(g++ make clang clang-format clang-tidy libclang-rt-14-dev llvm gi
 # shellcheck disable=SC2034
 BED_PACKAGES=(qemu-system-x86 seabios busybox-static cpio kmod xz-utils lz4 zstd gcc libc6-dev e2fsprogs pciutils
     util-linux debian-archive-keyring)
-# What builds for AArch64 on another machine, and runs its tests there.
+# What builds for AArch64 on another machine, and runs its tests there. An Arm machine's own compiler has the cross
+# compiler's name, too.
 # shellcheck disable=SC2034
 ARM_PACKAGES=(gcc-aarch64-linux-gnu binutils-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static util-linux
     debian-archive-keyring)
+# shellcheck disable=SC2034
+[[ $NATIVE != aarch64 ]] || ARM_PACKAGES=(util-linux debian-archive-keyring)
 
 # What the emulated Arm host and its guests are made with, beside BED_PACKAGES and ARM_PACKAGES.
 # shellcheck disable=SC2034
@@ -84,10 +89,21 @@ cpio_of() {
     (cd "$1" && find . -print0 | LC_ALL=C sort -z | cpio --null -o -H newc -R 0:0 --reproducible --quiet)
 }
 
-# vmm_program [arm64]: the program to test: of the release build, or the one for AArch64, if nothing else is asked for.
+# preset_of [amd64|arm64]: the build tree for that architecture: release for this machine's own, which is meant without a
+# word, else the cross build.
+preset_of() {
+    case ${1:-$NATIVE}-$NATIVE in
+    amd64-x86_64 | arm64-aarch64 | "$NATIVE-$NATIVE") echo release ;;
+    arm64-*) echo aarch64 ;;
+    *) die "there is no cross build for $1; this machine is $NATIVE" ;;
+    esac
+}
+
+# vmm_program [amd64|arm64]: the program to test: the one of preset_of, if nothing else is asked for.
 vmm_program() {
-    local p preset=release given=${VMM_UNDER_TEST:-}
-    [[ ${1:-} != arm64 ]] || { preset=aarch64 && given=${VMM_ARM_UNDER_TEST:-}; }
+    local p preset given=${VMM_UNDER_TEST:-}
+    preset=$(preset_of "$@")
+    [[ $preset = release ]] || given=${VMM_ARM_UNDER_TEST:-}
     for p in "$given" "$ROOT/build/$preset/vmm"; do
         [[ -z $p || ! -f $p || ! -x $p ]] || { echo "$p" && return; }
     done

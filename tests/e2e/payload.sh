@@ -4,24 +4,26 @@
 # payload.sh [machine|features] [aarch64 [gicv2]]: the payload tests (tests/payload) in the emulated host, whose KVM is no software:
 # there they also check what software KVM gets wrong, such as the order of an interrupt and its end. "features" is the
 # program test-payload, which tries KVM's features one by one, "machine" the one that runs under vmm; both without a word.
-# They are the release tree's static programs, or the tree aarch64's in the Arm host. There "features" runs on two hosts, an
+# They are the release tree's static programs, or the tree aarch64's in the Arm host, which is the only one on an Arm machine. There "features" runs on two hosts, an
 # older and a new one; each test must pass on one of them at least and may be skipped on the other. gicv2: on one with a GICv2.
 set -euo pipefail
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-PRESET=release ARCH=amd64 NAMES=(payload payload-machine) RUNS=('') GICV2=''
+ARCH=amd64 NAMES=(payload payload-machine) RUNS=('--arch x86_64') GICV2=''
+[[ $NATIVE != aarch64 ]] || set -- aarch64 "$@"
 while (($#)); do
     case $1 in
     machine) NAMES=(payload-machine) ;;
     features) NAMES=(payload) ;;
-    aarch64) PRESET=aarch64 ARCH=arm64 RUNS=('--arch aarch64') ;;
+    aarch64) ARCH=arm64 RUNS=('--arch aarch64') ;;
     gicv2) RUNS=('--arch aarch64 --gic 2') GICV2=1 ;;
     *) die "unknown word $1" ;;
     esac
     shift
 done
 [[ $ARCH != arm64 || ${NAMES[*]} != payload ]] || RUNS=('--arch aarch64' '--arch aarch64 --new')
+PRESET=$(preset_of $ARCH)
 PROGRAMS=${VMM_PAYLOAD:-$ROOT/build/$PRESET/tests/payload}
 
 WORK=$(mktemp -d)
