@@ -17,7 +17,11 @@ static void forget(struct fake_back_end *b)
         memset(&b->ring[n], 0, sizeof(b->ring[n]));
         b->ring[n].kick = b->ring[n].call = b->ring[n].err = -1;
     }
+    vm_close(&b->log_fd);
     b->log_count = b->regions = 0;
+    b->rarp = b->mtu = 0;
+    memset(&b->log_area, 0, sizeof(b->log_area));
+    memset(&b->transfer, 0, sizeof(b->transfer));
     b->set_features = b->set_protocol = b->status = 0;
     memset(&b->table, 0, sizeof(b->table));
     memset(&b->inflight, 0, sizeof(b->inflight));
@@ -29,8 +33,10 @@ void fbe_init(struct fake_back_end *b, const struct vm_env *env)
     b->env = env;
     for (unsigned n = 0; n < FBE_QUEUES; n++)
         b->ring[n].kick = b->ring[n].call = b->ring[n].err = -1;
+    b->log_fd = -1;
     b->queues = FBE_QUEUES;
     b->slots = 509;
+    b->state_answer = 0x100; /* "no fd" */
 }
 
 unsigned fbe_when(const struct fake_back_end *b, uint32_t request)
@@ -75,6 +81,19 @@ static bool answer(struct fake_back_end *b, struct vhost_message *in, struct vho
         out->fds = !b->no_inflight_fd;
         out->fd[0] = b->no_inflight_fd ? -1 : memfd_create("in-flight", MFD_CLOEXEC);
         return true;
+    case VHOST_USER_SET_LOG_BASE:
+        b->log_area = in->payload.log;
+        vm_close(&b->log_fd);
+        b->log_fd = vhost_message_take_fd(in, 0);
+        out->size = 0;
+        return true;
+    case VHOST_USER_SET_DEVICE_STATE_FD:
+        b->transfer = in->payload.transfer;
+        out->payload.u64 = b->state_answer;
+        out->fds = b->state_fd;
+        out->fd[0] = b->state_fd ? memfd_create("state", MFD_CLOEXEC) : -1;
+        return true;
+    case VHOST_USER_CHECK_DEVICE_STATE: out->payload.u64 = b->check_answer; return true;
     default: return false;
     }
 }
@@ -106,8 +125,10 @@ static void take_ring(struct fake_back_end *b, struct vhost_message *m)
 
 static int on_answer(void *ctx, struct vhost_message *m)
 {
-    (void)ctx;
-    (void)m;
+    struct fake_back_end *b = ctx;
+
+    b->asks_answer = m->payload.u64;
+    b->asks_answers++;
     return 0;
 }
 
@@ -130,6 +151,8 @@ static void take(struct fake_back_end *b, struct vhost_message *m)
         b->set_protocol = m->payload.u64;
         vhost_channel_set_protocol(b->channel, m->payload.u64);
         break;
+    case VHOST_USER_SEND_RARP: b->rarp = m->payload.u64; break;
+    case VHOST_USER_NET_SET_MTU: b->mtu = m->payload.u64; break;
     case VHOST_USER_SET_STATUS: b->status = m->payload.u64; break;
     case VHOST_USER_SET_MEM_TABLE: b->table = m->payload.table; break;
     case VHOST_USER_ADD_MEM_REG: b->regions++; break;

@@ -22,9 +22,13 @@ struct fake_back_end {
     uint32_t refuses; /* the one that it acknowledges with an error */
     uint32_t swaps; /* the one that it answers with another id */
     bool no_inflight_fd;
+    uint64_t state_answer, check_answer; /* to SET_DEVICE_STATE_FD and CHECK_DEVICE_STATE */
+    bool state_fd; /* with a descriptor of its own */
 
     /* What the front end said. */
     struct vhost_channel *channel, *asks;
+    uint64_t asks_answer; /* the last one to a request of its own */
+    unsigned asks_answers;
     unsigned closed; /* by the front end */
     unsigned log_count;
     uint32_t log[FBE_LOG]; /* requests, in order */
@@ -33,6 +37,10 @@ struct fake_back_end {
     unsigned regions; /* by ADD_MEM_REG */
     struct vhost_config set_config;
     struct vhost_inflight inflight;
+    struct vhost_log log_area;
+    int log_fd;
+    struct vhost_transfer transfer;
+    uint64_t rarp, mtu;
     struct {
         uint32_t size, base;
         struct vhost_ring_addr addr;

@@ -113,7 +113,8 @@ const struct vm_jail_rule vmm_jail_rows_io[] = {
     VM_JAIL("fstat"), VM_JAIL("newfstatat", VM_JAIL_BITS(3, 0x1000, 0x1000)), VM_JAIL("fcntl"),
     VM_JAIL("poll"), VM_JAIL("ppoll"), VM_JAIL("eventfd2"), VM_JAIL("timerfd_settime"),
     VM_JAIL("close"), VM_JAIL("getrandom"),
-    VM_JAIL("io_submit"), VM_JAIL("io_getevents"), /* vm_bell: doorbells that a back end has, too */
+    VM_JAIL("io_setup"), VM_JAIL("io_submit"), VM_JAIL("io_getevents"), VM_JAIL("io_destroy"),
+    VM_JAIL("memfd_create"), /* vm_bell: doorbells that a back end has, too */
     VM_JAIL("socketpair", VM_JAIL_IS(0, 1)), /* a back end that came back: its request socket */
     VM_JAIL("tgkill"), VM_JAIL("getpid"), VM_JAIL("gettid"), VM_JAIL("rt_sigprocmask"), VM_JAIL("sched_yield"),
     VM_JAIL("prctl", VM_JAIL_IS(0, PR_SET_NAME)),

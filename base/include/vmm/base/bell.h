@@ -17,7 +17,7 @@ struct vm_bell;
 /* 0, -ENOMEM or -errno of memfd_create(2), with text. Makes io_setup(2) once; where the kernel has none or gives none, the bell writes
  * after a look, which a hostile holder can still win against: vm_bell_never_waits() says so. */
 int vm_bell_new(struct vm_bell **ret_bell);
-/* NULL is allowed. */
+/* NULL is allowed. Where there is an io_setup(2), the kernel waits for all processors here: tens of milliseconds. */
 void vm_bell_free(struct vm_bell *bell);
 bool vm_bell_never_waits(const struct vm_bell *bell);
 

@@ -104,6 +104,11 @@ int vhost_front_greeted(struct vhost_front *f)
                        : vm_fail(-ENOTSUP, "the back end has %llu queues, the device %u",
                                  (unsigned long long)f->queues_there, f->queues);
     }
+    if (!vhost_front_log_fits(f)) {
+        vm_count(&f->count.refused, 1);
+        return vm_fail(-ENOTSUP,
+                       "the back end cannot log what it writes, and a migration needs it");
+    }
     if (!logs && f->dev.features & VQ_F_RING_PACKED) {
         vm_count(&f->count.refused, 1);
         return vm_fail(-ENOTSUP,
@@ -164,6 +169,7 @@ void vhost_front_gone(struct vhost_front *f, const struct vm_error *why)
     vm_log_limited(f->env, &f->dev.complaints, VM_LOG_WARN, "%s: the back end is gone: %s",
                    f->dev.dev.id, f->lost.text);
     vhost_front_rings_lost(f);
+    vhost_front_extra_lost(f);
     if (f->rest_awaited) {
         f->rest_awaited = false;
         virtio_stopped(&f->dev);
@@ -189,7 +195,7 @@ int vhost_front_asked(struct vhost_front *f, struct vhost_message *untrusted)
 
     if (untrusted->request == VHOST_USER_BACKEND_CONFIG_CHANGE_MSG && f->setup.config_bytes)
         return f->made ? vhost_front_config_ask(f, take_config) : 0;
-    return vm_fail(-EPROTO, "%s: not negotiated",
+    return vm_fail(-EOPNOTSUPP, "%s: not negotiated",
                    vhost_message_name(VHOST_BACK, untrusted->request, text));
 }
 
@@ -254,7 +260,7 @@ static int op_start(struct virtio_dev *dev)
     return 0;
 }
 
-/* The framework kicks each queue when it starts, and where a doorbell is no eventfd. */
+/* A queue that was enabled late, or a doorbell that is no eventfd. */
 static int op_kick(struct virtio_dev *dev, uint16_t n)
 {
     struct vhost_front *f = front_of(dev);
@@ -262,11 +268,15 @@ static int op_kick(struct virtio_dev *dev, uint16_t n)
 
     if (rc)
         return rc;
-    if (f->queue[n].started)
-        vm_bell_ring(f->bell, fd);
-    else
+    if (!f->queue[n].started) {
         advance_soon(f); /* its start kicks it */
-    return 0;
+        return 0;
+    }
+    if (!f->bell)
+        rc = vm_bell_new(&f->bell);
+    if (!rc)
+        vm_bell_ring(f->bell, fd);
+    return rc;
 }
 
 static int op_stop(struct virtio_dev *dev)
@@ -316,6 +326,7 @@ static void op_config_write(struct virtio_dev *dev, uint32_t offset, const uint8
 static void front_free(struct vhost_front *f)
 {
     vhost_front_link_close(f);
+    vhost_front_extra_free(f);
     vm_timer_cancel(&f->patience);
     vm_watch_del(&f->listener);
     vm_close(&f->listen_fd);
@@ -456,7 +467,7 @@ int vhost_front_new(const struct vdev_class *cls, const struct vdev_context *con
         return vm_fail(-ENOMEM, "%s: out of memory", context->id);
     f->env = context->env;
     f->ops = ops;
-    f->listen_fd = f->inflight_fd = f->err = -1;
+    f->listen_fd = f->inflight_fd = f->log_fd = f->err = -1;
     rc = copy_setup(f, setup);
     if (!rc)
         rc = vhost_front_link_open(f);
@@ -464,8 +475,6 @@ int vhost_front_new(const struct vdev_class *cls, const struct vdev_context *con
         rc = wait_for_hello(f);
     if (!rc)
         rc = check_back_end(f);
-    if (!rc)
-        rc = vm_bell_new(&f->bell);
     if (!rc)
         rc = make_device(f, cls, context);
     if (rc) {

@@ -32,6 +32,13 @@ enum {
     FRONT_CALLS_MAX = FRONT_RING_CALLS * VHOST_QUEUES_MAX + GM_REGIONS_MAX + 16
 };
 
+/* Somebody waits for the end of something. */
+struct front_wait {
+    vhost_front_ended *ended;
+    vhost_front_state_begun *begun; /* instead */
+    void *ctx;
+};
+
 struct front_queue {
     struct vm_watch watch; /* of call */
     struct vhost_front *front;
@@ -69,13 +76,19 @@ struct vhost_front {
     uint64_t queues_there, slots_there;
     uint8_t *config_there;
 
-    struct vm_bell *bell;
+    struct vm_bell *bell; /* NULL: not needed yet */
     struct front_queue *queue;
     struct vm_watch err_watch;
     int err; /* eventfd: the back end found a ring broken; -1: none yet */
     bool events_given; /* this connection's back end has eventfds of ours */
     uint16_t queues;
     bool table_sent;
+    int log_fd; /* -1: none */
+    void *log; /* as mapped */
+    size_t log_bytes;
+    struct gm_dirty *dirty; /* over it */
+    struct front_wait log_wait, state_wait;
+    uint16_t mtu; /* 0: the user has not said */
     int inflight_fd; /* -1: none */
     struct vhost_inflight inflight;
     struct {
@@ -94,9 +107,10 @@ static inline bool front_has(const struct vhost_front *f, uint64_t protocol)
 }
 
 /* The protocol features that we make use of. */
-#define FRONT_PROTOCOL                                                                        \
-    (VHOST_PROTOCOL(MQ) | VHOST_PROTOCOL(REPLY_ACK) | VHOST_PROTOCOL(BACKEND_REQ) |           \
-     VHOST_PROTOCOL(CONFIG) | VHOST_PROTOCOL(INFLIGHT_SHMFD) | VHOST_PROTOCOL(RESET_DEVICE) | \
+#define FRONT_PROTOCOL                                                                             \
+    (VHOST_PROTOCOL(MQ) | VHOST_PROTOCOL(LOG_SHMFD) | VHOST_PROTOCOL(RARP) | VHOST_PROTOCOL(MTU) | \
+     VHOST_PROTOCOL(DEVICE_STATE) | VHOST_PROTOCOL(REPLY_ACK) | VHOST_PROTOCOL(BACKEND_REQ) |      \
+     VHOST_PROTOCOL(CONFIG) | VHOST_PROTOCOL(INFLIGHT_SHMFD) | VHOST_PROTOCOL(RESET_DEVICE) |      \
      VHOST_PROTOCOL(CONFIGURE_MEM_SLOTS) | VHOST_PROTOCOL(STATUS))
 
 /* ---- front_link.c: the connection and what is under way on it ---- */
@@ -129,12 +143,27 @@ int vhost_front_config_take(struct vhost_front *f, const struct vhost_message *u
 
 /* ---- front_rings.c: starting and stopping rings ---- */
 
+/* The features of the driver, and those of the protocol: SET_FEATURES. */
+int vhost_front_features(struct vhost_front *f);
+/* SET_VRING_ADDR. */
+int vhost_front_addresses(struct vhost_front *f, uint16_t n);
 int vhost_front_start(struct vhost_front *f);
 int vhost_front_rest(struct vhost_front *f);
 /* Queues that the driver enabled later. */
 int vhost_front_start_more(struct vhost_front *f);
 /* The connection is gone: where the rings go on, and no eventfd that it had is used again. */
 void vhost_front_rings_lost(struct vhost_front *f);
+
+/* ---- front_extra.c: logs, state, and what network devices say ---- */
+
+/* The back end can keep the log that there is, or there is none. */
+bool vhost_front_log_fits(const struct vhost_front *f);
+/* Tells the back end of the log and the MTU, before its rings start. */
+int vhost_front_extra_start(struct vhost_front *f);
+/* The connection is gone: nobody waits any more. */
+void vhost_front_extra_lost(struct vhost_front *f);
+/* Before it is freed: nobody is told. */
+void vhost_front_extra_free(struct vhost_front *f);
 
 /* ---- front.c ---- */
 

@@ -22,6 +22,7 @@ enum { STEP_BYTES = 3, STEPS_MAX = 200 };
 
 static struct vh h;
 static struct fake_back_end back;
+static struct vhost_front *front;
 
 static void must(bool ok)
 {
@@ -72,6 +73,44 @@ static void guest_step(uint8_t what, uint8_t a)
     }
 }
 
+static void on_end(void *ctx, const struct vm_error *result)
+{
+    (void)ctx;
+    must(!result->code || result->text[0]);
+}
+
+static void on_begin(void *ctx, const struct vm_error *result, int given_fd)
+{
+    on_end(ctx, result);
+    vm_close(&given_fd);
+}
+
+static void host_step(uint8_t what, uint8_t a)
+{
+    uint64_t word = 0;
+
+    vm_lock_acquire(&h.dev->lock);
+    switch (what) {
+    case 6: (void)vhost_front_log_start(front, (uint64_t)a << 24, on_end, NULL); break;
+    case 7: vhost_front_log_stop(front); break;
+    case 8: (void)vhost_front_log_take(front, a * 64ULL, &word, 1); break;
+    case 9: (void)vhost_front_state_begin(front, a & 1, 0, on_begin, NULL); break;
+    case 10: (void)vhost_front_state_check(front, on_end, NULL); break;
+    case 11: (void)vhost_front_rarp(front, (const uint8_t *)&word); break;
+    default: (void)vhost_front_mtu(front, a); break;
+    }
+    vm_lock_release(&h.dev->lock);
+}
+
+static void answers_step(uint8_t what, uint8_t a)
+{
+    switch (what % 3) {
+    case 0: back.state_answer = a | (what & 128 ? 0x100U : 0); break;
+    case 1: back.state_fd = a & 1; break;
+    default: back.check_answer = a; break;
+    }
+}
+
 static void step(const uint8_t *in)
 {
     uint8_t a = in[1], b = in[2];
@@ -94,7 +133,14 @@ static void step(const uint8_t *in)
     case 12: back.base_answer = a | (uint32_t)b << 16; break;
     case 13: vm_eventfd_signal(back.ring[a % 2].call >= 0 ? back.ring[a % 2].call : -1); break;
     case 14: back.config_bytes = a; break;
-    default: guest_step(a % 6, b); break;
+    case 15:
+        if (a % 16 < 6)
+            guest_step(a % 16, b);
+        else if (a % 16 < 13)
+            host_step(a % 16, b);
+        else
+            answers_step(a, b);
+        break;
     }
 }
 
@@ -112,14 +158,15 @@ static bool make(const uint8_t *in)
                                              .wait_ns = 3 * SECOND,
                                              .reconnect_ns = in[0] & 1 ? SECOND : UINT64_MAX };
     const struct vh_config config = { .transport = VH_PCI, .shared = true };
-    struct vhost_front *front;
 
     must(vh_open(&h, &config) == 0);
     h.open = connect_back_end;
     fbe_init(&back, &h.env);
     back.features = VQ_F_VERSION_1 | VQ_F_INDIRECT | VQ_F_EVENT_IDX | VQ_F_RING_PACKED |
                     VHOST_FEATURE_PROTOCOL | 1;
-    back.protocol = in[1] | (uint64_t)in[2] << 8 | VHOST_PROTOCOL(CONFIG);
+    back.protocol = in[1] | (uint64_t)in[2] << 8 | VHOST_PROTOCOL(CONFIG) |
+                    (in[0] & 2 ? VHOST_PROTOCOL(DEVICE_STATE) : 0);
+    back.features |= in[0] & 4 ? VHOST_FEATURE_LOG_ALL : 0;
     back.config_bytes = 16;
     if (vhost_front_new(&cls, &h.context, &setup, NULL, &front))
         return false;

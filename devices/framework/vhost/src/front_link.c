@@ -107,6 +107,10 @@ static int on_request(void *ctx, struct vhost_message *untrusted)
     enter(f);
     rc = vhost_front_asked(f, untrusted);
     leave(f);
+    /* It may find out what we do not know, where it asks for an answer. */
+    if (rc == -EOPNOTSUPP && untrusted->flags & VHOST_MESSAGE_NEED_REPLY &&
+        front_has(f, VHOST_PROTOCOL(REPLY_ACK)))
+        return vhost_channel_ack(f->requests, untrusted, 1);
     return rc ? rc : vhost_channel_ack(f->requests, untrusted, 0);
 }
 

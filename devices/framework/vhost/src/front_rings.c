@@ -101,7 +101,7 @@ static int send_fd(struct vhost_front *f, uint32_t request, uint16_t n, int fd)
     return vhost_front_tell(f, &m);
 }
 
-static int send_addresses(struct vhost_front *f, uint16_t n)
+int vhost_front_addresses(struct vhost_front *f, uint16_t n)
 {
     const struct vq *q = &f->dev.queue[n];
     struct vhost_message m =
@@ -110,6 +110,10 @@ static int send_addresses(struct vhost_front *f, uint16_t n)
     m.payload.addr = (struct vhost_ring_addr){
         .index = n, .desc = q->desc, .used = q->device, .avail = q->driver
     };
+    if (f->log) {
+        m.payload.addr.flags = VHOST_RING_LOG;
+        m.payload.addr.log = q->device;
+    }
     return vhost_front_tell(f, &m);
 }
 
@@ -124,7 +128,9 @@ static void find_base(struct vhost_front *f, uint16_t n)
         vq_set_base(q, used);
 }
 
-/* The kick at the end starts the ring, and has it look at what was offered while nobody served it. */
+/* The kick at the end starts the ring, and has it look at what was offered while nobody served it. It is in the eventfd already when the
+ * back end gets it, so that we need not write to what others have; and as some back ends drop the kick of a ring that is not enabled, it
+ * comes last. */
 static int start_ring(struct vhost_front *f, uint16_t n)
 {
     struct vq *q = &f->dev.queue[n];
@@ -144,20 +150,21 @@ static int start_ring(struct vhost_front *f, uint16_t n)
     if (!rc)
         rc = send_state(f, VHOST_USER_SET_VRING_BASE, n, vq_base(q));
     if (!rc)
-        rc = send_addresses(f, n);
+        rc = vhost_front_addresses(f, n);
     if (!rc)
         rc = send_fd(f, VHOST_USER_SET_VRING_CALL, n, f->queue[n].call);
     if (!rc)
         rc = send_fd(f, VHOST_USER_SET_VRING_ERR, n, f->err);
-    if (!rc)
-        rc = send_fd(f, VHOST_USER_SET_VRING_KICK, n, kick);
     if (!rc && f->features & VHOST_FEATURE_PROTOCOL)
         rc = send_state(f, VHOST_USER_SET_VRING_ENABLE, n, 1);
     if (rc)
         return rc;
+    vm_eventfd_signal(kick); /* nobody else has it yet, and the counter is not full */
+    rc = send_fd(f, VHOST_USER_SET_VRING_KICK, n, kick);
+    if (rc)
+        return rc;
     f->queue[n].started = true;
     f->queue[n].lost = false;
-    vm_bell_ring(f->bell, kick);
     return 0;
 }
 
@@ -169,6 +176,24 @@ int vhost_front_start_more(struct vhost_front *f)
         if (f->dev.queue[n].started && !f->dev.queue[n].broken && !f->queue[n].started)
             rc = start_ring(f, n);
     return rc;
+}
+
+/* Whoever was served by them may still hold what it got, and take the next one's kicks or call the driver in its name. A call that was not looked
+ * at yet goes with its eventfd, so each queue is told of. */
+static void drop_events(struct vhost_front *f)
+{
+    if (!f->events_given)
+        return;
+    f->events_given = false;
+    vm_watch_del(&f->err_watch);
+    vm_close(&f->err);
+    for (uint16_t n = 0; n < f->queues; n++) {
+        if (f->queue[n].call >= 0 && f->dev.running)
+            virtio_notify(&f->dev, n);
+        vm_watch_del(&f->queue[n].watch);
+        vm_close(&f->queue[n].call);
+    }
+    virtio_kick_renew(&f->dev);
 }
 
 /* ---- starting ---- */
@@ -231,12 +256,22 @@ static int ask_inflight(struct vhost_front *f)
     return vhost_front_call(f, &m, 0, take_inflight);
 }
 
+int vhost_front_features(struct vhost_front *f)
+{
+    uint64_t features = f->dev.features | (f->features & VHOST_FEATURE_PROTOCOL);
+    struct vhost_message m = vhost_front_number(
+        VHOST_USER_SET_FEATURES, f->log ? features | VHOST_FEATURE_LOG_ALL : features);
+
+    return vhost_front_tell(f, &m);
+}
+
 int vhost_front_start(struct vhost_front *f)
 {
-    struct vhost_message m = vhost_front_number(
-        VHOST_USER_SET_FEATURES, f->dev.features | (f->features & VHOST_FEATURE_PROTOCOL));
-    int rc = vhost_front_tell(f, &m);
+    int rc = vhost_front_extra_start(f);
 
+    drop_events(f);
+    if (!rc)
+        rc = vhost_front_features(f);
     if (!rc)
         rc = send_status(f, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK);
     if (!rc)
@@ -292,24 +327,6 @@ int vhost_front_rest(struct vhost_front *f)
         rc = vhost_front_call(f, &m, n, take_base);
     }
     return rc || f->calls ? rc : rest_if_all(f);
-}
-
-/* Whoever was there may still hold what it got, and take the next one's kicks or call the driver in its name. A call that was not looked
- * at yet goes with its eventfd, so each queue is told of. */
-static void drop_events(struct vhost_front *f)
-{
-    if (!f->events_given)
-        return;
-    f->events_given = false;
-    vm_watch_del(&f->err_watch);
-    vm_close(&f->err);
-    for (uint16_t n = 0; n < f->queues; n++) {
-        if (f->queue[n].call >= 0 && f->dev.running)
-            virtio_notify(&f->dev, n);
-        vm_watch_del(&f->queue[n].watch);
-        vm_close(&f->queue[n].call);
-    }
-    virtio_kick_renew(&f->dev);
 }
 
 /* With an in-flight log the next back end finds out by itself; without one what is not used yet is taken once more, which only split

@@ -38,7 +38,7 @@ static int life_resume(struct vdev *dev)
     if (rc)
         return rc;
     dev->quiesced = false;
-    virtio_kick_all(v);
+    virtio_kick_all(v, false);
     virtio_tell_late(v);
     return 0;
 }

@@ -182,7 +182,7 @@ static int config_written(struct vpci_function *fn, unsigned offset, unsigned le
     unsigned n;
 
     if (vm_ranges_overlap(offset, len, REG_COMMAND, 2) && vpci_bus_master(fn))
-        virtio_kick_all(p->dev); /* what was offered while bus mastering was off */
+        virtio_kick_all(p->dev, true); /* what was offered while bus mastering was off */
     if (touches_window(p, offset, len) && window(p, &at, &n))
         return virtio_pci_bar_write(p, at, fn->config + p->window + WINDOW_DATA, n);
     return 0;

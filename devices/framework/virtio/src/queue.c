@@ -87,8 +87,10 @@ void virtio_kick_later(struct virtio_dev *dev, uint16_t n)
 }
 
 /* Whether a queue may be served is seen when it comes to it. */
-void virtio_kick_all(struct virtio_dev *dev)
+void virtio_kick_all(struct virtio_dev *dev, bool remote_too)
 {
+    if (dev->remote && !remote_too)
+        return;
     for (uint16_t n = 0; dev->running && n < dev->queues; n++)
         if (dev->queue[n].started)
             virtio_queue_kick(dev, n);

@@ -190,7 +190,7 @@ static int run(struct virtio_dev *dev)
     dev->running = true;
     if (dev->transport)
         dev->transport->running(dev->transport, true);
-    virtio_kick_all(dev);
+    virtio_kick_all(dev, false);
     if (!dev->dev.quiesced)
         virtio_tell_late(dev);
     return 0;

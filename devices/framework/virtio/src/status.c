@@ -73,7 +73,7 @@ static void start(struct virtio_dev *dev)
     dev->running = true;
     if (dev->transport)
         dev->transport->running(dev->transport, true);
-    virtio_kick_all(dev);
+    virtio_kick_all(dev, false);
 }
 
 /* The driver has set FEATURES_OK: from here on the features are fixed. */

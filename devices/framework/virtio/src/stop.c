@@ -80,7 +80,7 @@ static void give_up(struct virtio_dev *dev)
         dev->pausing = false;
         if (dev->ops->resume)
             (void)dev->ops->resume(dev);
-        virtio_kick_all(dev);
+        virtio_kick_all(dev, false);
     }
     dev->pausing = false;
     if (dev->dev.pending != VDEV_PENDING_NONE)

@@ -26,8 +26,9 @@ int virtio_pause_begin(struct virtio_dev *dev);
 /* The pause that is under way has failed. Any thread. */
 void virtio_pause_give_up(struct virtio_dev *dev);
 
-/* Serves every queue soon. */
-void virtio_kick_all(struct virtio_dev *dev);
+/* Serves every queue soon. A remote device looks at its queues by itself when it starts and goes on: remote_too says that it would not
+ * now. */
+void virtio_kick_all(struct virtio_dev *dev, bool remote_too);
 /* A configuration interrupt, now or when the machine goes on. */
 void virtio_tell_config(struct virtio_dev *dev);
 /* Interrupts that were held back. */

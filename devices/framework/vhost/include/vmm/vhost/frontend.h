@@ -17,6 +17,7 @@
 #ifndef VMM_VHOST_FRONTEND_H
 #define VMM_VHOST_FRONTEND_H
 
+#include <vmm/base/error.h>
 #include <vmm/vhost/message.h>
 #include <vmm/virtio/device.h>
 
@@ -58,6 +59,44 @@ int vhost_front_new(const struct vdev_class *cls, const struct vdev_context *con
                     struct vhost_front **ret_front);
 struct virtio_dev *vhost_front_dev(struct vhost_front *front);
 void *vhost_front_user(struct vhost_front *front);
+
+/* ---- what migration and network devices need ----
+ *
+ * All of these: in the thread of env->loop, under the device's lock; so are the call-backs, which come once where -EINPROGRESS was
+ * returned, and not at all after the device was destroyed. No call waits. -ENOTSUP, with text: this back end cannot. */
+
+/* How something ended; result->code 0: well. It may ask for the next thing, and not destroy the device. */
+typedef void vhost_front_ended(void *ctx, const struct vm_error *result);
+
+/* The log ("Migration", LOG_SHMFD): one bit for each page of GM_PAGE_BYTES below end that the back end has written since it was taken
+ * last; what the used rings are written counts. It lasts over a back end's death: one that comes and keeps no log is sent away. 0: on, no ring is
+ * served just now; -EINPROGRESS: on when ended() comes, with code 0 (a back end that goes away meanwhile writes nothing
+ * any more); -EALREADY; -EINVAL: no end, or beyond 2^52; -ENOTSUP; -ENOMEM, -errno of memfd_create(2). */
+int vhost_front_log_start(struct vhost_front *front, gpa_t end, vhost_front_ended *ended,
+                          void *ctx);
+/* Harmless without one. What was not taken is forgotten. */
+void vhost_front_log_stop(struct vhost_front *front);
+/* As gm_dirty_take(): ors 64 pages a word into ret_words and clears them. 0 without a log. Any thread that keeps the log from being
+ * stopped. */
+uint64_t vhost_front_log_take(struct vhost_front *front, uint64_t first_page, uint64_t *ret_words,
+                              size_t words);
+/* The log itself, a sealed memfd: page N is bit N % 8 of byte N / 8. Borrowed; -1: none. */
+int vhost_front_log_fd(const struct vhost_front *front);
+
+/* The back end's own state ("Migrating back-end state", DEVICE_STATE), of a device that was quiesced or never started. direction:
+ * VHOST_TRANSFER_SAVE or _LOAD; fd, borrowed: the back end's end of a pipe. -EINPROGRESS, and then ended(); given_fd is a descriptor that the
+ * back end wants to use instead, the caller's from then on (an untrusted one: it may be anything, and block), or -1. -EBUSY: rings are served, or
+ * one of these is under way. When all bytes have gone vhost_front_state_check() says whether they were whole. */
+typedef void vhost_front_state_begun(void *ctx, const struct vm_error *result, int given_fd);
+int vhost_front_state_begin(struct vhost_front *front, uint32_t direction, int fd,
+                            vhost_front_state_begun *begun, void *ctx);
+int vhost_front_state_check(struct vhost_front *front, vhost_front_ended *ended, void *ctx);
+
+/* Has the back end announce the guest's address on its network, after a migration (SEND_RARP). 0 (it was sent), -ENOTCONN, -ENOTSUP. */
+int vhost_front_rarp(struct vhost_front *front, const uint8_t mac[6]);
+/* The largest packet that the driver was told of (NET_SET_MTU): to this back end, and to each that comes, before rings are started. 0,
+ * -ENOTSUP (also of a later one it is not an error: it is not told then). */
+int vhost_front_mtu(struct vhost_front *front, uint16_t mtu);
 
 /* The counters of every front end, for the class's table of metrics. */
 extern const struct vdev_metric vhost_front_metrics[];
