@@ -225,6 +225,14 @@ int hv_fake_set_system(struct hv *hv, enum hv_state kind, const void *buf, size_
     return hv_fake_leave(hv, hv_fake_blob_set(&s->store.kind[kind], buf, size));
 }
 
+int hv_fake_set_reg(struct hv *hv, uint64_t id, uint64_t value)
+{
+    struct fake_system *s = fake_of(hv);
+
+    pthread_mutex_lock(&s->lock);
+    return hv_fake_leave(hv, hv_fake_store_set_number(&s->store, id, &value, sizeof(value)));
+}
+
 static void system_free(struct hv *hv)
 {
     struct fake_system *s = fake_of(hv);

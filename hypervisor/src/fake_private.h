@@ -47,6 +47,9 @@ int hv_fake_store_get(struct fake_store *store, enum hv_object object, enum hv_s
                       void *buf, size_t size);
 int hv_fake_store_set(struct fake_store *store, enum hv_object object, enum hv_state kind,
                       const void *buf, size_t size);
+/* The registers of one are the other's, too. */
+int hv_fake_store_copy_numbers(struct fake_store *to, const struct fake_store *from);
+int hv_fake_store_set_number(struct fake_store *store, uint64_t id, const void *value, size_t size);
 void hv_fake_store_free(struct fake_store *store);
 
 struct fake_cap {
@@ -139,6 +142,10 @@ bool hv_fake_ioeventfd_catch(struct fake_vm *v, const struct hv_exit *exit);
 /* Notes that an attribute was set. 0, -ENOMEM. */
 int hv_fake_attr_note(struct fake_vm *v, const struct hv_fake_attr *of,
                       const struct kvm_device_attr *attr);
+
+/* What was set of it last. 0, -ENXIO with text. */
+int hv_fake_attr_find(const struct fake_vm *v, const struct hv_fake_attr *of,
+                      struct kvm_device_attr *attr);
 
 /* Interrupts and event fds (fake_irq.c) and memory (fake_memory.c): members of the VM's table. */
 int hv_fake_op_irqchip_new(struct hv_vm *vm, enum hv_irqchip kind, uint32_t pins);

@@ -50,7 +50,7 @@ static void number_get(const struct fake_store *store, uint64_t id, void *ret_va
         memcpy(ret_value, n->value, size < n->size ? size : n->size);
 }
 
-static int number_set(struct fake_store *store, uint64_t id, const void *value, size_t size)
+int hv_fake_store_set_number(struct fake_store *store, uint64_t id, const void *value, size_t size)
 {
     struct fake_number *n = find_number(store, id);
 
@@ -62,6 +62,18 @@ static int number_set(struct fake_store *store, uint64_t id, const void *value, 
     n->size = size;
     memcpy(n->value, value, size);
     return 0;
+}
+
+int hv_fake_store_copy_numbers(struct fake_store *to, const struct fake_store *from)
+{
+    int rc = 0;
+
+    for (size_t i = 0; !rc && i < from->numbers.count; i++) {
+        const struct fake_number *n = hv_fake_list_at(&from->numbers, i);
+
+        rc = hv_fake_store_set_number(to, n->id, n->value, n->size);
+    }
+    return rc;
 }
 
 #if defined(__x86_64__)
@@ -80,7 +92,7 @@ static int msrs_set(struct fake_store *store, const struct kvm_msrs *msrs)
 {
     for (uint32_t i = 0; i < msrs->nmsrs; i++) {
         uint64_t value = msrs->entries[i].data;
-        int rc = number_set(store, msrs->entries[i].index, &value, sizeof(value));
+        int rc = hv_fake_store_set_number(store, msrs->entries[i].index, &value, sizeof(value));
 
         if (rc)
             return rc;
@@ -127,11 +139,26 @@ static struct fake_blob *blob_of(struct fake_store *store, enum hv_state kind, c
     return &store->kind[kind];
 }
 
+/* Every register that was set. */
+static int reg_list_get(const struct fake_store *store, struct kvm_reg_list *list)
+{
+    uint64_t room = list->n;
+
+    list->n = store->numbers.count;
+    if (list->n > room)
+        return vm_fail(-E2BIG, "register list: it has %llu entries", (unsigned long long)list->n);
+    for (size_t i = 0; i < store->numbers.count; i++)
+        list->reg[i] = ((struct fake_number *)hv_fake_list_at(&store->numbers, i))->id;
+    return 0;
+}
+
 static int special_get(struct fake_store *store, enum hv_state kind, void *buf, bool *ret_done)
 {
     const struct kvm_one_reg *reg = buf;
 
-    *ret_done = kind == HV_STATE_ONE_REG;
+    *ret_done = kind == HV_STATE_ONE_REG || kind == HV_STATE_REG_LIST;
+    if (kind == HV_STATE_REG_LIST)
+        return reg_list_get(store, buf);
     if (*ret_done)
         number_get(store, reg->id, (void *)(uintptr_t)reg->addr, KVM_REG_SIZE(reg->id) & 0x1ff);
     return 0;
@@ -147,7 +174,8 @@ static int special_set(struct fake_store *store, enum hv_state kind, const void 
         return 0;
     if (KVM_REG_SIZE(reg->id) > sizeof(((struct fake_number *)0)->value))
         return vm_fail(-EINVAL, "register 0x%llx: its size", (unsigned long long)reg->id);
-    return number_set(store, reg->id, (const void *)(uintptr_t)reg->addr, KVM_REG_SIZE(reg->id));
+    return hv_fake_store_set_number(store, reg->id, (const void *)(uintptr_t)reg->addr,
+                                    KVM_REG_SIZE(reg->id));
 }
 #endif
 

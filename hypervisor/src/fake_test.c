@@ -404,3 +404,66 @@ Test(fake, exits_carry_what_they_are_given)
     cr_assert(e.reason == HV_EXIT_INTERNAL_ERROR && e.internal_error.data[0] == 4);
     cr_assert_eq(e.internal_error.suberror, KVM_INTERNAL_ERROR_EMULATION);
 }
+
+Test(fake, a_vcpu_begins_with_the_registers_it_was_given)
+{
+    struct hv_vcpu *later;
+    uint64_t value = 0;
+#if defined(__x86_64__)
+    _Alignas(struct kvm_msrs)
+        uint8_t room[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)] = { 0 };
+    struct kvm_msrs *m = (struct kvm_msrs *)room;
+
+    m->nmsrs = 1;
+    m->entries[0].index = 0x1a0;
+
+    cr_assert_eq(hv_fake_set_reg(hv, 0x1a0, 0x1234), 0);
+    cr_assert_eq(hv_vcpu_new(vm, 1, &later), 0);
+    cr_assert_eq(hv_vcpu_get(later, HV_STATE_MSRS, m, sizeof(room)), 0);
+    value = m->entries[0].data;
+#else
+    const uint64_t id = ARM64_SYS_REG(3, 0, 0, 4, 0);
+
+    cr_assert_eq(hv_fake_set_reg(hv, id, 0x1234), 0);
+    cr_assert_eq(hv_vcpu_new(vm, 1, &later), 0);
+    cr_assert_eq(hv_vcpu_get_reg(later, id, &value), 0);
+#endif
+
+    cr_assert_eq(value, 0x1234);
+    hv_vcpu_free(later);
+}
+
+Test(fake, a_vcpu_gives_the_attribute_that_was_set_last)
+{
+    uint64_t value = 7;
+    struct kvm_device_attr attr = { .group = 1, .attr = 2, .addr = (uintptr_t)&value };
+
+    cr_assert_eq(hv_fake_set_cap(hv, KVM_CAP_VCPU_ATTRIBUTES, 1), 0);
+    cr_assert_eq(hv_vcpu_attr(vcpu, HV_ATTR_GET, &attr), -ENXIO);
+    cr_assert_eq(hv_vcpu_attr(vcpu, HV_ATTR_SET, &attr), 0);
+    value = 8;
+    cr_assert_eq(hv_vcpu_attr(vcpu, HV_ATTR_SET, &attr), 0);
+    value = 0;
+
+    cr_assert_eq(hv_vcpu_attr(vcpu, HV_ATTR_GET, &attr), 0);
+    cr_assert_eq(value, 8);
+}
+
+#if defined(__aarch64__)
+Test(fake, the_list_of_registers_has_those_that_were_set)
+{
+    _Alignas(uint64_t) uint8_t room[sizeof(struct kvm_reg_list) + 8 * sizeof(uint64_t)] = { 0 };
+    struct kvm_reg_list *l = (struct kvm_reg_list *)room;
+    const uint64_t id = ARM64_SYS_REG(3, 0, 1, 0, 0);
+    uint64_t value = 1;
+
+    cr_assert_eq(hv_vcpu_set_reg(vcpu, id, &value), 0);
+    cr_assert_eq(hv_vcpu_get(vcpu, HV_STATE_REG_LIST, l, sizeof(room)), -E2BIG);
+    cr_assert_eq(l->n, 2); /* MPIDR_EL1, which every vCPU has */
+    l->n = 8;
+
+    cr_assert_eq(hv_vcpu_get(vcpu, HV_STATE_REG_LIST, l, sizeof(room)), 0);
+    cr_assert_eq(l->n, 2);
+    cr_assert_eq(l->reg[1], id);
+}
+#endif

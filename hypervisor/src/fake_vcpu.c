@@ -121,9 +121,10 @@ static int cpu_attr(struct hv_vcpu *vcpu, enum hv_attr what, struct kvm_device_a
     const struct hv_fake_attr of = { .of_vcpu = true, .of = vcpu->id };
     int rc = hv_fake_enter(vcpu->vm->hv, HV_FAKE_VCPU_ATTR);
 
-    if (!rc && what == HV_ATTR_SET &&
+    if (!rc && what != HV_ATTR_HAS &&
         hv_fake_cap_value(fake_of(vcpu->vm->hv), KVM_CAP_VCPU_ATTRIBUTES))
-        rc = hv_fake_attr_note(fake_vm_of(vcpu->vm), &of, attr);
+        rc = what == HV_ATTR_SET ? hv_fake_attr_note(fake_vm_of(vcpu->vm), &of, attr)
+                                 : hv_fake_attr_find(fake_vm_of(vcpu->vm), &of, attr);
     else if (!rc)
         rc = vm_fail(-ENXIO, "the fake vCPU has no attribute %u/%llu", attr->group,
                      (unsigned long long)attr->attr);
@@ -162,7 +163,7 @@ static const struct hv_vcpu_ops cpu_ops = {
 static int power_on(struct fake_vcpu *c)
 {
     const struct kvm_regs regs = { .rip = 0xfff0, .rflags = 2 };
-    const uint32_t khz = 1000000;
+    const uint32_t khz = 2100000;
     struct kvm_sregs sregs = { .cr0 = 0x60000010, .apic_base = 0xfee00800 };
     struct kvm_lapic_state lapic = { 0 };
     int rc;
@@ -223,7 +224,8 @@ static struct fake_vcpu *alloc_cpu(struct hv_vm *vm, uint32_t id)
     c->vcpu.run = calloc(2, FAKE_PAGE);
     if (entries)
         c->vcpu.ring = calloc(entries, sizeof(*c->vcpu.ring));
-    if (c->vcpu.run && (c->vcpu.ring || !entries) && !power_on(c))
+    if (c->vcpu.run && (c->vcpu.ring || !entries) && !power_on(c) &&
+        !hv_fake_store_copy_numbers(&c->store, &fake_of(vm->hv)->store))
         return c;
     hv_fake_store_free(&c->store);
     free(c->vcpu.ring);

@@ -249,6 +249,22 @@ int hv_fake_attr_note(struct fake_vm *v, const struct hv_fake_attr *of,
     return 0;
 }
 
+int hv_fake_attr_find(const struct fake_vm *v, const struct hv_fake_attr *of,
+                      struct kvm_device_attr *attr)
+{
+    for (size_t i = v->attrs.count; i > 0; i--) {
+        const struct hv_fake_attr *a = hv_fake_list_at(&v->attrs, i - 1);
+
+        if (a->of_vcpu == of->of_vcpu && a->of == of->of && a->group == attr->group &&
+            a->attr == attr->attr) {
+            memcpy((void *)(uintptr_t)attr->addr, &a->value, sizeof(a->value));
+            return 0;
+        }
+    }
+    return vm_fail(-ENXIO, "attribute %u/%llu was not set", attr->group,
+                   (unsigned long long)attr->attr);
+}
+
 bool hv_fake_attr_at(struct hv_vm *vm, size_t i, struct hv_fake_attr *ret_attr)
 {
     const struct hv_fake_attr *a = hv_fake_list_at(&fake_vm_of(vm)->attrs, i);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * A hypervisor without KVM, for tests and simulation. It keeps what it is told (slots, routes,
+ * A hypervisor without KVM, for tests, simulation, and what is told without a host (vmm abi). It keeps what it is told (slots, routes,
  * irqfds, ioeventfds, state), delivers interrupts into a list, and lets a call-back play each
  * vCPU's guest. Every call can be made to fail. What the real one refuses by rule (overlapping
  * slots, vCPU id twice, resample irqfd under a split irqchip, irqchip after the first vCPU ...) is
@@ -59,6 +59,9 @@ int hv_fake_set_cap(struct hv *hv, uint32_t cap, int value);
  * sane set. -ENOMEM; -EINVAL (not a kind of the system). */
 int hv_fake_set_system(struct hv *hv, enum hv_state kind, const void *buf, size_t size);
 
+/* A register that vCPUs begin with from now on: Arm, KVM's id of it; x86, an MSR. -ENOMEM. */
+int hv_fake_set_reg(struct hv *hv, uint64_t id, uint64_t value);
+
 /* The call after the next skip ones returns code (negative errno) once and changes nothing; code 0
  * takes the order back. One order per call at a time. */
 void hv_fake_fail(struct hv *hv, enum hv_fake_call call, unsigned skip, int code);
@@ -90,7 +93,8 @@ bool hv_fake_irqchip(struct hv_vm *vm, enum hv_irqchip *ret_kind, uint32_t *ret_
 bool hv_fake_enabled(struct hv_vm *vm, uint32_t cap, uint64_t ret_args[4]);
 
 /* The i-th attribute that was set of the VM's devices and vCPUs, in order; value: the 64 bits at its address, 0 without
- * one. vCPUs take attributes where the fake has KVM_CAP_VCPU_ATTRIBUTES. */
+ * one. vCPUs take attributes where the fake has KVM_CAP_VCPU_ATTRIBUTES, and
+ * give those that were set. */
 struct hv_fake_attr {
     bool of_vcpu;
     uint32_t of; /* device's type, or vCPU's number */
