@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include <vmm/aarch64-boot/map.h>
+#include <vmm/base/report.h>
 #include <vmm/base/state.h>
 #include <vmm/devices-core/device.h>
 
@@ -77,5 +78,9 @@ int vboot_arm_fdt_make(const struct vboot_arm_fdt *config, struct vm_buffer *ret
  * then the tree is as before. */
 int vboot_arm_fdt_overlay(struct vm_buffer *blob, const char *name, const void *untrusted,
                           size_t len);
+
+/* A tree in words, "  /node property: value" for each property, in the tree's order: strings in quotes, numbers of 32 bits, or bytes.
+ * -EINVAL with text: it is none. */
+int vboot_arm_fdt_tell(const void *untrusted, size_t len, struct vm_report *report);
 
 #endif
