@@ -284,9 +284,9 @@ static int overlay(const struct varch_image *image, struct vm_buffer *blob)
     return rc;
 }
 
-static int make_tree(struct varch *arch, const struct varch_payload *payload,
-                     const struct vboot_arm_range *initrd, const uint8_t *seed,
-                     struct vm_buffer *ret_blob)
+int varch_arm_tree_make(struct varch *arch, const struct varch_payload *payload,
+                        const struct vboot_arm_range *initrd, const uint8_t *seed,
+                        struct vm_buffer *ret_blob)
 {
     struct vboot_arm_fdt t = {
         .map = &arch->map,
@@ -324,7 +324,7 @@ int varch_dtb(struct varch *arch, const struct varch_payload *payload, struct vm
 {
     static const struct vboot_arm_range none = { 0 };
 
-    return make_tree(arch, payload, &none, NULL, ret_blob);
+    return varch_arm_tree_make(arch, payload, &none, NULL, ret_blob);
 }
 
 int varch_acpi(const struct varch *arch, const struct varch_payload *payload,
@@ -364,7 +364,7 @@ int varch_load(struct varch *arch, struct gm_view *memory, const struct varch_pa
     if (!rc)
         rc = arch->env->random(arch->env->ctx, seed, sizeof(seed));
     if (!rc)
-        rc = make_tree(arch, payload, &kernel.initrd, seed, &blob);
+        rc = varch_arm_tree_make(arch, payload, &kernel.initrd, seed, &blob);
     if (!rc)
         rc = vboot_arm_dtb_load(&arch->map, memory, blob.data, blob.len, &kernel, &arch->start);
     vm_buffer_free(&blob);

@@ -27,7 +27,7 @@ static void want(struct kvm_vcpu_init *init, unsigned feature)
     init->features[feature / 32] |= 1U << feature % 32;
 }
 
-static void choose_features(struct varch *arch, bool first, struct kvm_vcpu_init *init)
+void varch_arm_features(const struct varch *arch, bool first, struct kvm_vcpu_init *init)
 {
     struct hv_vm *vm = arch->vm;
 
@@ -53,7 +53,7 @@ int varch_arm_vcpu_init(struct varch *arch, struct hv_vcpu *vcpu)
 
     if (rc)
         return rc;
-    choose_features(arch, !arch->vcpus, &init);
+    varch_arm_features(arch, !arch->vcpus, &init);
     rc = hv_vcpu_set(vcpu, HV_STATE_VCPU_INIT, &init, sizeof(init));
     if (!rc && hv_vm_cap(arch->vm, KVM_CAP_ARM_SVE))
         rc = hv_vcpu_set(vcpu, HV_STATE_VCPU_FINALIZE, &sve, sizeof(sve));

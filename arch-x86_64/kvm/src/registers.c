@@ -20,18 +20,21 @@ enum {
     RFLAGS_FIXED = 2,
 };
 
+const struct kvm_msr_entry varch_x86_msrs[] = {
+    { .index = MSR_MISC_ENABLE, .data = MISC_ENABLE_FAST_STRING },
+    /* Firmware would have set the MTRRs: all memory is write-back, and the kernel need not guess. */
+    { .index = MSR_MTRR_DEF_TYPE, .data = MTRR_ENABLED_WRITE_BACK },
+};
+const uint32_t varch_x86_msr_count = VM_ARRAY_SIZE(varch_x86_msrs);
+
 int varch_x86_msrs_set(struct hv_vcpu *vcpu)
 {
-    static const struct kvm_msr_entry entries[] = {
-        { .index = MSR_MISC_ENABLE, .data = MISC_ENABLE_FAST_STRING },
-        /* Firmware would have set the MTRRs: all memory is write-back, and the kernel need not guess. */
-        { .index = MSR_MTRR_DEF_TYPE, .data = MTRR_ENABLED_WRITE_BACK },
-    };
-    _Alignas(struct kvm_msrs) uint8_t room[sizeof(struct kvm_msrs) + sizeof(entries)] = { 0 };
+    _Alignas(struct kvm_msrs)
+        uint8_t room[sizeof(struct kvm_msrs) + sizeof(varch_x86_msrs)] = { 0 };
     struct kvm_msrs *msrs = (struct kvm_msrs *)room;
 
-    msrs->nmsrs = VM_ARRAY_SIZE(entries);
-    memcpy(msrs->entries, entries, sizeof(entries));
+    msrs->nmsrs = varch_x86_msr_count;
+    memcpy(msrs->entries, varch_x86_msrs, sizeof(varch_x86_msrs));
     return hv_vcpu_set(vcpu, HV_STATE_MSRS, msrs, sizeof(room));
 }
 

@@ -354,6 +354,15 @@ static int load_reset_vector(struct varch *arch, struct gm_view *memory)
                : gm_write(memory, VBOOT_X86_RESET_VECTOR, by_keyboard, sizeof(by_keyboard));
 }
 
+int varch_x86_firmware_load(struct varch *arch, struct gm_view *memory,
+                            const struct varch_payload *payload, uint64_t *ret_rsdp)
+{
+    *ret_rsdp = 0;
+    if (load_reset_vector(arch, memory))
+        return vm_fail(-ENOSPC, "no memory at the reset vector %#llx", VBOOT_X86_RESET_VECTOR);
+    return arch->config.acpi ? load_acpi(arch, memory, payload, ret_rsdp) : 0;
+}
+
 int varch_load(struct varch *arch, struct gm_view *memory, const struct varch_payload *payload)
 {
     struct vboot_x86_kernel kernel;
@@ -372,10 +381,8 @@ int varch_load(struct varch *arch, struct gm_view *memory, const struct varch_pa
         if (!rc)
             rc = vboot_x86_initrd_load(&arch->map, memory, &file, &kernel);
     }
-    if (!rc && load_reset_vector(arch, memory))
-        rc = vm_fail(-ENOSPC, "no memory at the reset vector %#llx", VBOOT_X86_RESET_VECTOR);
-    if (!rc && arch->config.acpi)
-        rc = load_acpi(arch, memory, payload, &rsdp);
+    if (!rc)
+        rc = varch_x86_firmware_load(arch, memory, payload, &rsdp);
     return rc ? rc
               : vboot_x86_boot_params(&arch->map, memory, &kernel, payload->cmdline, rsdp,
                                       &arch->start);
