@@ -97,23 +97,6 @@ Test(report, plan_tells_where_memory_comes_from)
     cr_expect(strstr(r.out, "\"backing\": \"huge pages of the host's default size\""), "%s", r.out);
 }
 
-Test(report, abi_is_the_same_twice_and_tells_what_differs)
-{
-    static char first[sizeof(r.out)];
-
-    CLI(&r, "abi", "-c", "2", "kernel");
-    cr_assert_eq(r.code, 0, "%s", r.err);
-    memcpy(first, r.out, sizeof(first));
-    cli_file("golden", first, strlen(first));
-    CLI(&r, "abi", "-c", "2", "--diff", "golden", "kernel");
-    cr_expect_eq(r.code, 0, "%s", r.out);
-    cr_expect_str_eq(r.out, "no difference\n");
-
-    CLI(&r, "abi", "-c", "2", "-m", "512", "--diff", "golden", "kernel");
-    cr_expect_eq(r.code, 1);
-    cr_expect(strstr(r.out, "\n- ") && strstr(r.out, "\n+ "), "%s", r.out);
-}
-
 Test(report, doctor_says_what_it_saw_as_text_and_json)
 {
     CLI(&r, "doctor");
@@ -123,21 +106,6 @@ Test(report, doctor_says_what_it_saw_as_text_and_json)
     CLI(&r, "doctor", "--json");
     cr_expect(strstr(r.out, "\"healthy\""), "%s", r.out);
     cr_expect(strstr(r.out, "\"io_uring\""), "%s", r.out);
-}
-
-Test(report, abi_diff_and_machine_are_spellings_of_options)
-{
-    CLI(&r, "abi", "--platform", "machine=1", "kernel");
-    cli_file("golden", r.out, r.out_len);
-    cr_expect(!strstr(r.out, "  00000000000000"), "an address without 0x");
-
-    CLI(&r, "abi", "diff", "golden", "--machine", "1", "kernel");
-    cr_expect_eq(r.code, 0, "%s", r.out);
-    CLI(&r, "abi", "diff", "golden", "-c", "3", "kernel");
-    cr_expect_neq(r.code, 0);
-    CLI(&r, "abi", "diff");
-    cr_expect_eq(r.code, 2, "%d", r.code);
-    cr_expect(strstr(r.err, "FILE is missing"), "%s", r.err);
 }
 
 Test(report, the_root_disk_is_the_first_and_read_only)

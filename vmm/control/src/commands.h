@@ -15,6 +15,8 @@ struct session {
     const char *kernel; /* as the command line names it */
     const char *dump_dir, *dump_dtb, *compare,
         *root; /* plan --dump-acpi, --dump-dtb, abi --diff, run -r */
+    const char *compare_with; /* abi diff A B */
+    bool on_host; /* abi --host */
     struct device_part *part; /* of vmm device: device_parts */
     unsigned parts;
 };

@@ -50,17 +50,17 @@ static int print_json(const struct findings *f, bool healthy)
 
 static int print_text(const struct findings *f, bool healthy)
 {
-    struct report r = { 0 };
+    struct vm_report r = { 0 };
 
     for (size_t i = 0; i < f->count; i++) {
-        vmm_report_add(&r, "%-4s  %-18s %s\n", state_name(f->row[i].state), f->row[i].name,
-                       f->row[i].text);
+        vm_report_add(&r, "%-4s  %-18s %s\n", state_name(f->row[i].state), f->row[i].name,
+                      f->row[i].text);
         if (f->row[i].cure)
-            vmm_report_add(&r, "      %-18s -> %s\n", "", f->row[i].cure);
+            vm_report_add(&r, "      %-18s -> %s\n", "", f->row[i].cure);
     }
-    vmm_report_add(&r, healthy
-                           ? "This host can run machines.\n"
-                           : "This host cannot run ordinary machines: see the lines marked bad.\n");
+    vm_report_add(&r, healthy
+                          ? "This host can run machines.\n"
+                          : "This host cannot run ordinary machines: see the lines marked bad.\n");
     return vmm_report_print(&r);
 }
 

@@ -54,7 +54,39 @@ static void nothing_ended(void *ctx, enum vmm_end end)
     (void)end;
 }
 
-int vmm_dry_new(const struct run_model *model, struct run_config *config, struct dry *d)
+static int open_hypervisor(struct dry *d, enum dry_on on, unsigned number)
+{
+    switch (on) {
+    case DRY_ON_REFERENCE: return varch_reference_new(&d->env, number, &d->hv, &d->reference);
+    case DRY_ON_HOST: return vmm_run_kvm(&d->env, &d->hv);
+    default: return 0;
+    }
+}
+
+static int make_machine(const struct run_model *model, struct run_config *config, struct dry *d)
+{
+    struct vmm_machine_config *m = &d->inputs.machine;
+    int rc = vmm_run_inputs_make(model, config, false, &d->inputs);
+
+    if (rc)
+        return rc;
+    settle(model, config);
+    m->env = &d->env;
+    m->hv = d->hv;
+    m->blank = true;
+    if (d->hv) /* little of the memory is used: none is to be taken from the host for it */
+        m->ram =
+            (struct gm_backing){ .kind = m->ram.kind == GM_HUGETLB ? GM_ANONYMOUS : m->ram.kind };
+    m->ctx = &d->inputs;
+    m->ended = nothing_ended;
+    rc = vmm_machine_new(m, &d->machine);
+    if (rc)
+        vmm_run_inputs_free(&d->inputs);
+    return rc;
+}
+
+int vmm_dry_new(const struct run_model *model, struct run_config *config, enum dry_on on,
+                unsigned number, struct dry *d)
 {
     int rc;
 
@@ -66,18 +98,11 @@ int vmm_dry_new(const struct run_model *model, struct run_config *config, struct
         rc = vm_loop_new(&d->env, 0, &d->env.loop);
     if (rc)
         return rc;
-    rc = vmm_run_inputs_make(model, config, false, &d->inputs);
+    rc = open_hypervisor(d, on, number);
+    if (!rc)
+        rc = make_machine(model, config, d);
     if (rc) {
-        vm_loop_free(d->env.loop);
-        return rc;
-    }
-    settle(model, config);
-    d->inputs.machine.env = &d->env;
-    d->inputs.machine.ctx = &d->inputs;
-    d->inputs.machine.ended = nothing_ended;
-    rc = vmm_machine_new(&d->inputs.machine, &d->machine);
-    if (rc) {
-        vmm_run_inputs_free(&d->inputs);
+        hv_free(d->hv);
         vm_loop_free(d->env.loop);
     }
     return rc;
@@ -87,5 +112,6 @@ void vmm_dry_free(struct dry *d)
 {
     vmm_machine_free(d->machine);
     vmm_run_inputs_free(&d->inputs);
+    hv_free(d->hv);
     vm_loop_free(d->env.loop);
 }

@@ -159,6 +159,16 @@ static int option_diff(void *ctx, const struct vmm_option *option, const char *v
     return set_once(&s->compare, "the report to compare with", value);
 }
 
+static int option_host(void *ctx, const struct vmm_option *option, const char *value)
+{
+    struct session *s = ctx;
+
+    (void)option;
+    (void)value;
+    s->on_host = true;
+    return 0;
+}
+
 /* What plan and abi take besides all options of run. */
 static const struct vmm_option options_plan[] = {
     { .group = "Report", .name = "json", .call = option_json, .help = "JSON instead of text" },
@@ -177,7 +187,12 @@ static const struct vmm_option options_abi[] = {
       .name = "diff",
       .call = option_diff,
       .argument = "FILE",
-      .help = "compare with an earlier report" },
+      .help = "compare with an earlier report, one line for each difference; two reports: vmm "
+              "abi diff FILE FILE" },
+    { .name = "host",
+      .call = option_host,
+      .help = "processors as on this host, through KVM, in place of those of the reference hosts, "
+              "which are the same everywhere" },
     { 0 },
 };
 
@@ -263,6 +278,11 @@ static const struct command commands[] = {
       true },
     { .row = { .name = "abi",
                .summary = "tell everything a guest could see, for comparison",
+               .text = "Address map, devices, PCI, ACPI tables or device tree, registers and "
+                       "memory at a kernel's entry, and each processor (CPUID, MSRs; ID "
+                       "registers).\n\nvmm abi diff FILE FILE compares two reports, vmm abi "
+                       "--diff FILE [OPTION...] KERNEL one with a configuration: a line for each "
+                       "difference, exit code 1 if there are any.",
                .options = options_abi,
                .operands = vmm_operands_run },
       vmm_command_abi,
@@ -420,16 +440,22 @@ static int unknown_command(const char *name)
     return vmm_command_fail(-EINVAL);
 }
 
-/* "vmm abi diff FILE ..." is "vmm abi --diff FILE ...". Gives the number of words it took. */
+/* "vmm abi diff FILE FILE" takes no more; otherwise "vmm abi diff FILE ..." is "vmm abi --diff FILE ...". Gives the number of words
+ * it took. */
 static int take_diff(struct session *s, int argc, char *argv[])
 {
     if (argc < 1 || strcmp(argv[0], "diff"))
         return 0;
-    if (argc < 2 || !*argv[1])
+    if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")))
+        return 1;
+    if (argc < 2 || !*argv[1] || argv[1][0] == '-')
         return vm_fail(-EINVAL, "vmm abi diff: FILE is missing: the earlier report (a kernel of "
                                 "that name is ./diff)");
     s->compare = argv[1];
-    return 2;
+    if (argc != 3 || !*argv[2] || argv[2][0] == '-')
+        return 2;
+    s->compare_with = argv[2];
+    return 3;
 }
 
 /* All words at once, or in the command's parts. */

@@ -141,64 +141,64 @@ static const char *text_of(const json_t *row, const char *key)
     return text ? text : "";
 }
 
-static void write_ranges(struct report *r, const char *title, const json_t *rows)
+static void write_ranges(struct vm_report *r, const char *title, const json_t *rows)
 {
     const json_t *row;
     size_t i;
 
-    vmm_report_add(r, "%s\n", title);
+    vm_report_add(r, "%s\n", title);
     json_array_foreach(rows, i, row)
     {
         const char *backing = text_of(row, "backing");
 
-        vmm_report_add(r, "  %s  %s%s%s\n", text_of(row, "range"), text_of(row, "name"),
-                       *backing ? ": " : "", backing);
+        vm_report_add(r, "  %s  %s%s%s\n", text_of(row, "range"), text_of(row, "name"),
+                      *backing ? ": " : "", backing);
     }
 }
 
-static void write_pci(struct report *r, const json_t *rows)
+static void write_pci(struct vm_report *r, const json_t *rows)
 {
     const json_t *row, *bar;
     size_t i, j;
 
-    vmm_report_add(r, "PCI\n");
+    vm_report_add(r, "PCI\n");
     json_array_foreach(rows, i, row)
     {
-        vmm_report_add(r, "  %s  %s  %-16s %lld MSI-X vectors\n", text_of(row, "address"),
-                       text_of(row, "ids"), text_of(row, "name"),
-                       (long long)json_integer_value(json_object_get(row, "vectors")));
+        vm_report_add(r, "  %s  %s  %-16s %lld MSI-X vectors\n", text_of(row, "address"),
+                      text_of(row, "ids"), text_of(row, "name"),
+                      (long long)json_integer_value(json_object_get(row, "vectors")));
         json_array_foreach(json_object_get(row, "bars"), j, bar)
-            vmm_report_add(r, "    BAR %lld at %#llx, %lld bytes\n",
-                           (long long)json_integer_value(json_object_get(bar, "bar")),
-                           (unsigned long long)json_integer_value(json_object_get(bar, "base")),
-                           (long long)json_integer_value(json_object_get(bar, "size")));
+            vm_report_add(r, "    BAR %lld at %#llx, %lld bytes\n",
+                          (long long)json_integer_value(json_object_get(bar, "bar")),
+                          (unsigned long long)json_integer_value(json_object_get(bar, "base")),
+                          (long long)json_integer_value(json_object_get(bar, "size")));
     }
 }
 
-static void write_devices(struct report *r, const json_t *rows)
+static void write_devices(struct vm_report *r, const json_t *rows)
 {
     const json_t *row, *irq;
     size_t i, j;
 
-    vmm_report_add(r, "Devices\n");
+    vm_report_add(r, "Devices\n");
     json_array_foreach(rows, i, row)
     {
-        vmm_report_add(r, "  %-16s %-16s %-18s sandbox %s", text_of(row, "id"),
-                       text_of(row, "class"), text_of(row, "place"), text_of(row, "sandbox"));
+        vm_report_add(r, "  %-16s %-16s %-18s sandbox %s", text_of(row, "id"),
+                      text_of(row, "class"), text_of(row, "place"), text_of(row, "sandbox"));
         json_array_foreach(json_object_get(row, "interrupts"), j, irq)
-            vmm_report_add(r, ", interrupt %lld", (long long)json_integer_value(irq));
-        vmm_report_add(r, "\n");
+            vm_report_add(r, ", interrupt %lld", (long long)json_integer_value(irq));
+        vm_report_add(r, "\n");
     }
 }
 
-static void write_text(struct report *r, const json_t *plan)
+static void write_text(struct vm_report *r, const json_t *plan)
 {
     write_ranges(r, "Memory", json_object_get(plan, "memory"));
     write_ranges(r, "Ports", json_object_get(plan, "ports"));
     write_pci(r, json_object_get(plan, "pci"));
     write_devices(r, json_object_get(plan, "devices"));
-    vmm_report_add(r, "Command line\n  ");
-    vmm_report_add(r, "%.400s\n", text_of(plan, "cmdline"));
+    vm_report_add(r, "Command line\n  ");
+    vm_report_add(r, "%.400s\n", text_of(plan, "cmdline"));
 }
 
 static int write_table(int dir, const struct vacpi_image *image, const struct vacpi_place *place,
@@ -259,10 +259,10 @@ static int dump_dtb(struct dry *d, const char *path)
 
 int vmm_command_plan(struct session *s)
 {
-    struct report r = { 0 };
+    struct vm_report r = { 0 };
     struct dry d;
     json_t *plan;
-    int rc = vmm_dry_new(&s->model, s->config, &d), code;
+    int rc = vmm_dry_new(&s->model, s->config, DRY_ON_NOTHING, 0, &d), code;
 
     if (rc)
         return vmm_command_fail(rc);

@@ -77,7 +77,7 @@ static int end_code(enum vmm_end end)
     }
 }
 
-static int open_kvm(struct run *r)
+int vmm_run_kvm(const struct vm_env *env, struct hv **ret_hv)
 {
     int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC), rc;
 
@@ -90,7 +90,7 @@ static int open_kvm(struct run *r)
                                 "USER, then log in again)");
     if (fd < 0)
         return vm_fail_errno("/dev/kvm");
-    rc = hv_kvm_new(&r->env, fd, &r->hv);
+    rc = hv_kvm_new(env, fd, ret_hv);
     if (rc)
         close(fd);
     return rc ? vm_wrap(rc, "/dev/kvm") : 0;
@@ -164,7 +164,7 @@ static int set_up(struct run *r, struct run_inputs *in)
     int rc = vm_loop_new(&r->env, 0, &r->env.loop);
 
     if (!rc)
-        rc = open_kvm(r);
+        rc = vmm_run_kvm(&r->env, &r->hv);
     if (rc)
         return rc;
     in->machine.env = &r->env;

@@ -32,6 +32,9 @@ struct vchar_config *vmm_run_chr_of(const struct run_inputs *inputs, enum run_pa
 /* When modes are settled and devices listed: -EINVAL with text where the user's words contradict each other. */
 int vmm_run_check_conflicts(const struct run_inputs *inputs);
 
+/* /dev/kvm; env is borrowed, *ret_hv the caller's (hv_free()). -ENODEV (not there, no permission), -errno, with text. */
+int vmm_run_kvm(const struct vm_env *env, struct hv **ret_hv);
+
 /* Runs a machine to its end. Returns an enum vmm_exit. */
 int vmm_run_machine(const struct run_model *model, struct run_config *config);
 

@@ -215,6 +215,23 @@ int vmm_machine_dtb(struct vmm_machine *m, struct vm_buffer *ret_blob)
     return rc;
 }
 
+int vmm_machine_abi_boot(struct vmm_machine *m, struct vm_report *report)
+{
+    struct varch_payload payload = { .cmdline = m->config.cmdline, .overlay = m->config.overlay };
+    int rc = vmm_machine_firmware(m, &payload.devices, &payload.device_count);
+
+    if (rc)
+        return rc;
+    rc = varch_abi_boot(m->arch, &m->view, m->vcpu[0].hv, &payload, report);
+    free((void *)payload.devices);
+    return rc;
+}
+
+int vmm_machine_abi_vcpu(struct vmm_machine *m, unsigned cpu, struct vm_report *report)
+{
+    return varch_abi_vcpu(m->arch, m->vcpu[cpu].hv, report);
+}
+
 struct vm_jobs *vmm_machine_jobs(struct vmm_machine *m)
 {
     return m->jobs;

@@ -23,6 +23,7 @@
 #define VMM_MACHINE_MACHINE_H
 
 #include <vmm/acpi/tables.h>
+#include <vmm/arch/abi.h>
 #include <vmm/arch/arch.h>
 #include <vmm/base/job.h>
 #include <vmm/devices-core/device.h>
@@ -158,6 +159,9 @@ void vmm_machine_place(struct vmm_machine *machine, struct vdev *dev, char *ret_
 int vmm_machine_acpi(struct vmm_machine *machine, struct vacpi_image *ret_image);
 /* As varch_dtb(). */
 int vmm_machine_dtb(struct vmm_machine *machine, struct vm_buffer *ret_blob);
+/* As varch_abi_boot() and varch_abi_vcpu(): a blank machine with a hypervisor that is never started. */
+int vmm_machine_abi_boot(struct vmm_machine *machine, struct vm_report *report);
+int vmm_machine_abi_vcpu(struct vmm_machine *machine, unsigned cpu, struct vm_report *report);
 
 struct vmm_machine_info {
     unsigned cpus;
