@@ -5,6 +5,7 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <vmm/base/job.h>
@@ -23,10 +24,15 @@ struct vm_job {
 
 struct vm_jobs {
     struct vm_loop *loop;
-    struct vm_lock lock; /* a leaf: guards list and info and cancel_asked of all in it */
+    /* A leaf: guards list, info and cancel_asked of all in it, and what ended. */
+    struct vm_lock lock;
     struct vm_list list; /* oldest first */
     uint64_t last_id;
     struct vm_work cancel; /* of the set, not of a job: a job may end before the work runs */
+    struct vm_job_ended ended[VM_JOBS_ENDED]; /* a ring: the n-th stands at n % VM_JOBS_ENDED */
+    uint64_t ended_count;
+    void (*listener)(void *ctx, const struct vm_job_ended *job);
+    void *listener_ctx;
 };
 
 int vm_jobs_new(struct vm_loop *loop, struct vm_jobs **ret_jobs)
@@ -111,16 +117,23 @@ void vm_job_progress(struct vm_job *job, uint64_t done, uint64_t total)
 void vm_job_end(struct vm_job *job, int code)
 {
     struct vm_jobs *jobs = job->jobs;
-    struct vm_error result = { .code = code };
+    struct vm_job_ended row = { .id = job->info.id,
+                                .started_ns = job->info.started_ns,
+                                .ended_ns = vm_loop_now_ns(jobs->loop),
+                                .result = { .code = code } };
 
     if (code < 0)
-        vm_error_save(code, &result);
+        vm_error_save(code, &row.result);
+    snprintf(row.name, sizeof(row.name), "%s", job->info.name);
     vm_timer_cancel(&job->deadline);
     vm_lock_acquire(&jobs->lock);
     vm_list_del(&job->node);
+    jobs->ended[jobs->ended_count++ % VM_JOBS_ENDED] = row;
     vm_lock_release(&jobs->lock);
+    if (jobs->listener)
+        jobs->listener(jobs->listener_ctx, &row);
     if (job->ops->done)
-        job->ops->done(job->ctx, &result);
+        job->ops->done(job->ctx, &row.result);
     free(job);
 }
 
@@ -201,4 +214,24 @@ size_t vm_jobs_list(struct vm_jobs *jobs, struct vm_job_info *ret_rows, size_t m
     }
     vm_lock_release(&jobs->lock);
     return count;
+}
+
+size_t vm_jobs_ended(struct vm_jobs *jobs, struct vm_job_ended *ret_rows, size_t max)
+{
+    uint64_t first, count;
+
+    vm_lock_acquire(&jobs->lock);
+    first = jobs->ended_count > VM_JOBS_ENDED ? jobs->ended_count - VM_JOBS_ENDED : 0;
+    count = jobs->ended_count - first;
+    for (uint64_t i = 0; i < count && i < max; i++)
+        ret_rows[i] = jobs->ended[(first + i) % VM_JOBS_ENDED];
+    vm_lock_release(&jobs->lock);
+    return (size_t)count;
+}
+
+void vm_jobs_listen(struct vm_jobs *jobs, void (*ended)(void *ctx, const struct vm_job_ended *job),
+                    void *ctx)
+{
+    jobs->listener = ended;
+    jobs->listener_ctx = ctx;
 }

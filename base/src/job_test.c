@@ -272,6 +272,83 @@ Test(job, the_list_tells_what_runs_oldest_first)
     end_run(&run);
 }
 
+Test(job, the_last_ones_that_ended_are_kept_with_their_results)
+{
+    struct vm_job_ended rows[VM_JOBS_ENDED];
+    struct run run = make_run();
+
+    start(&run, &ops, 0);
+    vm_loop_step(run.loop, 500);
+    vm_job_end(run.job, vm_fail(-EIO, "disk is gone"));
+    start(&run, &ops, 0);
+    vm_job_end(run.job, 0);
+
+    cr_assert_eq(vm_jobs_ended(run.jobs, rows, 1), 2, "all are counted, one is written");
+    cr_assert_eq(vm_jobs_ended(run.jobs, rows, VM_JOBS_ENDED), 2);
+    cr_assert_eq(rows[0].id, 1);
+    cr_assert_str_eq(rows[0].name, "reset");
+    cr_assert_eq(rows[0].ended_ns - rows[0].started_ns, 500);
+    cr_assert_eq(rows[0].result.code, -EIO);
+    cr_assert_str_eq(rows[0].result.text, "disk is gone");
+    cr_assert_eq(rows[1].id, 2);
+    cr_assert_eq(rows[1].result.code, 0);
+    cr_assert_str_eq(rows[1].result.text, "");
+    end_run(&run);
+}
+
+Test(job, older_ones_that_ended_are_forgotten)
+{
+    struct vm_job_ended rows[VM_JOBS_ENDED];
+    struct run run = make_run();
+
+    for (uint64_t i = 1; i <= VM_JOBS_ENDED + 3; i++) {
+        size_t kept = i < VM_JOBS_ENDED ? i : VM_JOBS_ENDED;
+
+        start(&run, &ops, 0);
+        vm_job_end(run.job, 0);
+
+        cr_assert_eq(vm_jobs_ended(run.jobs, rows, VM_JOBS_ENDED), kept);
+        cr_assert_eq(rows[0].id, i - kept + 1);
+        cr_assert_eq(rows[kept - 1].id, i);
+    }
+    end_run(&run);
+}
+
+struct heard {
+    unsigned count;
+    struct run *run;
+    struct vm_job_ended last;
+};
+
+static void hear_end(void *ctx, const struct vm_job_ended *job)
+{
+    struct heard *heard = ctx;
+
+    heard->count++;
+    heard->last = *job;
+    cr_assert_eq(heard->run->dones, 0, "its own call-back comes behind");
+    cr_assert_eq(vm_jobs_list(heard->run->jobs, NULL, 0), 0);
+}
+
+Test(job, a_listener_is_told_each_end_until_it_listens_no_more)
+{
+    struct run run = make_run();
+    struct heard heard = { .run = &run };
+
+    vm_jobs_listen(run.jobs, hear_end, &heard);
+    start(&run, &ops, 0);
+    vm_job_end(run.job, vm_fail(-ECANCELED, "enough"));
+    vm_jobs_listen(run.jobs, NULL, NULL);
+    start(&run, &ops, 0);
+    vm_job_end(run.job, 0);
+
+    cr_assert_eq(heard.count, 1);
+    cr_assert_eq(heard.last.id, 1);
+    cr_assert_eq(heard.last.result.code, -ECANCELED);
+    cr_assert_str_eq(heard.last.result.text, "enough");
+    end_run(&run);
+}
+
 static void *cancel_all(void *arg)
 {
     struct run *run = arg;

@@ -2,6 +2,8 @@
 /* The control socket, from the user's side and from a hostile one's. */
 #include <criterion/criterion.h>
 #include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -190,6 +192,63 @@ Test(control, a_pause_that_takes_long_is_a_job_that_can_be_cancelled)
     CLI(&r, "pause", "sock");
     cr_expect_eq(r.code, 0, "%s", r.err);
     close(fd);
+}
+
+Test(control, a_job_that_ended_is_listed_with_its_result)
+{
+    CLI(&r, "remove", "sock", "virtio-rng0");
+    cr_assert_eq(r.code, 0, "%s", r.err);
+
+    CLI(&r, "info", "sock");
+
+    cr_expect(strstr(r.out, "\"ended\": [\n"), "%s", r.out);
+    cr_expect(strstr(r.out, "\"what\": \"remove\""), "%s", r.out);
+    cr_expect(strstr(r.out, "\"code\": 0"), "%s", r.out);
+}
+
+/* The command's own words until one has what is looked for; false: it ended before. */
+static bool read_until(FILE *from, const char *what)
+{
+    char line[1024];
+
+    while (fgets(line, sizeof(line), from))
+        if (strstr(line, what))
+            return true;
+    return false;
+}
+
+Test(control, events_tell_how_each_job_ended_until_the_machine_ends)
+{
+    FILE *events = popen("exec \"$VMM_PROGRAM\" events sock", "r");
+    pid_t cpu = cli_hold(machine, "vcpu1"), pause;
+
+    cr_assert(events && read_until(events, "\"jobs\""), "it says first what runs");
+    pause = CLI_START("pause", "sock");
+    do
+        CLI(&r, "info", "sock");
+    while (!r.code && !strstr(r.out, "\"what\": \"pause\""));
+    CLI(&r, "cancel", "sock", "1");
+
+    cr_expect(read_until(events,
+                         "{\"event\":\"job-ended\",\"job\":1,\"what\":\"pause\",\"code\":-125,"
+                         "\"text\":\"the pause was cancelled\""));
+    cr_expect_neq(cli_wait(pause), 0);
+    cli_let_go(cpu);
+    CLI(&r, "remove", "sock", "virtio-rng0");
+    cr_expect(read_until(events, "\"job\":2,\"what\":\"remove\",\"code\":0,"));
+    CLI(&r, "stop", "sock");
+    cr_expect_not(read_until(events, "job"));
+    cr_expect_eq(pclose(events), 0);
+    cr_expect_eq(cli_wait(machine), 13);
+    machine = 0;
+}
+
+Test(control, events_of_nobody_are_an_error)
+{
+    CLI(&r, "events", "none");
+
+    cr_expect_eq(r.code, 2, "%d", r.code);
+    cr_expect(strstr(r.err, "no machine listens on none"), "%s", r.err);
 }
 
 Test(control, cancel_names_what_is_wrong_with_the_job)

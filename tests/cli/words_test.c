@@ -247,7 +247,8 @@ Test(words, every_verb_says_the_same_of_what_is_no_control_socket)
     static const char *const verbs[][3] = { { "stop" },        { "powerbtn" },
                                             { "pause" },       { "resume" },
                                             { "info" },        { "set", "a", "b=c" },
-                                            { "remove", "a" }, { "cancel", "1" } };
+                                            { "remove", "a" }, { "cancel", "1" },
+                                            { "events" } };
     static const char *const places[][3] = {
         { "file", "file is not a socket", "vmm run --socket" },
         { "fifo", "fifo is not a socket", "vmm run --socket" },

@@ -31,19 +31,23 @@ static json_t *error_json(int code, const char *text)
     return json_pack("{s:{s:i,s:s}}", "error", "code", code, "text", text);
 }
 
+static const char *to_ascii(const char *text, char ret_ascii[static VM_ERROR_TEXT])
+{
+    size_t i = 0;
+
+    for (; i + 1 < VM_ERROR_TEXT && text[i]; i++)
+        ret_ascii[i] = (char)(text[i] & 0x80 ? '?' : text[i]);
+    ret_ascii[i] = 0;
+    return ret_ascii;
+}
+
 /* A text that quotes bytes of the client's may be no UTF-8, which JSON must be. */
 static char *answer_error(int code)
 {
     json_t *error = error_json(code, vm_error_text());
     char ascii[VM_ERROR_TEXT];
-    size_t i = 0;
 
-    if (error)
-        return dump(error);
-    for (; i + 1 < sizeof(ascii) && vm_error_text()[i]; i++)
-        ascii[i] = (char)(vm_error_text()[i] & 0x80 ? '?' : vm_error_text()[i]);
-    ascii[i] = 0;
-    return dump(error_json(code, ascii));
+    return dump(error ? error : error_json(code, to_ascii(vm_error_text(), ascii)));
 }
 
 static char *answer(int code)
@@ -96,6 +100,58 @@ static json_t *jobs_json(struct vmm_machine *m, uint64_t now_ns)
     return rows;
 }
 
+static json_t *ended_row(const struct vm_job_ended *job, const char *text)
+{
+    return json_pack("{s:I,s:s,s:i,s:s*,s:I}", "job", (json_int_t)job->id, "what", job->name,
+                     "code", job->result.code, "text", job->result.code ? text : NULL, "took_ms",
+                     (json_int_t)((job->ended_ns - job->started_ns) / 1000000));
+}
+
+static json_t *ended_json(const struct vm_job_ended *job)
+{
+    char ascii[VM_ERROR_TEXT];
+    json_t *row = ended_row(job, job->result.text);
+
+    return row ? row : ended_row(job, to_ascii(job->result.text, ascii));
+}
+
+/* How the last jobs ended: for who asks later than it happened. */
+static json_t *all_ended_json(struct vmm_machine *m, uint64_t now_ns)
+{
+    struct vm_job_ended row[VM_JOBS_ENDED];
+    size_t n = vm_jobs_ended(vmm_machine_jobs(m), row, VM_JOBS_ENDED);
+    json_t *rows = json_array();
+
+    for (size_t i = 0; i < n; i++) {
+        json_t *json = ended_json(&row[i]);
+
+        json_object_set_new(json, "age_ms",
+                            json_integer((json_int_t)((now_ns - row[i].ended_ns) / 1000000)));
+        json_array_append_new(rows, json);
+    }
+    return rows;
+}
+
+static void tell_end(void *ctx, const struct vm_job_ended *job)
+{
+    const struct request_events *events = ctx;
+    json_t *row = ended_json(job), *event = json_pack("{s:s}", "event", "job-ended");
+    char *line = NULL;
+
+    if (row && event && !json_object_update(event, row))
+        line = json_dumps(event, JSON_COMPACT);
+    if (line)
+        events->event(events->ctx, line);
+    free(line);
+    json_decref(row);
+    json_decref(event);
+}
+
+void vmm_requests_listen(struct vmm_machine *m, const struct request_events *events)
+{
+    vm_jobs_listen(vmm_machine_jobs(m), events ? tell_end : NULL, (void *)(uintptr_t)events);
+}
+
 static char *info(struct vmm_machine *m)
 {
     struct info_ctx c = { m, json_array() };
@@ -104,14 +160,15 @@ static char *info(struct vmm_machine *m)
     vmm_machine_get_info(m, &i);
     vmm_machine_walk_devices(m, info_device, &c);
     return answer_result(json_pack(
-        "{s:s,s:s,s:i,s:I,s:{s:I,s:I,s:I,s:I},s:o,s:o}", "version", VMM_VERSION, "state",
+        "{s:s,s:s,s:i,s:I,s:{s:I,s:I,s:I,s:I},s:o,s:o,s:o}", "version", VMM_VERSION, "state",
         i.end       ? vmm_end_name(i.end)
         : i.paused  ? "paused"
         : i.running ? "running"
                     : "changing",
         "cpus", (int)i.cpus, "memory", (json_int_t)i.memory_bytes, "exits", "all",
         (json_int_t)i.exits, "pio", (json_int_t)i.exits_pio, "mmio", (json_int_t)i.exits_mmio,
-        "unclaimed", (json_int_t)i.unclaimed, "jobs", jobs_json(m, i.now_ns), "devices", c.rows));
+        "unclaimed", (json_int_t)i.unclaimed, "jobs", jobs_json(m, i.now_ns), "ended",
+        all_ended_json(m, i.now_ns), "devices", c.rows));
 }
 
 /* One pause or removal at a time: the machine says -EBUSY to a second one, so this is the only waiter. */
@@ -189,6 +246,16 @@ static char *cancel(struct vmm_machine *m, const json_t *root)
     return answer(vm_job_cancel(vmm_machine_jobs(m), (uint64_t)json_integer_value(job)));
 }
 
+/* What is under way when the events begin: its end will be one of them. */
+static char *events(struct vmm_machine *m, const struct request_reply *reply)
+{
+    struct vmm_machine_info i;
+
+    vmm_machine_get_info(m, &i);
+    reply->listen(reply->ctx);
+    return answer_result(json_pack("{s:o}", "jobs", jobs_json(m, i.now_ns)));
+}
+
 static char *stop(struct vmm_machine *m)
 {
     vmm_machine_stop(m);
@@ -217,10 +284,12 @@ static char *perform(struct vmm_machine *m, const json_t *root, const struct req
         return remove_device(m, root, reply);
     if (!strcmp(verb, "cancel"))
         return cancel(m, root);
-    return answer(vm_fail(
-        -EINVAL,
-        "there is no verb '%.64s': info, stop, powerbtn, pause, resume, set, remove, cancel",
-        verb));
+    if (!strcmp(verb, "events"))
+        return events(m, reply);
+    return answer(vm_fail(-EINVAL,
+                          "there is no verb '%.64s': info, events, stop, powerbtn, pause, resume, "
+                          "set, remove, cancel",
+                          verb));
 }
 
 char *vmm_requests_handle(struct vmm_machine *m, const char *untrusted, size_t len,

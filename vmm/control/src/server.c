@@ -26,7 +26,13 @@
 #include "listener.h"
 #include "requests.h"
 
-enum { CLIENTS_MAX = 16, LINE_MAX_BYTES = 64 << 10, OUT_MAX_BYTES = 1 << 20, BACKLOG = 8 };
+enum {
+    CLIENTS_MAX = 16,
+    LINE_MAX_BYTES = 64 << 10,
+    OUT_MAX_BYTES = 1 << 20,
+    EVENTS_MAX_BYTES = 64 << 10, /* that wait for one client */
+    BACKLOG = 8
+};
 
 #define ACCEPT_AGAIN_NS 1000000000ULL
 
@@ -40,7 +46,9 @@ struct client {
     size_t out_sent;
     bool waiting; /* an answer comes later: no further line is read until then */
     bool closing; /* when all is sent */
-    bool ended; /* it sends no more, but may still read: closed when all is answered */
+    bool
+        ended; /* it sends no more, but may still read: closed when all is answered, unless it listens */
+    bool listens; /* to events */
     bool handling; /* client_lines() is under way */
     unsigned users; /* calls that go on using it */
     bool gone; /* dropped; the last user frees it */
@@ -52,6 +60,7 @@ struct server {
     struct vm_watch watch;
     struct listener listener;
     struct client *client[CLIENTS_MAX];
+    struct request_events events;
     struct vm_ratelimit refusals;
     struct vm_timer again; /* out of descriptors: looks again after a while */
 };
@@ -93,10 +102,12 @@ static bool client_may_ask(const struct client *c)
     return !c->gone && !c->waiting && !c->closing && !c->out.len;
 }
 
+/* Who listens and sends no more is watched for its end alone: else a slot would be its own until the next event. */
 static void client_watch(struct client *c)
 {
-    vm_watch_set(&c->watch,
-                 (c->out.len ? EPOLLOUT : 0U) | (client_may_ask(c) && !c->ended ? EPOLLIN : 0U));
+    vm_watch_set(&c->watch, (c->out.len ? EPOLLOUT : 0U) |
+                                (client_may_ask(c) && !c->ended ? EPOLLIN : 0U) |
+                                (c->ended && c->listens ? EPOLLHUP : 0U));
 }
 
 /* False: the client is gone. */
@@ -145,9 +156,37 @@ static void answer_later(void *ctx, const char *line)
         client_lines(c); /* what the client sent meanwhile */
 }
 
+static void client_listens(void *ctx)
+{
+    struct client *c = ctx;
+
+    c->listens = true;
+}
+
+/* Who does not take its events is cut off: it would fill memory, or miss one without knowing. */
+static void client_event(struct client *c, const char *line)
+{
+    if (c->out.len - c->out_sent + strlen(line) + 1 > EVENTS_MAX_BYTES) {
+        vm_log_limited(c->server->env, &c->server->refusals, VM_LOG_WARN,
+                       "control socket: a client does not take its events; it was cut off");
+        client_drop(c);
+    } else if (client_answer(c, line) && !c->handling) {
+        client_watch(c);
+    }
+}
+
+static void event(void *ctx, const char *line)
+{
+    struct server *s = ctx;
+
+    for (unsigned i = 0; i < CLIENTS_MAX; i++)
+        if (s->client[i] && s->client[i]->listens && !s->client[i]->closing)
+            client_event(s->client[i], line);
+}
+
 static void client_line(struct client *c, const char *line, size_t len)
 {
-    struct request_reply reply = { .done = answer_later, .ctx = c };
+    struct request_reply reply = { .done = answer_later, .listen = client_listens, .ctx = c };
     char *answer;
 
     c->waiting = true;
@@ -196,7 +235,7 @@ static void client_lines(struct client *c)
                 c, "{\"error\":{\"code\":-7,\"text\":\"the request is longer than 64 KiB\"}}"))
             return;
     }
-    if (client_may_ask(c) && c->ended)
+    if (client_may_ask(c) && c->ended && !c->listens)
         client_drop(c);
     else
         client_watch(c);
@@ -220,6 +259,10 @@ static void client_ready(struct vm_watch *watch, uint32_t events)
 {
     struct client *c = container_of(watch, struct client, watch);
 
+    if (c->ended && events & (EPOLLHUP | EPOLLERR)) { /* told for ever, and nobody reads any more */
+        client_drop(c);
+        return;
+    }
     if (c->out.len && !client_flush(c))
         return;
     if (events & (EPOLLIN | EPOLLHUP | EPOLLERR) && client_may_ask(c) && !c->ended &&
@@ -306,6 +349,8 @@ int vmm_server_new(const struct vm_env *env, struct vmm_machine *machine, const 
         free(s);
         return rc;
     }
+    s->events = (struct request_events){ event, s };
+    vmm_requests_listen(machine, &s->events);
     *ret_server = s;
     return 0;
 }
@@ -314,6 +359,7 @@ void vmm_server_free(struct server *s)
 {
     if (!s)
         return;
+    vmm_requests_listen(s->machine, NULL);
     for (unsigned i = 0; i < CLIENTS_MAX; i++)
         if (s->client[i])
             client_drop(s->client[i]);
@@ -363,7 +409,27 @@ static int connect_to(const char *path)
     return fd;
 }
 
-int vmm_server_ask(const char *path, const char *request, char **ret_answer)
+/* Gives the whole lines in the buffer to the caller and keeps the rest. */
+static int take_lines(struct vm_buffer *b, int (*line)(void *ctx, char *line), void *ctx)
+{
+    size_t start = 0;
+    char *end;
+    int rc = 0;
+
+    while (!rc && (end = memchr(b->data + start, '\n', b->len - start))) {
+        char *at = (char *)b->data + start;
+
+        *end = '\0';
+        start = (size_t)(end + 1 - (char *)b->data);
+        rc = line(ctx, at);
+    }
+    b->len -= start;
+    memmove(b->data, b->data + start, b->len);
+    return rc;
+}
+
+int vmm_server_follow(const char *path, const char *request, int (*line)(void *ctx, char *line),
+                      void *ctx)
 {
     struct vm_buffer b = { 0 };
     char chunk[4096];
@@ -378,20 +444,29 @@ int vmm_server_ask(const char *path, const char *request, char **ret_answer)
     while (!rc && (n = vm_read(fd, chunk, sizeof(chunk))) > 0) {
         rc = b.len + (size_t)n > OUT_MAX_BYTES ? vm_fail(-E2BIG, "%s: the answer is too long", path)
                                                : vm_buffer_add(&b, chunk, (size_t)n);
-        if (!rc && memchr(chunk, '\n', (size_t)n))
-            break;
+        if (!rc)
+            rc = take_lines(&b, line, ctx);
     }
     close(fd);
-    if (!rc && n <= 0)
-        rc = vm_fail(-EPIPE,
-                     "%s: the machine closed the connection without an answer (it may have ended)",
-                     path);
+    vm_buffer_free(&b);
+    return rc;
+}
+
+static int take_answer(void *ctx, char *line)
+{
+    char **answer = ctx;
+
+    *answer = strdup(line);
+    return *answer ? 1 : vm_fail(-ENOMEM, "out of memory");
+}
+
+int vmm_server_ask(const char *path, const char *request, char **ret_answer)
+{
+    int rc = vmm_server_follow(path, request, take_answer, ret_answer);
+
     if (!rc)
-        rc = vm_buffer_add(&b, "", 1);
-    if (rc) {
-        vm_buffer_free(&b);
-        return rc;
-    }
-    *ret_answer = (char *)b.data;
-    return 0;
+        return vm_fail(
+            -EPIPE, "%s: the machine closed the connection without an answer (it may have ended)",
+            path);
+    return rc < 0 ? rc : 0;
 }

@@ -17,4 +17,9 @@ void vmm_server_free(struct server *server);
 /* The other end: sends a request, gives the answer's text (allocated). -errno with text. */
 int vmm_server_ask(const char *path, const char *request, char **ret_answer);
 
+/* Likewise, but gives every line that comes, without its end, until the machine closes the connection: 0; or until line() returns
+ * something else than 0: that. -errno with text. */
+int vmm_server_follow(const char *path, const char *request, int (*line)(void *ctx, char *line),
+                      void *ctx);
+
 #endif

@@ -2,8 +2,8 @@
 /*
  * Clients of the control socket that write, read, half-close and go away whenever they like, on the real connections of
  * server.c with the loop in virtual time. requests.c is replaced here by one that answers at once, inside the call, late or
- * at length, as the line's first byte says. Whoever keeps reading must get the answers to all its whole lines, in order,
- * whatever the others do; and the loop must come to rest.
+ * at length, as the line's first byte says; one makes its client a listener to events. Whoever keeps reading must get the answers to
+ * all its whole lines, in order, whatever the others do, and no event that it did not ask for; and the loop must come to rest.
  *
  * An input is a list of steps: what, who, how much; a write's bytes follow it. Letters for seeds stand at enum action.
  */
@@ -45,7 +45,7 @@ enum action {
     CLOSE, /* F V */
     ROUND, /* G W: the loop, once */
     SERVE, /* H X: the loop, until it rests */
-    ANSWER, /* I Y: a request that waits for it */
+    ANSWER, /* I Y: a request that waits for it; if none does, an event */
     FEW_FILES, /* J Z: no further descriptor, or again any */
     PASS, /* K: so many times 10 ms */
     ACTIONS = 16, /* the others write, too */
@@ -55,6 +55,7 @@ struct peer {
     int fd; /* -1: not connected */
     bool half_closed, deaf; /* deaf: need not be answered */
     bool cut; /* it sent too long a line */
+    bool listens;
     bool ended; /* the server closed the connection */
     struct vm_buffer line; /* the one that is not at its end */
     struct vm_buffer expected, got;
@@ -73,7 +74,11 @@ static struct {
         char *answer;
     } late[PEERS];
     unsigned lates;
+    const struct request_events *events;
 } w;
+
+/* Few enough of them wait for a client that it is not cut off. */
+static const char event[] = "event";
 
 static void must(bool ok)
 {
@@ -113,6 +118,8 @@ char *vmm_requests_handle(struct vmm_machine *machine, const char *untrusted, si
     char *answer = answer_to(untrusted, len);
 
     (void)machine;
+    if (len && untrusted[0] == 'V')
+        reply->listen(reply->ctx);
     if (!len || (untrusted[0] != 'L' && untrusted[0] != 'I'))
         return answer;
     if (untrusted[0] == 'I') {
@@ -140,6 +147,12 @@ static void answer_late(unsigned n, bool say)
     free(answer);
 }
 
+void vmm_requests_listen(struct vmm_machine *machine, const struct request_events *events)
+{
+    (void)machine;
+    w.events = events;
+}
+
 void vmm_requests_forget(struct vmm_machine *machine, void *ctx)
 {
     (void)machine;
@@ -158,6 +171,7 @@ static void expect_answer(struct peer *p)
     char *answer;
 
     p->deaf |= p->line.len && line[0] == 'H';
+    p->listens |= p->line.len && line[0] == 'V';
     if (!p->deaf) {
         answer = answer_to(line, p->line.len);
         must(!vm_buffer_add(&p->expected, answer, strlen(answer)));
@@ -292,6 +306,8 @@ static size_t step(uint8_t what, struct peer *p, uint8_t amount, const uint8_t *
     case ANSWER:
         if (w.lates)
             answer_late(amount % w.lates, true);
+        else
+            w.events->event(w.events->ctx, event);
         return 0;
     case FEW_FILES:
         w.few_files = !w.few_files;
@@ -323,13 +339,32 @@ static void settle(void)
     }
 }
 
-static void check(const struct peer *p)
+/* Answers begin with a digit or a bracket. */
+static void take_events_out(struct peer *p)
+{
+    char *got = (char *)p->got.data;
+    size_t kept = 0, line;
+
+    for (size_t at = 0; at < p->got.len; at += line) {
+        const char *end = memchr(got + at, '\n', p->got.len - at);
+
+        line = end ? (size_t)(end + 1 - got) - at : p->got.len - at;
+        if (p->listens && line == sizeof(event) && !memcmp(got + at, event, line - 1))
+            continue;
+        memmove(got + kept, got + at, line);
+        kept += line;
+    }
+    p->got.len = kept;
+}
+
+static void check(struct peer *p)
 {
     const char *got = (const char *)p->got.data;
     bool refused = w.connects > SERVED && p->ended && !p->got.len;
 
     if (p->fd < 0 || p->deaf || refused)
         return;
+    take_events_out(p);
     must(p->got.len >= p->expected.len);
     must(!p->expected.len || !memcmp(got, p->expected.data, p->expected.len));
     if (p->cut)
@@ -338,7 +373,7 @@ static void check(const struct peer *p)
                  got + p->got.len - 1);
     else
         must(p->got.len == p->expected.len);
-    must(p->ended == (p->cut || p->half_closed));
+    must(p->ended == (p->cut || (p->half_closed && !p->listens)));
 }
 
 static void one_more_is_served(void)

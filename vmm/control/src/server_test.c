@@ -25,6 +25,7 @@ static struct {
     enum { INSIDE, AT_ONCE, LATE } when; /* the answer comes */
     char *answer;
     struct request_reply late;
+    const struct request_events *events;
     unsigned handled, forgotten;
 } s;
 
@@ -32,15 +33,21 @@ char *vmm_requests_handle(struct vmm_machine *machine, const char *untrusted, si
                           const struct request_reply *reply)
 {
     (void)machine;
-    (void)untrusted;
-    (void)len;
     s.handled++;
     s.late = *reply;
+    if (len == 1 && untrusted[0] == 'e')
+        reply->listen(reply->ctx);
     if (s.when == AT_ONCE)
         return strdup(s.answer);
     if (s.when == INSIDE)
         reply->done(reply->ctx, s.answer);
     return NULL;
+}
+
+void vmm_requests_listen(struct vmm_machine *machine, const struct request_events *events)
+{
+    (void)machine;
+    s.events = events;
 }
 
 void vmm_requests_forget(struct vmm_machine *machine, void *ctx)
@@ -225,5 +232,145 @@ Test(server, what_comes_while_an_answer_is_late_waits_in_the_socket)
     cr_assert_eq(s.forgotten, 0, "cut off before its answer");
 
     s.late.done(s.late.ctx, s.answer);
+    close_server();
+}
+
+/* ---- events ---- */
+
+static int connect_again(void)
+{
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", s.path);
+    cr_assert_eq(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+    rounds();
+    return fd;
+}
+
+static void happens(const char *line)
+{
+    s.events->event(s.events->ctx, line);
+    rounds();
+}
+
+static bool is_open(int fd)
+{
+    char byte;
+
+    return recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) != 0;
+}
+
+Test(server, events_come_to_who_asked_for_them)
+{
+    char back[16] = "", byte;
+    int other;
+
+    open_server(1);
+    s.when = AT_ONCE;
+    other = connect_again();
+
+    say("e\n");
+    serve(1);
+    happens("EVENT");
+
+    cr_assert_eq(recv(s.fd, back, sizeof(back), 0), 8);
+    cr_assert_str_eq(back, "x\nEVENT\n");
+    cr_assert_eq(recv(other, &byte, 1, MSG_DONTWAIT), -1);
+    close(other);
+    close_server();
+    cr_assert_null(s.events, "nobody is told behind the server's end");
+}
+
+Test(server, an_event_while_an_answer_is_late_comes_before_it)
+{
+    char back[16] = "";
+
+    open_server(1);
+    s.when = AT_ONCE;
+    say("e\n");
+    serve(1);
+    s.when = LATE;
+    say("a\n");
+    serve(2);
+
+    happens("EVENT");
+    s.late.done(s.late.ctx, s.answer);
+    rounds();
+
+    cr_assert_eq(recv(s.fd, back, sizeof(back), 0), 10);
+    cr_assert_str_eq(back, "x\nEVENT\nx\n");
+    close_server();
+}
+
+Test(server, a_listener_that_sends_no_more_still_hears)
+{
+    char back[16] = "";
+
+    open_server(1);
+    s.when = AT_ONCE;
+    say("e\n");
+    serve(1);
+
+    shutdown(s.fd, SHUT_WR);
+    rounds();
+    happens("EVENT");
+
+    cr_assert_eq(recv(s.fd, back, sizeof(back), 0), 8);
+    cr_assert_str_eq(back, "x\nEVENT\n");
+    close_server();
+}
+
+Test(server, a_listener_that_left_makes_room_for_another)
+{
+    enum { MOST = 16 };
+    int fd[MOST];
+
+    open_server(1);
+    s.when = AT_ONCE;
+    for (int i = 1; i < MOST; i++) {
+        fd[i] = connect_again();
+        cr_assert_eq(send(fd[i], "e\n", 2, 0), 2);
+        serve((unsigned)i);
+        shutdown(fd[i], SHUT_WR);
+        rounds();
+    }
+    for (int i = 1; i < MOST; i++)
+        close(fd[i]);
+    rounds();
+    for (int i = 0; i < MOST; i++)
+        rounds();
+
+    fd[0] = connect_again();
+
+    cr_assert(is_open(fd[0]));
+    close(fd[0]);
+    close_server();
+}
+
+Test(server, a_listener_that_does_not_read_is_cut_off_and_the_others_hear)
+{
+    static char line[16 << 10];
+    bool closed;
+    int other;
+
+    open_server(1);
+    s.when = AT_ONCE;
+    other = connect_again();
+    cr_assert_eq(send(other, "e\n", 2, 0), 2);
+    say("e\n");
+    serve(2);
+    memset(line, 'E', sizeof(line) - 1);
+
+    for (int i = 0; i < 24; i++) { /* what a socket holds, and 64 KiB, but no megabyte */
+        happens(line);
+        hear(&closed);
+        cr_assert_not(closed);
+    }
+
+    while (recv(other, line, sizeof(line), MSG_DONTWAIT) > 0)
+        ;
+    cr_assert_not(is_open(other));
+    close(other);
     close_server();
 }

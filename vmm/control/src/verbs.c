@@ -91,6 +91,35 @@ int vmm_verb_info(struct session *s)
     return ask(s, json_pack("{s:s}", "verb", "info"));
 }
 
+/* Lines as they come: the first one is the answer. */
+struct events {
+    bool answered;
+    int code; /* of the program, when it ends before the machine */
+};
+
+static int print_event(void *ctx, char *line)
+{
+    struct events *e = ctx;
+    size_t len = strlen(line);
+
+    if (!e->answered) {
+        e->answered = true;
+        e->code = tell("events", line);
+        return e->code ? 1 : 0;
+    }
+    line[len] = '\n'; /* in the place of its end */
+    e->code = vmm_command_print(line, len + 1);
+    return e->code ? 1 : 0;
+}
+
+int vmm_verb_events(struct session *s)
+{
+    struct events e = { 0 };
+    int rc = vmm_server_follow(s->values[0], "{\"verb\":\"events\"}", print_event, &e);
+
+    return rc < 0 ? vmm_command_fail(rc) : e.code;
+}
+
 int vmm_verb_remove(struct session *s)
 {
     return ask(s, json_pack("{s:s,s:s}", "verb", "remove", "id", s->values[1]));

@@ -11,6 +11,7 @@ int vmm_verb_remove(struct session *s);
 int vmm_verb_pause(struct session *s);
 int vmm_verb_resume(struct session *s);
 int vmm_verb_info(struct session *s);
+int vmm_verb_events(struct session *s);
 int vmm_verb_set(struct session *s);
 int vmm_verb_cancel(struct session *s);
 

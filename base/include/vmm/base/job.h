@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
  * Jobs: what may take over 10 ms (a reset that waits for requests, quiesce, snapshot, conversion).
- * A job holds no lock while it waits and ends exactly once.
+ * A job holds no lock while it waits and ends exactly once; the set keeps how the last ones ended,
+ * and tells who listens.
  *
  *   new --start--> running --vm_job_end()--> done
  *                     |  vm_job_cancel(): asks; the work decides, and ends with -ECANCELED
  *                     |  deadline passes: on_deadline, once; the work must then end
  *
  * Threads: created, progressed and ended in the loop's thread, where all call-backs come;
- * vm_job_cancel() and vm_jobs_list() from any thread.
+ * vm_job_cancel(), vm_jobs_list() and vm_jobs_ended() from any thread.
  */
 #ifndef VMM_BASE_JOB_H
 #define VMM_BASE_JOB_H
@@ -50,5 +51,19 @@ struct vm_job_info {
 };
 /* Writes up to max rows, oldest first; returns how many jobs there are. */
 size_t vm_jobs_list(struct vm_jobs *jobs, struct vm_job_info *ret_rows, size_t max);
+
+enum { VM_JOBS_ENDED = 8, VM_JOB_NAME_MAX = 31 };
+struct vm_job_ended {
+    uint64_t id, started_ns, ended_ns;
+    char name[VM_JOB_NAME_MAX + 1];
+    struct vm_error result; /* its text is empty where the code is 0 */
+};
+/* Writes up to max of the last VM_JOBS_ENDED jobs that ended, oldest first; returns how many there
+ * are. */
+size_t vm_jobs_ended(struct vm_jobs *jobs, struct vm_job_ended *ret_rows, size_t max);
+/* The set's one listener: ended is called for each job that ends, in the loop's thread, before the job's
+ * done(). NULL: nobody listens any more. In the loop's thread. */
+void vm_jobs_listen(struct vm_jobs *jobs, void (*ended)(void *ctx, const struct vm_job_ended *job),
+                    void *ctx);
 
 #endif
