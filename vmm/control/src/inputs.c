@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* From the configuration to what a machine is made from: files opened, devices listed, command line put together. */
 #include "run.h"
+#include "typed.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -197,21 +198,47 @@ static void add_device(struct run_inputs *in, const struct vdev_class *cls, cons
     in->devices[in->machine.device_count++] = (struct vmm_machine_device){ cls, config };
 }
 
+/* The elements of --disk and --fs. */
+static int list_typed(struct run_inputs *in, enum run_part_id id,
+                      int (*make)(const struct run_part *part, const void *element,
+                                  struct typed_device *ret_device, void **ret_made))
+{
+    const struct run_part *part = &in->model->part[id];
+    const struct vm_prop_list *list = run_part_of(in->model, in->config, id);
+
+    for (uint32_t i = 0; list && i < list->count; i++) {
+        struct typed_device device;
+        int rc =
+            make(part, (char *)list->items + i * part->size, &device, &in->made[in->made_count]);
+
+        if (rc)
+            return rc;
+        in->made_count += in->made[in->made_count] ? 1 : 0;
+        add_device(in, device.cls, device.config);
+    }
+    return 0;
+}
+
 /* In the order a guest numbers them: disks first, so that the first --disk is vda whatever else there is. */
 static int list_devices(struct run_inputs *in)
 {
     const struct run_model *model = in->model;
     struct run_config *c = in->config;
     const struct vm_prop_list *disks = run_part_of(model, c, RUN_DISKS);
+    const struct vm_prop_list *fs = run_part_of(model, c, RUN_FS);
     const struct vm_prop_variant *v = c->devices.items;
-    uint32_t n = disks ? disks->count : 0;
+    uint32_t n = (disks ? disks->count : 0) + (fs ? fs->count : 0);
+    int rc;
 
     in->devices = calloc(n + c->devices.count + RUN_PARTS, sizeof(*in->devices));
-    if (!in->devices)
+    in->made = calloc(n + 1U, sizeof(*in->made));
+    if (!in->devices || !in->made)
         return vm_fail(-ENOMEM, "devices: out of memory");
-    for (uint32_t i = 0; i < n; i++)
-        add_device(in, model->part[RUN_DISKS].cls,
-                   (char *)disks->items + i * model->part[RUN_DISKS].cls->config_size);
+    rc = list_typed(in, RUN_DISKS, vmm_typed_disk);
+    if (!rc)
+        rc = list_typed(in, RUN_FS, vmm_typed_fs);
+    if (rc)
+        return rc;
     for (uint32_t i = 0; i < c->devices.count; i++)
         add_device(in, vdev_class_find(v[i].class_row.name, strlen(v[i].class_row.name)),
                    v[i].object);
@@ -355,8 +382,13 @@ void vmm_run_inputs_free(struct run_inputs *in)
     vm_close(&in->kernel_fd);
     vm_close(&in->initrd_fd);
     vm_close(&in->overlay_fd);
+    for (size_t i = 0; i < in->made_count; i++)
+        free(in->made[i]);
+    free(in->made);
     free(in->devices);
     free(in->cmdline);
+    in->made = NULL;
+    in->made_count = 0;
     in->devices = NULL;
     in->cmdline = NULL;
 }

@@ -129,7 +129,7 @@ int vmm_options_settle_root(struct session *s)
                                              .path = "params",
                                              .argument = "TEXT" };
     struct vm_prop_list *disks = run_part_of(&s->model, s->config, RUN_DISKS);
-    size_t size = s->root ? s->model.part[RUN_DISKS].cls->config_size : 0;
+    size_t size = s->root ? s->model.part[RUN_DISKS].size : 0;
     char *items, *last;
     int rc;
 
@@ -227,7 +227,7 @@ const struct vmm_option vmm_options_run[] = {
       .first = "path",
       .many = true,
       .argument = "FILE|path=FILE,...",
-      .help = "a disk" },
+      .help = "a disk, also one that another program serves (vhost_user=on,socket=)" },
     { .name = "root",
       .letter = 'r',
       .call = option_root,
@@ -247,6 +247,11 @@ const struct vmm_option vmm_options_run[] = {
       .fixed = "readonly=on",
       .argument = "FILE",
       .help = "a read-only disk" },
+    { .name = "fs",
+      .path = "fs",
+      .many = true,
+      .argument = "tag=NAME,socket=PATH",
+      .help = "files of the host's that virtiofsd shares: --vhost-user fs" },
     { .name = "serial",
       .path = "serial",
       .first = "mode",

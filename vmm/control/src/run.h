@@ -13,6 +13,8 @@
 struct run_inputs {
     struct vmm_machine_config machine;
     struct vmm_machine_device *devices;
+    void **made; /* configurations of devices that were made of others (typed.h) */
+    size_t made_count;
     char *cmdline;
     int kernel_fd, initrd_fd, overlay_fd;
     const struct run_model *model;

@@ -2,6 +2,8 @@
 /* The configuration of vmm run: its tables. */
 #include "run_config.h"
 
+#include "typed.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -145,6 +147,10 @@ static const struct {
                   { .name = "rng", .type = VM_PROP_OBJECT, .help = "entropy device" } },
     [RUN_DISKS] = { "virtio-blk",
                     { .name = "disks", .type = VM_PROP_OBJECTS, .help = "virtio disks" } },
+    [RUN_FS] = { "vhost-user",
+                 { .name = "fs",
+                   .type = VM_PROP_OBJECTS,
+                   .help = "file systems that other programs share" } },
 };
 
 static bool class_at(void *ctx, size_t index, struct vm_prop_class *ret_class)
@@ -182,6 +188,14 @@ static void settle_preset(struct vm_prop *row)
         row->preset = "off";
 }
 
+static int make_part(struct run_part *part, enum run_part_id id, const struct vdev_class *cls)
+{
+    *part = (struct run_part){ .cls = cls, .props = cls->props, .size = cls->config_size };
+    return id == RUN_DISKS ? vmm_typed_disk_table(part)
+           : id == RUN_FS  ? vmm_typed_fs_table(part)
+                           : 0;
+}
+
 int vmm_run_model_new(struct run_model *m)
 {
     size_t n = VM_ARRAY_SIZE(root_props);
@@ -197,15 +211,21 @@ int vmm_run_model_new(struct run_model *m)
     for (unsigned i = 0; i < RUN_PARTS; i++) {
         const struct vdev_class *cls = find(parts[i].cls ? parts[i].cls : varch_facts.serial_class);
         struct vm_prop *row = &m->props[n];
+        int rc;
 
         if (!cls)
             continue;
+        rc = make_part(&m->part[i], (enum run_part_id)i, cls);
+        if (rc) {
+            m->part[i] = (struct run_part){ 0 };
+            vmm_run_model_free(m);
+            return rc;
+        }
         *row = parts[i].row;
-        row->props = cls->props;
-        row->offset = m->size = align(m->size);
-        row->element_size = row->type == VM_PROP_OBJECTS ? cls->config_size : 0;
-        m->part[i] = (struct run_part){ cls, row->offset };
-        m->size += row->type == VM_PROP_OBJECTS ? sizeof(struct vm_prop_list) : cls->config_size;
+        row->props = m->part[i].props;
+        row->offset = m->part[i].offset = m->size = align(m->size);
+        row->element_size = row->type == VM_PROP_OBJECTS ? m->part[i].size : 0;
+        m->size += row->type == VM_PROP_OBJECTS ? sizeof(struct vm_prop_list) : m->part[i].size;
         n++;
     }
     m->classes.at = class_at;
@@ -215,6 +235,9 @@ int vmm_run_model_new(struct run_model *m)
 
 void vmm_run_model_free(struct run_model *m)
 {
+    for (unsigned i = 0; i < RUN_PARTS; i++)
+        if (m->part[i].cls && m->part[i].props != m->part[i].cls->props)
+            free((void *)(uintptr_t)m->part[i].props);
     free(m->props);
     m->props = NULL;
 }

@@ -38,8 +38,10 @@ struct run_config {
 struct run_part {
     const struct vdev_class *cls;
     size_t offset;
+    const struct vm_prop *props; /* the class's, or ours (typed.h) */
+    size_t size; /* of one */
 };
-enum run_part_id { RUN_SERIAL, RUN_CONSOLE, RUN_RNG, RUN_DISKS, RUN_PARTS };
+enum run_part_id { RUN_SERIAL, RUN_CONSOLE, RUN_RNG, RUN_DISKS, RUN_FS, RUN_PARTS };
 
 /* The root table of this build. */
 struct run_model {
