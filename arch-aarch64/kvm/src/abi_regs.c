@@ -52,7 +52,12 @@ static const char *name_of(uint64_t id)
 {
     if (is_id(id) && OP1(id) == 0 && CRM(id) < 8)
         return id_names[CRM(id)][OP2(id)];
-    return id == ARM64_SYS_REG(3, 3, 0, 0, 1) ? "CTR_EL0" : NULL;
+    switch (id) {
+    case ARM64_SYS_REG(3, 1, 0, 0, 1): return "CLIDR_EL1";
+    case ARM64_SYS_REG(3, 1, 0, 0, 7): return "AIDR_EL1";
+    case ARM64_SYS_REG(3, 3, 0, 0, 1): return "CTR_EL0";
+    default: return NULL;
+    }
 }
 
 /* The generic timer's: CRn 14 of op1 3, and KVM's names for three of them. */

@@ -91,11 +91,13 @@ Test(abi, a_register_that_was_set_is_told_with_its_name_or_number)
     WORKS(kt_build());
     WORKS(hv_vcpu_set_reg(k.cpu[0], ID_AA64PFR0, &value));
     WORKS(hv_vcpu_set_reg(k.cpu[0], ARM64_SYS_REG(3, 0, 1, 0, 1), &value));
+    WORKS(hv_vcpu_set_reg(k.cpu[0], ARM64_SYS_REG(3, 1, 0, 0, 1), &value));
     WORKS(hv_vcpu_set_reg(k.cpu[0], ARM64_SYS_REG(3, 3, 14, 3, 2), &value));
 
     WORKS(varch_abi_vcpu(k.arch, k.cpu[0], &t.report));
 
     TOLD("  ID_AA64PFR0_EL1: 0000000000000011\n");
+    TOLD("  CLIDR_EL1: 0000000000000011\n");
     TOLD("  S3_0_C1_C0_1: 0000000000000011\n");
     cr_assert(!told("C14"), "timers move");
 }
