@@ -111,6 +111,12 @@ struct host {
     struct vm_report first; /* rows of its first vCPU */
 };
 
+/* A report's only errors. */
+static int enough_memory(int code)
+{
+    return code ? vm_fail(code, "report: out of memory") : 0;
+}
+
 /* A section about one vCPU: all of it, or what is not as in like. */
 static int add_vcpu(struct vm_report *r, unsigned cpu, const struct host *host,
                     const struct vm_report *rows, const struct vm_report *like, const char *than)
@@ -119,10 +125,10 @@ static int add_vcpu(struct vm_report *r, unsigned cpu, const struct host *host,
                   host->name);
     if (!like) {
         vm_report_add(r, "\n");
-        return vm_buffer_add(&r->text, rows->text.data, rows->text.len);
+        return enough_memory(vm_buffer_add(&r->text, rows->text.data, rows->text.len));
     }
     vm_report_add(r, ", where not as %s\n", than);
-    return vmm_abi_without(&like->text, &rows->text, r);
+    return enough_memory(vmm_abi_without(&like->text, &rows->text, r));
 }
 
 /* like: the host that this one differs from by features only; itself: there is none. */
@@ -132,7 +138,7 @@ static int add_vcpus(struct vm_report *r, struct dry *d, struct host *host, cons
     int rc = vmm_machine_abi_vcpu(d->machine, 0, &host->first);
 
     if (!rc)
-        rc = host->first.code;
+        rc = enough_memory(host->first.code);
     snprintf(than, sizeof(than), "on %s", like->name);
     if (!rc)
         rc = add_vcpu(r, 0, host, &host->first, like == host ? NULL : &like->first, than);
@@ -141,7 +147,7 @@ static int add_vcpus(struct vm_report *r, struct dry *d, struct host *host, cons
 
         rc = vmm_machine_abi_vcpu(d->machine, i, &rows);
         if (!rc)
-            rc = rows.code;
+            rc = enough_memory(rows.code);
         if (!rc)
             rc = add_vcpu(r, i, host, &rows, &host->first, "vcpu 0");
         vm_report_free(&rows);
@@ -189,7 +195,7 @@ static int make_report(struct session *s, struct vm_report *r)
     vm_report_add(r, ABI_LAST "\n");
     for (unsigned i = 0; i < HOSTS_MAX; i++)
         vm_report_free(&hosts[i].first);
-    return rc ? rc : r->code;
+    return rc ? rc : enough_memory(r->code);
 }
 
 /* --- the command --- */

@@ -26,9 +26,9 @@ struct varch_reference {
 int varch_reference_new(const struct vm_env *env, unsigned n, struct hv **ret_hv,
                         struct varch_reference *ret_reference);
 
-/* Sections about what a kernel finds at its entry, by each boot protocol there is: the first vCPU's registers and memory. The
- * kernel is made up: without a header of its own, its entry where Linux has it by default. It writes to both: not for a machine that shall run. The payload's
- * kernel and initrd are not looked at. As varch_load(). */
+/* Sections about what a kernel finds at its entry, by each boot protocol there is: the first vCPU's registers and memory. It writes
+ * to both: not for a machine that shall run. The kernel is made up, without a header of its own, its entry where Linux has it by
+ * default; the payload's kernel and initrd are not looked at. As varch_load(). */
 int varch_abi_boot(struct varch *arch, struct gm_view *memory, struct hv_vcpu *vcpu,
                    const struct varch_payload *payload, struct vm_report *report);
 
