@@ -309,7 +309,9 @@ int vm_fd_sanitize(void)
         open_before = poll(std, 3, 0);
     } while (open_before < 0 && errno == EINTR);
     if (open_before < 0)
-        return vm_fail_errno("checking fds 0 to 2: poll");
+        /* poll(2): EINVAL where there are more of them than RLIMIT_NOFILE allows */
+        return errno == EINVAL ? vm_fail(-EMFILE, "fds 0 to 2: too many open files")
+                               : vm_fail_errno("checking fds 0 to 2: poll");
     for (int i = 0; i < 3; i++) {
         /* The lowest free number is i: those below are open. */
         if ((std[i].revents & POLLNVAL) && open("/dev/null", O_RDWR) < 0)

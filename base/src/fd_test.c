@@ -393,3 +393,18 @@ Test(fd, sanitize_leaves_open_ones_alone)
     cr_assert_eq(fstat(0, &after), 0);
     cr_assert_eq(after.st_ino, before.st_ino);
 }
+
+Test(fd, sanitize_tells_when_three_are_more_than_allowed)
+{
+    struct rlimit all, few;
+    int rc;
+
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &all), 0);
+    few = (struct rlimit){ 2, all.rlim_max };
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+
+    rc = vm_fd_sanitize();
+    setrlimit(RLIMIT_NOFILE, &all);
+
+    cr_assert_eq(rc, -EMFILE, "%d %s", rc, vm_error_text());
+}

@@ -56,7 +56,7 @@ int vm_file_fd(const char *name, int fd, struct vm_file *ret_file)
     if (!S_ISREG(st.st_mode))
         return vm_fail(-EINVAL, "%s is not a regular file: copy what it gives into one", name);
     if (!st.st_size)
-        return vm_fail(-EINVAL, "%s is empty", name);
+        return vm_fail(-EINVAL, "%s is empty: name another file", name);
     *ret_file =
         (struct vm_file){ .name = name, .size = (uint64_t)st.st_size, .read = read_fd, .fd = fd };
     return 0;

@@ -61,7 +61,7 @@ Test(file, empty_file_is_refused)
     struct vm_file file;
     int fd = file_of("");
 
-    FAILS(vm_file_fd("k.img", fd, &file), -EINVAL, "k.img is empty");
+    FAILS(vm_file_fd("k.img", fd, &file), -EINVAL, "k.img is empty: name another file");
     close(fd);
 }
 

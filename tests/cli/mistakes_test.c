@@ -4,6 +4,7 @@
 #include <elf.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -44,7 +45,7 @@ static void run_changed(int (*prepare)(void), const char *const argv[])
     cr_assert(fd >= 0 && pid >= 0);
     if (!pid) {
         dup2(fd, 2);
-        if (prepare())
+        if (prepare && prepare())
             _exit(99);
         execv(getenv("VMM_PROGRAM"), (char *const *)argv);
         _exit(98);
@@ -493,6 +494,49 @@ Test(mistakes, too_few_file_descriptors)
     CHANGED(few_files, "-c", "16", "k");
 
     expect(RESOURCE, "open files: the limit is 16", "give more by ulimit -n");
+}
+
+static int two_files(void)
+{
+    struct rlimit two = { 2, 2 };
+
+    return setrlimit(RLIMIT_NOFILE, &two);
+}
+
+static int three_files(void)
+{
+    struct rlimit three = { 3, 3 };
+
+    return setrlimit(RLIMIT_NOFILE, &three);
+}
+
+Test(mistakes, every_command_tells_the_limit_of_file_descriptors)
+{
+    enum { LOADER_FAILED = 127 };
+
+    run_changed(three_files, (const char *const[]){ "vmm", "info", "sock", NULL });
+    if (r.code == LOADER_FAILED)
+        cr_skip_test("the program is not static: its loader needs descriptors");
+    expect(RESOURCE, "socket sock: Too many open files", "the limit is 3 (RLIMIT_NOFILE)");
+    run_changed(three_files, (const char *const[]){ "vmm", "run", "k", NULL });
+    expect(RESOURCE, "kernel k: Too many open files", "the limit is 3 (RLIMIT_NOFILE)");
+    run_changed(two_files, (const char *const[]){ "vmm", "plan", "k", NULL });
+    expect(RESOURCE, "fds 0 to 2", "ulimit -n");
+}
+
+Test(mistakes, standard_output_that_is_full)
+{
+    int full = open("/dev/full", O_WRONLY), old = dup(1);
+
+    cr_assert(full >= 0 && old >= 0);
+    (void)fflush(stdout);
+    dup2(full, 1);
+    run_changed(NULL, (const char *const[]){ "vmm", "version", NULL });
+    dup2(old, 1);
+    close(full);
+    close(old);
+
+    expect(USAGE, "standard output: ", "No space left");
 }
 
 static int no_locked_memory(void)

@@ -164,7 +164,7 @@ static int check_machine(const struct vm_file *file, const uint8_t *head)
     int rc;
 
     if (!vm_range_in(pe, sizeof(coff), file->size))
-        return vm_fail(-EINVAL, "%s is cut off inside its PE header", file->name);
+        return vm_fail(-EINVAL, "%s is cut off (copy it again) inside its PE header", file->name);
     rc = file->read(file, coff, sizeof(coff), pe);
     if (rc)
         return rc;
@@ -188,10 +188,11 @@ static int find_zboot(const struct vm_file *file, const uint8_t *head,
     ret_place->offset = vm_load_le(head + ZBOOT_OFFSET, 4);
     ret_place->len = vm_load_le(head + ZBOOT_SIZE, 4);
     if (!vm_range_in(ret_place->offset, ret_place->len, file->size))
-        return vm_fail(-EINVAL,
-                       "%s is cut off: the compressed kernel should end at byte %llu of %llu",
-                       file->name, (unsigned long long)(ret_place->offset + ret_place->len),
-                       (unsigned long long)file->size);
+        return vm_fail(
+            -EINVAL,
+            "%s is cut off (copy it again): the compressed kernel should end at byte %llu of %llu",
+            file->name, (unsigned long long)(ret_place->offset + ret_place->len),
+            (unsigned long long)file->size);
     memcpy(type, head + ZBOOT_TYPE, sizeof(type) - 1);
     for (char *c = type; *c; c++) /* it goes into a message */
         if (*c < ' ' || *c > '~')

@@ -94,9 +94,10 @@ static int load(const struct vboot_arm_map *map, struct gm_view *memory, struct 
     if (rc == -ENOSPC)
         return no_room(map, name, k->start, at + 1);
     if (!rc && at - k->start < image.file_bytes)
-        return vm_fail(-EINVAL, "%s is cut off: its header promises %llu bytes, %llu are there",
-                       name, (unsigned long long)image.file_bytes,
-                       (unsigned long long)(at - k->start));
+        return vm_fail(
+            -EINVAL,
+            "%s is cut off (copy it again): its header promises %llu bytes, %llu are there", name,
+            (unsigned long long)image.file_bytes, (unsigned long long)(at - k->start));
     if (at > k->end)
         k->end = at;
     return rc;

@@ -146,10 +146,11 @@ Test(arm_kernel, big_endian_image_is_refused)
 
 Test(arm_kernel, image_that_is_cut_off_is_refused)
 {
-    FAILS(boot_load(&b, &image, sizeof(image) - 1), -EINVAL,
-          "kernel is cut off: its header promises 3145728 bytes, 3145727 are there");
+    FAILS(
+        boot_load(&b, &image, sizeof(image) - 1), -EINVAL,
+        "kernel is cut off (copy it again): its header promises 3145728 bytes, 3145727 are there");
     FAILS(boot_load(&b, &image, 1000), -EINVAL,
-          "kernel is cut off: its header promises 3145728 bytes, 1000 are there");
+          "kernel is cut off (copy it again): its header promises 3145728 bytes, 1000 are there");
 }
 
 Test(arm_kernel, section_table_that_leads_astray_is_ignored)
@@ -238,7 +239,8 @@ static void cut_off_at_each(packer *pack, const char *format)
     char text[128];
 
     for (size_t n = 1; n <= len; n = n < 100 ? n + 7 : n * 2) {
-        snprintf(text, sizeof(text), "kernel is cut off: its %s data has no end within %zu bytes",
+        snprintf(text, sizeof(text),
+                 "kernel is cut off (copy it again): its %s data has no end within %zu bytes",
                  format, len - n);
         FAILS(boot_load(&b, packed, len - n), -EINVAL, text);
     }
@@ -405,19 +407,23 @@ Test(arm_kernel, zboot_that_is_cut_off_is_refused)
     char text[128];
 
     make_zboot("gzip", pack_gzip);
-    snprintf(text, sizeof(text),
-             "kernel is cut off: the compressed kernel should end at byte %zu of %zu",
-             zboot_len - 4, zboot_len - 5);
+    snprintf(
+        text, sizeof(text),
+        "kernel is cut off (copy it again): the compressed kernel should end at byte %zu of %zu",
+        zboot_len - 4, zboot_len - 5);
     FAILS(boot_load(&b, zboot, zboot_len - 5), -EINVAL, text);
-    FAILS(boot_load(&b, zboot, 69), -EINVAL, "kernel is cut off inside its PE header");
+    FAILS(boot_load(&b, zboot, 69), -EINVAL,
+          "kernel is cut off (copy it again) inside its PE header");
 
     vm_store_le(zboot + 12, 4, zboot_len - 0x200 - 5);
-    snprintf(text, sizeof(text), "kernel is cut off: its gzip data has no end within %zu bytes",
+    snprintf(text, sizeof(text),
+             "kernel is cut off (copy it again): its gzip data has no end within %zu bytes",
              zboot_len - 5);
     FAILS(boot_load(&b, zboot, zboot_len), -EINVAL, text);
     vm_store_le(zboot + 12, 4, UINT32_MAX);
     snprintf(text, sizeof(text),
-             "kernel is cut off: the compressed kernel should end at byte 4294967807 of %zu",
+             "kernel is cut off (copy it again): the compressed kernel should end at byte "
+             "4294967807 of %zu",
              zboot_len);
     FAILS(boot_load(&b, zboot, zboot_len), -EINVAL, text);
     free(zboot);

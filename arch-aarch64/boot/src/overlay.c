@@ -150,7 +150,7 @@ static int check(const void *overlay, size_t len, const char *name)
         return vm_fail(-EINVAL, "%s is a device tree blob of version %u: make one of version %u",
                        name, fdt_version(overlay), VERSION);
     if (fdt_totalsize(overlay) > len)
-        return vm_fail(-EINVAL, "%s is cut off: %u bytes, %zu are there", name,
+        return vm_fail(-EINVAL, "%s is cut off (copy it again): %u bytes, %zu are there", name,
                        fdt_totalsize(overlay), len);
     rc = fdt_check_full(overlay, len);
     if (rc)

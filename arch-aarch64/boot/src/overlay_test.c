@@ -121,8 +121,8 @@ Test(arm_overlay, a_file_that_is_cut_off_is_refused)
 {
     char text[80];
 
-    snprintf(text, sizeof(text), "my.dtbo is cut off: %zu bytes, %zu are there", blob.len,
-             blob.len - 1);
+    snprintf(text, sizeof(text), "my.dtbo is cut off (copy it again): %zu bytes, %zu are there",
+             blob.len, blob.len - 1);
     REFUSED(vboot_arm_fdt_overlay(&blob, "my.dtbo", blob.data, blob.len - 1), -EINVAL, text);
 }
 

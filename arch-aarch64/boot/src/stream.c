@@ -68,9 +68,9 @@ static int fill(struct vboot_arm_stream *s, size_t want)
 
 static int cut_off(const struct vboot_arm_stream *s)
 {
-    return vm_fail(-EINVAL, "%s is cut off: its %s data has no end within %llu bytes",
-                   s->file->name, s->packing == VBOOT_ARM_GZIP ? "gzip" : "zstd",
-                   (unsigned long long)s->end);
+    return vm_fail(
+        -EINVAL, "%s is cut off (copy it again): its %s data has no end within %llu bytes",
+        s->file->name, s->packing == VBOOT_ARM_GZIP ? "gzip" : "zstd", (unsigned long long)s->end);
 }
 
 /* What follows a member: another one, or something that is not ours (a signature, the size that Linux's build appends). */

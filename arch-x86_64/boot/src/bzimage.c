@@ -67,7 +67,8 @@ static int read_header(const struct vm_file *file, struct header *h)
             "%s is no x86_64 kernel: neither a bzImage (vmlinuz) nor an ELF file (vmlinux)",
             file->name);
     if (len < HEADER_END)
-        return vm_fail(-EINVAL, "%s is cut off inside the setup header", file->name);
+        return vm_fail(-EINVAL, "%s is cut off (copy it again) inside the setup header",
+                       file->name);
     if (field(h, VERSION, 2) < 0x20a)
         return vm_fail(-EINVAL,
                        "%s: boot protocol %u.%02u is too old: 2.10 (Linux 2.6.31) is the oldest",
@@ -121,12 +122,14 @@ int vboot_x86_bzimage_load(const struct vboot_x86_map *map, struct gm_view *memo
     setup = (field(&h, SETUP_SECTS, 1) ? field(&h, SETUP_SECTS, 1) : 4) + 1; /* 0 means 4 */
     setup *= SECTOR;
     if (setup >= file->size)
-        return vm_fail(-EINVAL, "%s is cut off: the kernel should begin at byte %llu of %llu",
-                       file->name, (unsigned long long)setup, (unsigned long long)file->size);
+        return vm_fail(
+            -EINVAL, "%s is cut off (copy it again): the kernel should begin at byte %llu of %llu",
+            file->name, (unsigned long long)setup, (unsigned long long)file->size);
     /* syssize (0x1f4, 16-byte units) says how much of the file is kernel. */
     if (((uint64_t)field(&h, 0x1f4, 4) << 4) > file->size - setup + 15)
         return vm_fail(-EINVAL,
-                       "%s is cut off: the header promises %llu bytes of kernel, %llu are there",
+                       "%s is cut off (copy it again): the header promises %llu bytes of kernel, "
+                       "%llu are there",
                        file->name, (unsigned long long)field(&h, 0x1f4, 4) << 4,
                        (unsigned long long)(file->size - setup));
     rc = place(map, file, &h, file->size - setup, &k);

@@ -125,24 +125,27 @@ Test(x86_bzimage, cut_off_anywhere_is_refused)
 
 Test(x86_bzimage, cut_off_in_the_header)
 {
-    FAILS(boot_load(&b, &bz, 0x210), -EINVAL, "kernel is cut off inside the setup header");
+    FAILS(boot_load(&b, &bz, 0x210), -EINVAL,
+          "kernel is cut off (copy it again) inside the setup header");
 }
 
 Test(x86_bzimage, cut_off_in_the_setup_code)
 {
     FAILS(boot_load(&b, &bz, BZ_SETUP), -EINVAL,
-          "kernel is cut off: the kernel should begin at byte 2048 of 2048");
+          "kernel is cut off (copy it again): the kernel should begin at byte 2048 of 2048");
     FAILS(boot_load(&b, &bz, 1024), -EINVAL,
-          "kernel is cut off: the kernel should begin at byte 2048 of 1024");
+          "kernel is cut off (copy it again): the kernel should begin at byte 2048 of 1024");
 }
 
 Test(x86_bzimage, cut_off_in_the_kernel)
 {
     FAILS(boot_load(&b, &bz, sizeof(bz) - 16), -EINVAL,
-          "kernel is cut off: the header promises 4096 bytes of kernel, 4080 are there");
+          "kernel is cut off (copy it again): the header promises 4096 bytes of kernel, 4080 are "
+          "there");
     bz_set(&bz, 0x1f4, 4, UINT32_MAX);
     FAILS(load(), -EINVAL,
-          "kernel is cut off: the header promises 68719476720 bytes of kernel, 4096 are there");
+          "kernel is cut off (copy it again): the header promises 68719476720 bytes of kernel, "
+          "4096 are there");
 }
 
 Test(x86_bzimage, wrong_magics_are_refused)

@@ -31,7 +31,7 @@ static int read_headers(struct elf *f)
     int rc;
 
     if (f->file->size < sizeof(f->e))
-        return vm_fail(-EINVAL, "%s is cut off inside the ELF header", name);
+        return vm_fail(-EINVAL, "%s is cut off (copy it again) inside the ELF header", name);
     rc = f->file->read(f->file, &f->e, sizeof(f->e), 0);
     if (rc)
         return rc;
@@ -49,7 +49,8 @@ static int read_headers(struct elf *f)
                        name, f->e.e_phnum, f->e.e_phentsize, PHDRS_MAX, sizeof(Elf64_Phdr));
     bytes = f->e.e_phnum * sizeof(Elf64_Phdr);
     if (!vm_range_in(f->e.e_phoff, bytes, f->file->size))
-        return vm_fail(-EINVAL, "%s is cut off: its program headers lie behind the end", name);
+        return vm_fail(
+            -EINVAL, "%s is cut off (copy it again): its program headers lie behind the end", name);
     return f->file->read(f->file, f->p, bytes, f->e.e_phoff);
 }
 
@@ -129,7 +130,8 @@ static int pvh_entry(const struct elf *f, uint32_t *ret_entry)
         if (p->p_type != PT_NOTE || !len)
             continue;
         if (!vm_range_in(p->p_offset, p->p_filesz, f->file->size))
-            return vm_fail(-EINVAL, "%s is cut off: its notes lie behind the end", f->file->name);
+            return vm_fail(-EINVAL, "%s is cut off (copy it again): its notes lie behind the end",
+                           f->file->name);
         rc = f->file->read(f->file, notes, (size_t)len, p->p_offset);
         if (rc)
             return rc;

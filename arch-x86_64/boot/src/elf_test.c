@@ -193,24 +193,28 @@ Test(x86_elf, cut_off_anywhere_is_refused)
 
 Test(x86_elf, cut_off_in_the_header)
 {
-    FAILS(boot_load(&b, &elf, 63), -EINVAL, "kernel is cut off inside the ELF header");
+    FAILS(boot_load(&b, &elf, 63), -EINVAL,
+          "kernel is cut off (copy it again) inside the ELF header");
 }
 
 Test(x86_elf, cut_off_in_the_program_headers)
 {
     FAILS(boot_load(&b, &elf, sizeof(elf.e) + 10), -EINVAL,
-          "kernel is cut off: its program headers lie behind the end");
+          "kernel is cut off (copy it again): its program headers lie behind the end");
     elf.e.e_phoff = UINT64_MAX - 10;
-    FAILS(load(), -EINVAL, "kernel is cut off: its program headers lie behind the end");
+    FAILS(load(), -EINVAL,
+          "kernel is cut off (copy it again): its program headers lie behind the end");
 }
 
 Test(x86_elf, cut_off_in_a_segment)
 {
     FAILS(boot_load(&b, &elf, sizeof(elf) - 1), -EINVAL,
-          "kernel: segment 00 ends behind the file's end (4391 bytes): the file is cut off");
+          "kernel: segment 00 ends behind the file's end (4391 bytes): the file is cut off (copy "
+          "it again)");
     elf.p[1].p_offset = UINT64_MAX - 10;
     FAILS(load(), -EINVAL,
-          "kernel: segment 01 ends behind the file's end (4392 bytes): the file is cut off");
+          "kernel: segment 01 ends behind the file's end (4392 bytes): the file is cut off (copy "
+          "it again)");
 }
 
 Test(x86_elf, cut_off_in_the_notes)
@@ -218,7 +222,7 @@ Test(x86_elf, cut_off_in_the_notes)
     elf_note(&elf, 0, "Xen", PVH_ENTRY, ELF_BASE);
     elf.p[2].p_offset = sizeof(elf) - 1;
 
-    FAILS(load(), -EINVAL, "kernel is cut off: its notes lie behind the end");
+    FAILS(load(), -EINVAL, "kernel is cut off (copy it again): its notes lie behind the end");
 }
 
 Test(x86_elf, other_machines_are_refused)

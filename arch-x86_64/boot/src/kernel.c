@@ -42,9 +42,10 @@ int vboot_x86_load_piece(const struct vboot_x86_map *map, struct gm_view *memory
     int rc;
 
     if (!vm_range_in(offset, len, file->size))
-        return vm_fail(-EINVAL,
-                       "%s: %s ends behind the file's end (%llu bytes): the file is cut off",
-                       file->name, what, (unsigned long long)file->size);
+        return vm_fail(
+            -EINVAL,
+            "%s: %s ends behind the file's end (%llu bytes): the file is cut off (copy it again)",
+            file->name, what, (unsigned long long)file->size);
     if (!vm_add(gpa, len, &end))
         return vm_fail(-ENOSPC, "%s: %s at 0x%llx wraps around the address space", file->name, what,
                        (unsigned long long)gpa);
@@ -70,8 +71,9 @@ int vboot_x86_kernel_load(const struct vboot_x86_map *map, struct gm_view *memor
     int rc;
 
     if (file->size < sizeof(magic))
-        return vm_fail(-EINVAL, "%s: %llu bytes are no kernel", file->name,
-                       (unsigned long long)file->size);
+        return vm_fail(
+            -EINVAL, "%s: %llu bytes are no kernel: give a bzImage (vmlinuz) or ELF file (vmlinux)",
+            file->name, (unsigned long long)file->size);
     rc = file->read(file, magic, sizeof(magic), 0);
     if (rc)
         return rc;

@@ -39,7 +39,8 @@ Test(x86_kernel, kernel_for_aarch64_is_refused)
 
 Test(x86_kernel, three_bytes_are_no_kernel)
 {
-    FAILS(boot_load(&b, "\177EL", 3), -EINVAL, "kernel: 3 bytes are no kernel");
+    FAILS(boot_load(&b, "\177EL", 3), -EINVAL,
+          "kernel: 3 bytes are no kernel: give a bzImage (vmlinuz) or ELF file (vmlinux)");
 }
 
 static int broken_read(const struct vm_file *file, void *buf, size_t len, uint64_t offset)

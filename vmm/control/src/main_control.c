@@ -26,7 +26,7 @@ enum { CONFIG_BYTES_MAX = 4 << 20 };
 
 int vmm_command_fail(int code)
 {
-    dprintf(STDERR_FILENO, "vmm: %s\n", vm_error_text());
+    dprintf(STDERR_FILENO, "vmm: %s\n", vmm_run_error_text(code));
     return vmm_run_exit_code(code);
 }
 
@@ -34,7 +34,7 @@ int vmm_command_print(const char *text, size_t len)
 {
     int rc = vm_write_full(STDOUT_FILENO, text, len);
 
-    return rc ? vmm_command_fail(rc) : VMM_EXIT_OK;
+    return rc ? vmm_command_fail(vm_wrap(rc, "standard output")) : VMM_EXIT_OK;
 }
 
 static int print_buffer(struct vm_buffer *b, int rc)

@@ -199,16 +199,19 @@ static void tear_down(struct run *r, int exit_code)
 }
 
 /* The errors that only the user's limits can mend say which. */
-static void tell(const struct run *r, int rc)
+const char *vmm_run_error_text(int code)
 {
     struct rlimit files = { 0 };
 
-    if (rc == -EMFILE && !getrlimit(RLIMIT_NOFILE, &files))
-        vm_log(&r->env, VM_LOG_ERROR,
-               "%s: the limit is %llu (RLIMIT_NOFILE): give more by ulimit -n", vm_error_text(),
-               (unsigned long long)files.rlim_cur);
-    else
-        vm_log(&r->env, VM_LOG_ERROR, "%s", vm_error_text());
+    if (code == -EMFILE && !getrlimit(RLIMIT_NOFILE, &files))
+        (void)vm_fail(code, "%s: the limit is %llu (RLIMIT_NOFILE): give more by ulimit -n",
+                      vm_error_text(), (unsigned long long)files.rlim_cur);
+    return vm_error_text();
+}
+
+static void tell(const struct run *r, int rc)
+{
+    vm_log(&r->env, VM_LOG_ERROR, "%s", vmm_run_error_text(rc));
 }
 
 int vmm_run_machine(const struct run_model *model, struct run_config *config)

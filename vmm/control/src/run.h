@@ -40,6 +40,8 @@ int vmm_run_kvm(const struct vm_env *env, struct hv **ret_hv);
 /* Runs a machine to its end. Returns an enum vmm_exit. */
 int vmm_run_machine(const struct run_model *model, struct run_config *config);
 
+/* The thread's error text for the user, with the limit in the way if there is one. */
+const char *vmm_run_error_text(int code);
 /* The exit code for an error of ours. */
 int vmm_run_exit_code(int code);
 
