@@ -18,7 +18,7 @@ static void forget(struct fake_back_end *b)
         b->ring[n].kick = b->ring[n].call = b->ring[n].err = -1;
     }
     vm_close(&b->log_fd);
-    b->log_count = b->regions = 0;
+    b->log_count = b->regions = b->removed = 0;
     b->rarp = b->mtu = 0;
     memset(&b->log_area, 0, sizeof(b->log_area));
     memset(&b->transfer, 0, sizeof(b->transfer));
@@ -156,6 +156,10 @@ static void take(struct fake_back_end *b, struct vhost_message *m)
     case VHOST_USER_SET_STATUS: b->status = m->payload.u64; break;
     case VHOST_USER_SET_MEM_TABLE: b->table = m->payload.table; break;
     case VHOST_USER_ADD_MEM_REG: b->regions++; break;
+    case VHOST_USER_REM_MEM_REG:
+        b->removed++;
+        b->last_removed = m->payload.single.region;
+        break;
     case VHOST_USER_SET_CONFIG: b->set_config = m->payload.config; break;
     case VHOST_USER_SET_INFLIGHT_FD: b->inflight = m->payload.inflight; break;
     case VHOST_USER_SET_BACKEND_REQ_FD:

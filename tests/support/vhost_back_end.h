@@ -34,7 +34,8 @@ struct fake_back_end {
     uint32_t log[FBE_LOG]; /* requests, in order */
     uint64_t set_features, set_protocol, status;
     struct vhost_table table;
-    unsigned regions; /* by ADD_MEM_REG */
+    unsigned regions, removed; /* by ADD_MEM_REG, REM_MEM_REG */
+    struct vhost_region last_removed;
     struct vhost_config set_config;
     struct vhost_inflight inflight;
     struct vhost_log log_area;

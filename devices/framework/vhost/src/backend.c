@@ -209,8 +209,12 @@ int vhost_backend_new(struct virtio_dev *dev, struct gm_space *space,
                       const struct vhost_backend_ops *ops, void *ctx,
                       struct vhost_backend **ret_backend)
 {
-    struct vhost_backend *b = calloc(1, sizeof(*b));
+    struct vhost_backend *b;
 
+    if (dev->remote)
+        return vm_fail(-EINVAL, "%s: another program serves its queues; serve that one's",
+                       dev->dev.id);
+    b = calloc(1, sizeof(*b));
     if (!b)
         return vm_fail(-ENOMEM, "%s: out of memory", dev->dev.id);
     b->transport = vhost_backend_transport;

@@ -372,6 +372,17 @@ Test(backend, only_one_front_end_is_served_at_a_time)
     cr_assert_eq(ask(1), 4);
 }
 
+Test(backend, a_device_that_another_process_serves_is_not_served_on)
+{
+    struct vhost_backend *none = NULL;
+
+    lab->dev.remote = true;
+
+    cr_assert_eq(vhost_backend_new(&lab->dev, NULL, NULL, NULL, &none), -EINVAL);
+    cr_assert_null(none);
+    lab->dev.remote = false;
+}
+
 Test(backend, what_is_no_stream_socket_is_not_served)
 {
     int fd[2];

@@ -162,7 +162,7 @@ void vhost_front_gone(struct vhost_front *f, const struct vm_error *why)
     f->lost = *why; /* it may be the channel's */
     vhost_front_link_close(f);
     f->state = FRONT_AWAY;
-    f->table_sent = false;
+    vhost_front_memory_forget(f);
     if (!f->made)
         return;
     vm_count(&f->count.losses, was_there);
@@ -327,6 +327,7 @@ static void front_free(struct vhost_front *f)
 {
     vhost_front_link_close(f);
     vhost_front_extra_free(f);
+    vhost_front_memory_forget(f);
     vm_timer_cancel(&f->patience);
     vm_watch_del(&f->listener);
     vm_close(&f->listen_fd);

@@ -82,7 +82,8 @@ struct vhost_front {
     int err; /* eventfd: the back end found a ring broken; -1: none yet */
     bool events_given; /* this connection's back end has eventfds of ours */
     uint16_t queues;
-    bool table_sent;
+    struct gm_region *sent[GM_REGIONS_MAX]; /* referenced: the memory that this back end has */
+    size_t sent_count;
     int log_fd; /* -1: none */
     void *log; /* as mapped */
     size_t log_bytes;
@@ -149,6 +150,8 @@ int vhost_front_features(struct vhost_front *f);
 int vhost_front_addresses(struct vhost_front *f, uint16_t n);
 int vhost_front_start(struct vhost_front *f);
 int vhost_front_rest(struct vhost_front *f);
+/* The back end has no memory any more. */
+void vhost_front_memory_forget(struct vhost_front *f);
 /* Queues that the driver enabled later. */
 int vhost_front_start_more(struct vhost_front *f);
 /* The connection is gone: where the rings go on, and no eventfd that it had is used again. */

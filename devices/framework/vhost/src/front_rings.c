@@ -43,19 +43,52 @@ static int send_table(struct vhost_front *f, struct gm_region *const *regions, s
     return vhost_front_tell(f, &m);
 }
 
-static int send_regions(struct vhost_front *f, struct gm_region *const *regions, size_t count)
+static int send_region(struct vhost_front *f, uint32_t request, struct gm_region *region)
+{
+    struct vhost_message m = vhost_front_message(request, sizeof(struct vhost_single));
+    int fd = describe(region, &m.payload.single.region);
+
+    if (request == VHOST_USER_ADD_MEM_REG) {
+        m.fds = 1;
+        m.fd[0] = fd;
+    }
+    return vhost_front_tell(f, &m);
+}
+
+static bool is_in(struct gm_region *const *regions, size_t count, const struct gm_region *region)
+{
+    for (size_t i = 0; i < count; i++)
+        if (regions[i] == region)
+            return true;
+    return false;
+}
+
+/* From what the back end has to what there is: what went away first, since its addresses may be somebody else's now. */
+static int send_difference(struct vhost_front *f, struct gm_region *const *regions, size_t count)
 {
     int rc = 0;
 
-    for (size_t i = 0; !rc && i < count; i++) {
-        struct vhost_message m =
-            vhost_front_message(VHOST_USER_ADD_MEM_REG, sizeof(struct vhost_single));
-
-        m.fds = 1;
-        m.fd[0] = describe(regions[i], &m.payload.single.region);
-        rc = vhost_front_tell(f, &m);
-    }
+    for (size_t i = 0; !rc && i < f->sent_count; i++)
+        if (!is_in(regions, count, f->sent[i]))
+            rc = send_region(f, VHOST_USER_REM_MEM_REG, f->sent[i]);
+    for (size_t i = 0; !rc && i < count; i++)
+        if (!is_in(f->sent, f->sent_count, regions[i]))
+            rc = send_region(f, VHOST_USER_ADD_MEM_REG, regions[i]);
     return rc;
+}
+
+static bool has_all(const struct vhost_front *f, struct gm_region *const *regions, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!is_in(f->sent, f->sent_count, regions[i]))
+            return false;
+    return count == f->sent_count;
+}
+
+void vhost_front_memory_forget(struct vhost_front *f)
+{
+    while (f->sent_count)
+        gm_region_unref(f->sent[--f->sent_count]);
 }
 
 static int send_memory(struct vhost_front *f)
@@ -65,19 +98,23 @@ static int send_memory(struct vhost_front *f)
     size_t count = shared_regions(map, regions);
     int rc;
 
-    if (f->table_sent)
-        rc = 0;
-    else if (!count)
+    if (!count)
         rc = vm_fail(-ENOTSUP, "guest memory is private to this process: a device in another "
                                "process needs shared memory");
     else if (count > f->slots_there)
         rc = vm_fail(-ENOTSUP, "guest memory has %zu regions, the back end takes %llu", count,
                      (unsigned long long)f->slots_there);
+    else if (has_all(f, regions, count))
+        rc = 0;
     else if (front_has(f, VHOST_PROTOCOL(CONFIGURE_MEM_SLOTS)))
-        rc = send_regions(f, regions, count);
+        rc = send_difference(f, regions, count);
     else
         rc = send_table(f, regions, count);
-    f->table_sent = !rc;
+    for (size_t i = 0; i < count; i++)
+        gm_region_ref(regions[i]);
+    vhost_front_memory_forget(f);
+    memcpy(f->sent, regions, count * sizeof(*regions));
+    f->sent_count = count;
     gm_map_unref(map);
     return rc;
 }

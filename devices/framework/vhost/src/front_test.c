@@ -231,6 +231,76 @@ Test(front, memory_goes_region_by_region_where_the_back_end_can, .fini = quit)
     cr_assert_eq(fbe_count(&ft.back, VHOST_USER_SET_MEM_TABLE), 0);
 }
 
+/* Memory that comes, in place of what goes. */
+static void change_memory(struct gm_region **add, struct gm_region **remove)
+{
+    struct gm_change change = {
+        .add = add, .remove = remove, .add_count = add && *add, .remove_count = remove && *remove
+    };
+
+    cr_assert_eq(vh_quiesce(&ft.h), 0);
+    cr_assert_eq(gm_space_change(ft.h.guest.space, &change), 0);
+    cr_assert_eq(vdev_resume(ft.h.dev), 0);
+    cr_assert_eq(vh_idle(&ft.h), 0);
+}
+
+static struct gm_region *more_memory(void)
+{
+    const struct gm_backing backing = { .kind = GM_MEMFD };
+    struct gm_region *region;
+
+    cr_assert_eq(gm_region_new(1ULL << 32, 1 << 20, &backing, &region), 0);
+    return region;
+}
+
+Test(front, memory_that_changed_while_it_stood_still_is_told_of, .fini = quit)
+{
+    struct gm_region *region;
+
+    ft_open_all(VH_PCI);
+    ft.back.protocol |= VHOST_PROTOCOL(CONFIGURE_MEM_SLOTS);
+    ft_run();
+    region = more_memory();
+
+    change_memory(&region, NULL);
+    cr_assert_eq(ft.back.regions, 2);
+    cr_assert_eq(ft.back.removed, 0);
+    change_memory(NULL, &region);
+
+    cr_assert_eq(ft.back.regions, 2);
+    cr_assert_eq(ft.back.removed, 1);
+    cr_assert_eq(ft.back.last_removed.guest_addr, 1ULL << 32);
+    cr_assert_eq(ft.back.last_removed.size, 1 << 20);
+    gm_region_unref(region);
+}
+
+Test(front, a_new_table_tells_it_where_regions_are_not_told_of, .fini = quit)
+{
+    struct gm_region *region;
+
+    ft_open_all(VH_PCI);
+    ft_run();
+    region = more_memory();
+
+    change_memory(&region, NULL);
+    cr_assert_eq(ft.back.table.count, 2);
+    cr_assert_eq(ft.back.table.region[1].guest_addr, 1ULL << 32);
+    change_memory(NULL, &region);
+
+    cr_assert_eq(ft.back.table.count, 1);
+    gm_region_unref(region);
+}
+
+Test(front, memory_that_stays_is_told_of_once, .fini = quit)
+{
+    ft_open_all(VH_PCI);
+    ft_run();
+
+    change_memory(NULL, NULL);
+
+    cr_assert_eq(fbe_count(&ft.back, VHOST_USER_SET_MEM_TABLE), 1);
+}
+
 Test(front, the_drivers_doorbell_reaches_the_back_end_without_us, .fini = quit)
 {
     ft_open_all(VH_PCI);

@@ -29,7 +29,8 @@ struct vhost_backend_ops {
 };
 
 /* dev was just created, with space as its memory: an empty space that is the back end's alone from here on. The device is the back
- * end's too: freeing it destroys the device. On error both are still the caller's. 0 or -ENOMEM. */
+ * end's too: freeing it destroys the device. On error both are still the caller's. 0, -ENOMEM, or -EINVAL: a
+ * remote device, whose queues another process serves. */
 int vhost_backend_new(struct virtio_dev *dev, struct gm_space *space,
                       const struct vhost_backend_ops *ops, void *ctx,
                       struct vhost_backend **ret_backend);
