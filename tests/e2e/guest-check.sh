@@ -3,6 +3,10 @@
 #
 # Runs in a test guest, typed into its shell by in-host.sh: reads and writes its disk and reports what the machine
 # looks like. Every line for in-host.sh and boot.sh begins with @.
+# Of many processors only the first is up (in-host.sh).
+for cpu in /sys/devices/system/cpu/cpu*/online; do
+    [ ! -e "$cpu" ] || [ "$(cat "$cpu")" = 1 ] || echo 1 >"$cpu" || echo "@failed $cpu"
+done
 dir=/
 if ! grep -q ' / ext4 ' /proc/mounts; then
     dir=/mnt
