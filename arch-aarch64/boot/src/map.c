@@ -66,9 +66,10 @@ int vboot_arm_map_make(unsigned version, uint64_t ram_bytes, unsigned ipa_bits, 
     if (rc)
         return rc;
     if (ram_bytes > (1ULL << ipa_bits) - VBOOT_ARM_RAM_BASE)
-        return vm_fail(-EINVAL,
-                       "%llu MiB of memory, which begins at 1 GiB, do not fit into %u address bits",
-                       (unsigned long long)(ram_bytes >> 20), ipa_bits);
+        return vm_fail(
+            -EINVAL,
+            "%llu MiB of memory, which begins at 1 GiB, do not fit into %u address bits: give less",
+            (unsigned long long)(ram_bytes >> 20), ipa_bits);
     map.ram = (struct vboot_arm_range){ VBOOT_ARM_RAM_BASE, ram_bytes };
     rc = place_pci(ipa_bits, &map);
     if (rc)

@@ -252,9 +252,10 @@ Test(arm_map, memory_must_fit_the_address_bits)
     struct vboot_arm_map map;
 
     FAILS(make(63 * GIB + 4096, 36, 1, &map), -EINVAL,
-          "64512 MiB of memory, which begins at 1 GiB, do not fit into 36 address bits");
+          "64512 MiB of memory, which begins at 1 GiB, do not fit into 36 address bits: give less");
     FAILS(make(UINT64_MAX & ~4095ULL, 52, 1, &map), -EINVAL,
-          "17592186044415 MiB of memory, which begins at 1 GiB, do not fit into 52 address bits");
+          "17592186044415 MiB of memory, which begins at 1 GiB, do not fit into 52 address bits: "
+          "give less");
 }
 
 Test(arm_map, memory_must_leave_room_for_pci)

@@ -385,6 +385,18 @@ static void raise_limit(void)
     }
 }
 
+/* Until somebody takes them: one that comes behind the making of a socket must not leave it behind. */
+static void hold_signals(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 int vmm_command_device(struct session *s)
 {
     struct device_service service[DEVICE_PARTS_MAX];
@@ -397,6 +409,7 @@ int vmm_command_device(struct session *s)
             rc = find_class(&s->part[n], &service[0].cls);
             return rc ? vmm_command_fail(rc) : print_capabilities(service[0].cls);
         }
+    hold_signals();
     for (n = 0; !rc && n < s->parts; n++) {
         service[n] = (struct device_service){ .fd = -1, .listener = { .fd = -1 } };
         rc = make_service(s, n, &service[n], id[n]);
