@@ -80,6 +80,8 @@ static int open_flags(unsigned how)
     case VM_OPEN_READ | VM_OPEN_WRITE: flags = O_RDWR; break;
     default: return -1;
     }
+    if (how & VM_OPEN_TRUNCATE && flags != O_RDONLY)
+        flags |= O_TRUNC; /* means nothing to FIFOs and devices: open(2) */
     return flags | (how & VM_OPEN_CREATE ? O_CREAT : 0) | O_CLOEXEC | O_NOCTTY;
 }
 

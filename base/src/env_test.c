@@ -268,6 +268,31 @@ Test(env, the_hosts_opener_creates_only_when_asked)
     folder_remove(&folder);
 }
 
+Test(env, the_hosts_opener_empties_a_file_only_when_asked)
+{
+    struct folder folder;
+    struct vm_env env;
+    struct stat kept, emptied;
+    int fd;
+
+    folder_make(&folder);
+    vm_env_host(VM_LOG_ERROR, &env);
+    fd = env.open(env.ctx, folder.file, VM_OPEN_WRITE | VM_OPEN_CREATE);
+    cr_assert_eq(write(fd, "abc", 3), 3);
+    close(fd);
+
+    fd = env.open(env.ctx, folder.file, VM_OPEN_WRITE);
+    cr_assert_eq(fstat(fd, &kept), 0);
+    close(fd);
+    fd = env.open(env.ctx, folder.file, VM_OPEN_WRITE | VM_OPEN_TRUNCATE);
+    cr_assert_eq(fstat(fd, &emptied), 0);
+    close(fd);
+
+    cr_assert_eq(kept.st_size, 3);
+    cr_assert_eq(emptied.st_size, 0);
+    folder_remove(&folder);
+}
+
 Test(env, the_hosts_opener_opens_for_reading_and_for_both)
 {
     struct vm_env env;

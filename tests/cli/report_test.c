@@ -86,10 +86,26 @@ Test(report, a_plan_with_a_device_elsewhere_talks_to_nobody)
     cr_expect(strstr(r.out, "sandbox not ours: another program"), "%s", r.out);
 }
 
+Test(report, plan_tells_who_serves_a_device_and_what_it_may_call)
+{
+    CLI(&r, "plan", "--disk", "path=d,placement=thread", "k");
+    cr_expect(strstr(r.out, "virtio-blk0      virtio-blk       0000:00:01.0       sandbox none: a "
+                            "thread of the VMM"),
+              "%s", r.out);
+    cr_expect(strstr(r.out, "virtio-rng0      virtio-rng       0000:00:02.0       sandbox a jailed "
+                            "process, "),
+              "%s", r.out);
+    CLI(&r, "plan", "--json", "k");
+    cr_expect(strstr(r.out, "\"filter\": [") && strstr(r.out, "getrandom"), "%s", r.out);
+}
+
 Test(report, plan_tells_where_memory_comes_from)
 {
-    CLI(&r, "plan", "-m", "64", "k");
+    CLI(&r, "plan", "-m", "64", "--sandbox", "thread", "k");
     cr_expect(strstr(r.out, "RAM: private, transparent huge pages\n"), "%s", r.out);
+    CLI(&r, "plan", "-m", "64", "k");
+    cr_expect(strstr(r.out, "RAM: a file on a private tmpfs with huge pages, shared with"), "%s",
+              r.out);
     CLI(&r, "plan", "--memory", "hugepages=on,hugepage_size=2M,prefault=on,host_numa_node=0", "k");
     cr_expect(strstr(r.out, "RAM: huge pages of 2097152 bytes, host node 0, touched before"), "%s",
               r.out);

@@ -10,6 +10,8 @@
 # END poweroff, reboot, button. What is not as by default says a WORD:
 #   segment1, mmio, nopci  the disks are on PCI segment 1; on virtio-mmio beside PCI; there is no PCI at all
 #   vhost                  the disk is served by `vmm device`, over vhost-user, which is killed and started again all the time
+#   thread                 devices are served by threads of the VMM (--sandbox thread)
+#   killed                 the processes of the devices are killed all the time
 #   split                  split virtio rings, not packed ones
 #   kernelirq              --irqchip kernel
 #   gicv2                  arm64: in a host with a GICv2, which gives guests one
@@ -42,7 +44,7 @@ IFS=: read -r KERNEL IMAGE CPUS MEMORY CONSOLE DISK END WORDS <<<"$ROW"
 [[ -n $END ]] || die "row '$ROW': see the head of this script"
 
 for word in ${WORDS//,/ }; do
-    [[ $word =~ ^(segment1|mmio|nopci|vhost|split|kernelirq|gicv2|max|nvhe|full)$ ]] || die "row '$ROW': no word '$word'"
+    [[ $word =~ ^(segment1|mmio|nopci|vhost|thread|killed|split|kernelirq|gicv2|max|nvhe|full)$ ]] || die "row '$ROW': no word '$word'"
 done
 has() { [[ ,$WORDS, = *,$1,* ]]; }
 

@@ -16,7 +16,7 @@ MEMORY=(128 256 4096) # 4096 reaches across the PCI hole below 4 GiB
 CONSOLES=(serial hvc0)
 ROOTS=(ram disk)
 ENDS=(poweroff reboot button)
-WORDS=(segment1 mmio nopci vhost split kernelirq full)
+WORDS=(segment1 mmio nopci vhost thread killed split kernelirq full)
 HOST_WORDS=(kernelirq) ROWS=choice MANY=''
 
 die() {
@@ -27,8 +27,8 @@ die() {
 choice() {
     cat <<'ROWS'
 bookworm-cloud:vmlinux:1:256:serial:disk:poweroff:mmio
-bookworm-cloud:vmlinuz:2:4096:hvc0:disk:reboot:segment1
-trixie-cloud:vmlinux:2:256:hvc0:ram:button:kernelirq
+bookworm-cloud:vmlinuz:2:4096:hvc0:disk:reboot:segment1,killed
+trixie-cloud:vmlinux:2:256:hvc0:ram:button:kernelirq,thread
 trixie-cloud:vmlinuz:1:128:serial:disk:poweroff:nopci,split,full
 trixie-cloud:vmlinux:8:4096:serial:disk:reboot:split
 bookworm-cloud:vmlinuz:8:256:serial:ram:button
@@ -40,9 +40,9 @@ ROWS
 choice_arm() {
     cat <<'ROWS'
 bookworm-cloud-arm64:vmlinuz:1:256:serial:disk:poweroff:vhost
-trixie-cloud-arm64:vmlinuz.gz:2:4096:hvc0:disk:reboot:segment1
+trixie-cloud-arm64:vmlinuz.gz:2:4096:hvc0:disk:reboot:segment1,killed
 trixie-cloud-arm64:zboot.zst:1:128:serial:ram:poweroff:nopci,split,full
-bookworm-cloud-arm64:vmlinuz.zst:1:256:hvc0:ram:reboot:gicv2
+bookworm-cloud-arm64:vmlinuz.zst:1:256:hvc0:ram:reboot:gicv2,thread
 trixie-cloud-arm64:vmlinuz:8:4096:serial:disk:reboot:mmio
 bookworm-standard-arm64:vmlinuz:2:256:serial:disk:button:split,nvhe
 trixie-standard-arm64:zboot.gz:1:256:serial:disk:button:max
@@ -52,21 +52,25 @@ ROWS
 arm() {
     KERNELS=({bookworm,trixie}-{cloud,standard}-arm64)
     IMAGES=(vmlinuz vmlinuz.gz vmlinuz.zst zboot.gz zboot.zst)
-    WORDS=(segment1 mmio nopci vhost split gicv2 max nvhe full)
+    WORDS=(segment1 mmio nopci vhost thread killed split gicv2 max nvhe full)
     HOST_WORDS=(gicv2 max nvhe)
     ROWS=choice_arm
     MANY=trixie-cloud-arm64:vmlinuz:64:1024:serial:ram:poweroff
 }
 
-# Sets of words, each behind a colon: one place of the disks and one kind of interrupt controller or host at most.
+# Sets of words, each behind a colon: one place of the disks, one way to serve them, and one kind of interrupt controller or host at
+# most.
 word_sets() {
-    local place split host full set
+    local place who split host full set
     for place in '' segment1 mmio nopci vhost; do
-        for split in '' split; do
-            for host in '' "${HOST_WORDS[@]}"; do
-                for full in '' full; do
-                    set=$(printf ',%s' ${place:+"$place"} ${split:+"$split"} ${host:+"$host"} ${full:+"$full"})
-                    echo "${set/#,/:}"
+        for who in '' thread killed; do
+            for split in '' split; do
+                for host in '' "${HOST_WORDS[@]}"; do
+                    for full in '' full; do
+                        set=$(printf ',%s' ${place:+"$place"} ${who:+"$who"} ${split:+"$split"} ${host:+"$host"} \
+                            ${full:+"$full"})
+                        echo "${set/#,/:}"
+                    done
                 done
             done
         done
@@ -84,7 +88,7 @@ product() {
                         for root in "${ROOTS[@]}"; do
                             for end in "${ENDS[@]}"; do
                                 # Further on each time round: the axes have a period, too.
-                                words=${sets[(n + n / ${#sets[@]} * 6) % ${#sets[@]}]}
+                                words=${sets[(n + n / ${#sets[@]} * 17) % ${#sets[@]}]}
                                 n=$((n + 1))
                                 [[ $end != button || $kernel != *-cloud-arm64 ]] || continue
                                 echo "$kernel:$image:$cpus:$memory:$console:$root:$end${words%:}"

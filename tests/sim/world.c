@@ -136,7 +136,7 @@ static void configure(struct sim *s, struct sim_dev *d)
         sim_fail(s, "%s: %s", text, vm_error_text());
     if (d->kind == SIM_CONSOLE)
         stream_open(s, d);
-    s->want[d->number] = (struct vmm_machine_device){ d->cls, d->config };
+    s->want[d->number] = (struct vmm_machine_device){ .cls = d->cls, .config = d->config };
     sim_say(s, "device %s: %s %s%s", d->id, d->cls->name, d->pci ? "pci" : "mmio",
             d->pci && !d->msix ? " intx" : "");
 }

@@ -285,13 +285,15 @@ static const struct vm_prop props[] = {
     { 0 },
 };
 
-static const struct vm_jail_rule jail[] = { VM_JAIL("preadv"),
-                                            VM_JAIL("preadv2"),
-                                            VM_JAIL("pwritev"),
-                                            VM_JAIL("fdatasync"),
-                                            VM_JAIL("fallocate"),
-                                            VM_JAIL("ioctl"),
-                                            { 0 } };
+static const struct vm_jail_rule jail[] = {
+    VM_JAIL("preadv"),
+    VM_JAIL("preadv2"),
+    VM_JAIL("pwritev"),
+    VM_JAIL("fdatasync"),
+    VM_JAIL("fallocate"),
+    VM_JAIL("ioctl", VM_JAIL_BITS(1, 0xff00, 0x1200)), /* BLK...: linux/fs.h */
+    { 0 }
+};
 
 static const struct vm_state_field state_fields[] = {
     { .tag = 1, .type = VM_STATE_U8, .offset = offsetof(struct blk_state, cache) },

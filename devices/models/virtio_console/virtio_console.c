@@ -391,11 +391,13 @@ static const struct vm_prop props[] = {
     VCHAR_PROPS(struct console_config, chr),
     { .name = "cols",
       .type = VM_PROP_U32,
+      .live = true,
       .offset = offsetof(struct console_config, cols),
       .max = UINT16_MAX,
       .help = "width of the terminal in characters; 0: not known" },
     { .name = "rows",
       .type = VM_PROP_U32,
+      .live = true,
       .offset = offsetof(struct console_config, rows),
       .max = UINT16_MAX,
       .help = "height of the terminal in characters; 0: not known" },
@@ -427,6 +429,19 @@ static const struct vdev_metric metrics[] = {
     { 0 },
 };
 
+/* What a process cannot have, or would take with it when it dies. */
+static const char *thread_reason(const void *config)
+{
+    const struct console_config *c = config;
+
+    switch (c->chr.mode) {
+    case VCHAR_TTY: return "the escape key works whatever becomes of a device";
+    case VCHAR_PTY: return "a pseudo-terminal would end with its process";
+    case VCHAR_SOCKET: return "a client would be cut off when its process is replaced";
+    default: return NULL;
+    }
+}
+
 const struct vdev_class virtio_console_class = {
     .name = "virtio-console",
     .summary = "console, hvc0",
@@ -440,5 +455,6 @@ const struct vdev_class virtio_console_class = {
     .state_version = 1,
     .replay = VDEV_REPLAY_ALL,
     .metrics = metrics,
+    .thread_reason = thread_reason,
     .create = console_create,
 };

@@ -224,6 +224,7 @@ static const struct vm_prop props[] = {
               "given" },
     { .name = "max_bytes",
       .type = VM_PROP_SIZE,
+      .live = true,
       .offset = offsetof(struct virtio_rng_config, max_bytes),
       .preset = "64K",
       .min = 1,

@@ -22,10 +22,11 @@ struct session {
 };
 
 /* One device of vmm device. */
-enum { DEVICE_PARTS_MAX = 16, DEVICE_TEXT_MAX = 4096 };
+enum { DEVICE_PARTS_MAX = 16, DEVICE_TEXT_MAX = 12288 };
 struct device_part {
     char text[DEVICE_TEXT_MAX]; /* NAME,KEY=VALUE,... */
     const char *socket, *fd; /* borrowed from argv; one of them */
+    const char *channel, *jail; /* numbers of fds; NULL: nobody's child */
     bool print_capabilities;
 };
 

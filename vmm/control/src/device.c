@@ -97,6 +97,24 @@ static int option_fd(void *ctx, const struct vmm_option *option, const char *val
     return 0;
 }
 
+static int option_channel(void *ctx, const struct vmm_option *option, const char *value)
+{
+    struct session *s = ctx;
+
+    (void)option;
+    current(s)->channel = value;
+    return 0;
+}
+
+static int option_jail(void *ctx, const struct vmm_option *option, const char *value)
+{
+    struct session *s = ctx;
+
+    (void)option;
+    current(s)->jail = value;
+    return 0;
+}
+
 static int option_capabilities(void *ctx, const struct vmm_option *option, const char *value)
 {
     struct session *s = ctx;
@@ -132,6 +150,14 @@ const struct vmm_option vmm_options_device[] = {
       .call = option_fd,
       .argument = "N",
       .help = "vhost-user socket that was opened before: connected, or listening" },
+    { .name = "channel",
+      .call = option_channel,
+      .argument = "N",
+      .help = "control channel of the VMM that started this process; not for people" },
+    { .name = "jail",
+      .call = option_jail,
+      .argument = "N",
+      .help = "the jail that it made for this process; not for people" },
     { .name = "print-capabilities",
       .call = option_capabilities,
       .help = "print what this back end is as JSON and exit" },
@@ -211,27 +237,48 @@ static int check_common(const struct vdev_class *cls, const void *config)
 {
     const struct vdev_common *common = config;
 
-    if (common->addr || common->bus != VDEV_BUS_AUTO || common->pci_segment)
-        return vm_fail(-EINVAL,
-                       "vmm device: %s: bus, addr and pci_segment are the front end's to choose",
-                       cls->name);
+    if (common->addr || common->bus != VDEV_BUS_AUTO || common->pci_segment || common->placement)
+        return vm_fail(
+            -EINVAL,
+            "vmm device: %s: bus, addr, pci_segment and placement are the front end's to "
+            "choose",
+            cls->name);
     return 0;
 }
 
-static int take_fd(const char *text, int *ret_fd)
+static int fd_number(const char *option, const char *text, int *ret_fd)
 {
-    int type = 0;
-    socklen_t len = sizeof(type);
     char *end;
     long n = strtol(text, &end, 10);
 
     if (end == text || *end || n < 0 || n > INT_MAX)
-        return vm_fail(-EINVAL, "vmm device: --fd %.32s: a number is needed", text);
-    if (getsockopt((int)n, SOL_SOCKET, SO_TYPE, &type, &len) || type != SOCK_STREAM)
-        return vm_fail(-EINVAL, "vmm device: --fd %ld is not a stream socket", n);
-    if (fcntl((int)n, F_SETFD, FD_CLOEXEC) || fcntl((int)n, F_SETFL, O_NONBLOCK))
-        return vm_fail_errno("vmm device: --fd %ld", n);
+        return vm_fail(-EINVAL, "vmm device: %s %.32s: a number is needed", option, text);
+    if (fcntl((int)n, F_SETFD, FD_CLOEXEC))
+        return vm_fail_errno("vmm device: %s %ld", option, n);
     *ret_fd = (int)n;
+    return 0;
+}
+
+/* What the VMM gave beside the socket. */
+static int take_more(const struct device_part *part, struct device_service *service)
+{
+    int rc = part->channel ? fd_number("--channel", part->channel, &service->channel_fd) : 0;
+
+    return rc || !part->jail ? rc : fd_number("--jail", part->jail, &service->profile_fd);
+}
+
+static int take_fd(const char *text, int *ret_fd)
+{
+    int type = 0, n = -1, rc = fd_number("--fd", text, &n);
+    socklen_t len = sizeof(type);
+
+    if (rc)
+        return rc;
+    if (getsockopt(n, SOL_SOCKET, SO_TYPE, &type, &len) || type != SOCK_STREAM)
+        return vm_fail(-EINVAL, "vmm device: --fd %d is not a stream socket", n);
+    if (fcntl(n, F_SETFL, O_NONBLOCK))
+        return vm_fail_errno("vmm device: --fd %d", n);
+    *ret_fd = n;
     return 0;
 }
 
@@ -276,7 +323,8 @@ static int make_service(struct session *s, unsigned n, struct device_service *se
     if (!service->id)
         service->id = id;
     service->log_level = s->config->log_level;
-    return open_socket(&s->part[n], service);
+    rc = take_more(&s->part[n], service);
+    return rc ? rc : open_socket(&s->part[n], service);
 }
 
 /* ---- processes ---- */
@@ -411,7 +459,9 @@ int vmm_command_device(struct session *s)
         }
     hold_signals();
     for (n = 0; !rc && n < s->parts; n++) {
-        service[n] = (struct device_service){ .fd = -1, .listener = { .fd = -1 } };
+        service[n] = (struct device_service){
+            .fd = -1, .channel_fd = -1, .profile_fd = -1, .listener = { .fd = -1 }
+        };
         rc = make_service(s, n, &service[n], id[n]);
     }
     raise_limit();

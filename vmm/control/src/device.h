@@ -14,6 +14,8 @@ struct device_service {
     struct listener listener; /* fd -1: fd below is all there is */
     int fd; /* connected, or listened on; -1: see listener */
     uint32_t log_level;
+    int channel_fd; /* of the VMM whose child this is (vmm/machine/process.h); -1: it is nobody's */
+    int profile_fd; /* of its jail; -1: none */
 };
 
 /* Gives an enum vmm_exit. SIGTERM and SIGINT end it. */

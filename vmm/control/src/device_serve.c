@@ -15,10 +15,16 @@
 #include <vmm/control/control.h>
 #include <vmm/vhost/backend.h>
 
+#include <vmm/jail/profile.h>
+#include <vmm/jail/stages.h>
+
+#include "device_child.h"
 #include "run.h"
 
 struct serving {
     struct device_service *service;
+    struct device_child child;
+    struct vmm_jail_profile profile;
     struct vm_env env;
     struct vdev_machine machine;
     struct gm_space *memory;
@@ -152,7 +158,7 @@ static int make_device(struct serving *s)
                            &s->backend);
     if (rc)
         vdev_destroy(dev);
-    return rc;
+    return rc ? rc : vmm_device_child_ready(&s->child, container_of(dev, struct virtio_dev, dev));
 }
 
 static bool is_listening(int fd)
@@ -180,13 +186,37 @@ static int set_up(struct serving *s)
     int rc = vm_loop_new(&s->env, 0, &s->env.loop);
 
     s->env.keys_loop = s->env.loop;
-    if (!rc)
+    if (!rc && s->child.channel < 0) /* a child has no terminal, and its end is its VMM's */
         rc = watch_signals(s);
     if (!rc)
         rc = gm_space_new(&s->env, &s->memory);
     if (!rc)
         rc = make_device(s);
+    if (rc)
+        vmm_device_child_failed(&s->child, rc);
     return rc ? rc : begin(s);
+}
+
+/* Before anything that somebody else wrote is read. */
+static int enter_jail(struct serving *s)
+{
+    struct vmm_jail_result result = { 0 };
+    int rc;
+
+    if (s->service->profile_fd < 0)
+        return 0;
+    rc = vmm_jail_profile_read(s->service->profile_fd, &s->profile);
+    vm_close(&s->service->profile_fd);
+    return rc ? rc : vmm_jail_enter(&s->profile, &result);
+}
+
+static int serve(struct serving *s)
+{
+    int rc = set_up(s);
+
+    if (!rc)
+        rc = vmm_jail_narrow(&s->profile);
+    return rc ? rc : vm_loop_run(s->env.loop);
 }
 
 /* A device that still works is left to the end of the process. */
@@ -194,6 +224,7 @@ static void tear_down(struct serving *s)
 {
     vm_watch_del(&s->clients);
     vm_watch_del(&s->signals);
+    vm_watch_del(&s->child.watch);
     vm_close(&s->signal_fd);
     if (s->backend && vhost_backend_busy(s->backend))
         return;
@@ -209,12 +240,19 @@ int vmm_device_serve(struct device_service *service)
     int rc;
 
     vm_env_host((enum vm_level)service->log_level, &s.env);
+    vmm_device_child_init(&s.child, service->channel_fd, (enum vm_level)service->log_level, &s.env);
     s.machine.ops = &machine_ops;
-    rc = set_up(&s);
-    if (!rc)
-        rc = vm_loop_run(s.env.loop);
+    rc = enter_jail(&s);
     if (rc)
+        vmm_device_child_failed(&s.child, rc);
+    else
+        rc = serve(&s);
+    vmm_jail_profile_free(&s.profile);
+    if (rc && !s.child.failed)
         vm_log(&s.env, VM_LOG_ERROR, "%s", vm_error_text());
     tear_down(&s);
+    if (s.child.channel >=
+        0) /* its filter allows nothing of what the C library and others do at an end */
+        _exit(rc ? vmm_run_exit_code(rc) : VMM_EXIT_OK);
     return rc ? vmm_run_exit_code(rc) : VMM_EXIT_OK;
 }

@@ -74,6 +74,7 @@ static int make_machine(const struct run_model *model, struct run_config *config
     m->env = &d->env;
     m->hv = d->hv;
     m->blank = true;
+    m->sandbox.filters = false; /* and no spawner: who serves a device says nothing of what it is */
     if (d->hv) /* little of the memory is used: none is to be taken from the host for it */
         m->ram =
             (struct gm_backing){ .kind = m->ram.kind == GM_HUGETLB ? GM_ANONYMOUS : m->ram.kind };

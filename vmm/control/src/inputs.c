@@ -195,7 +195,8 @@ static int open_image(const char *what, const char *path, int *ret_fd,
 
 static void add_device(struct run_inputs *in, const struct vdev_class *cls, const void *config)
 {
-    in->devices[in->machine.device_count++] = (struct vmm_machine_device){ cls, config };
+    in->devices[in->machine.device_count++] =
+        (struct vmm_machine_device){ .cls = cls, .config = config };
 }
 
 /* The elements of --disk and --fs. */
@@ -289,14 +290,45 @@ static const void *platform_config(void *ctx, const struct vdev_class *cls, cons
     return NULL;
 }
 
-/* Another process reads and writes the guest's memory. */
-static bool is_shared(const struct run_inputs *in)
+/* Why a device cannot have a process of its own here; NULL: it can. */
+static const char *thread_reason(const struct vmm_machine_device *d)
 {
-    bool shared = false;
+    if (!(d->cls->placements & VDEV_PROCESS))
+        return "only on threads";
+    return d->cls->thread_reason ? d->cls->thread_reason(d->config) : NULL;
+}
 
-    for (size_t i = 0; i < in->machine.device_count; i++)
-        shared = shared || in->devices[i].cls->placements == VDEV_FOREIGN;
-    return shared;
+/* What the user said of the device, or else of all. */
+static int place(const struct run_config *c, struct vmm_machine_device *d)
+{
+    const struct vdev_common *common = d->config;
+    const char *reason = thread_reason(d);
+
+    if (common->placement == VDEV_PLACE_PROCESS && c->sandbox != RUN_SANDBOX_PROCESS)
+        return vm_fail(-EINVAL,
+                       "%s: placement=process, but --sandbox is not process, and nobody would "
+                       "start it: leave one of them out",
+                       d->cls->name);
+    if (common->placement == VDEV_PLACE_PROCESS && reason)
+        return vm_fail(-EINVAL, "%s: placement=process cannot be: %s", d->cls->name, reason);
+    if (common->placement && d->cls->placements == VDEV_FOREIGN)
+        return vm_fail(-EINVAL, "%s: placement= is for devices of ours: another program serves it",
+                       d->cls->name);
+    d->process = c->sandbox == RUN_SANDBOX_PROCESS && !reason &&
+                 common->placement != VDEV_PLACE_THREAD && d->cls->kind == VDEV_VIRTIO;
+    return 0;
+}
+
+static int place_devices(struct run_inputs *in)
+{
+    int rc = 0;
+
+    for (size_t i = 0; !rc && i < in->machine.device_count; i++) {
+        rc = place(in->config, &in->devices[i]);
+        in->processes = in->processes || in->devices[i].process;
+        in->shared = in->shared || in->devices[i].cls->placements == VDEV_FOREIGN;
+    }
+    return rc;
 }
 
 /* Transparent huge pages are for memory that has no huge pages of its own. */
@@ -355,6 +387,8 @@ int vmm_run_inputs_make(const struct run_model *model, struct run_config *config
     if (!rc)
         rc = check_cmdline(config);
     if (!rc)
+        rc = place_devices(in);
+    if (!rc)
         rc = make_cmdline(in);
     if (!rc && open_files)
         rc = check_prefault(&config->memory);
@@ -372,7 +406,10 @@ int vmm_run_inputs_make(const struct run_model *model, struct run_config *config
     }
     arch_config(in);
     in->machine.classes = vdev_classes;
-    in->machine.ram = ram_backing(&config->memory, is_shared(in));
+    in->machine.ram = ram_backing(&config->memory, in->shared || in->processes);
+    in->machine.sandbox.filters = config->sandbox != RUN_SANDBOX_OFF;
+    in->machine.sandbox.action = (enum vmm_jail_action)config->seccomp;
+    in->machine.sandbox.policy_dir = config->policy_dir;
     in->machine.platform = platform_config;
     return 0;
 }

@@ -53,12 +53,44 @@ static void add_function(void *ctx, struct vpci_function *fn)
 struct device_rows {
     struct vmm_machine *machine;
     json_t *rows;
+    const struct run_inputs *inputs;
+    size_t next; /* of inputs' devices, which come in this order behind the platform's */
 };
+
+static void add_line(void *ctx, const char *text)
+{
+    json_array_append_new(ctx, json_string(text));
+}
+
+/* Who serves a device; and what its process may call. */
+static void add_sandbox(struct device_rows *d, json_t *row, const struct vdev_class *cls)
+{
+    bool ours = cls->kind != VDEV_PLATFORM && d->next < d->inputs->machine.device_count;
+    bool process = ours && d->inputs->devices[d->next++].process;
+    struct vmm_jail_filter *filter = NULL;
+    json_t *lines;
+    char text[96];
+
+    if (!process || vmm_machine_device_filter(cls, &filter)) {
+        json_object_set_new(row, "sandbox",
+                            json_string(cls->placements == VDEV_FOREIGN
+                                            ? "not ours: another program"
+                                            : "none: a thread of the VMM"));
+        return;
+    }
+    lines = json_array();
+    snprintf(text, sizeof(text), "a jailed process, %zu system calls",
+             vmm_jail_filter_calls(filter, vmm_jail_arch_native()));
+    vmm_jail_filter_print(filter, vmm_jail_arch_native(), add_line, lines);
+    json_object_set_new(row, "sandbox", json_string(text));
+    json_object_set_new(row, "filter", lines);
+    vmm_jail_filter_free(filter);
+}
 
 static void add_device(void *ctx, struct vdev *dev)
 {
     struct device_rows *d = ctx;
-    json_t *irqs = json_array();
+    json_t *irqs = json_array(), *row;
     char place[64];
 
     vmm_machine_place(d->machine, dev, place, sizeof(place));
@@ -66,16 +98,16 @@ static void add_device(void *ctx, struct vdev *dev)
          i++)
         if (dev->firmware.resource[i].type == VDEV_RES_IRQ)
             json_array_append_new(irqs, json_integer((json_int_t)dev->firmware.resource[i].base));
-    json_array_append_new(
-        d->rows, json_pack("{s:s,s:s,s:s,s:o,s:s}", "id", dev->id, "class", dev->cls->name, "place",
-                           place, "interrupts", irqs, "sandbox",
-                           dev->cls->placements == VDEV_FOREIGN ? "not ours: another program"
-                                                                : "none: a thread of the VMM"));
+    row = json_pack("{s:s,s:s,s:s,s:o}", "id", dev->id, "class", dev->cls->name, "place", place,
+                    "interrupts", irqs);
+    add_sandbox(d, row, dev->cls);
+    json_array_append_new(d->rows, row);
 }
 
 /* Where RAM's bytes will come from: the user's words back, with the defaults. */
-static void ram_text(const struct run_memory *m, bool shared, char *text, size_t room)
+static void ram_text(const struct run_inputs *in, char *text, size_t room)
 {
+    const struct run_memory *m = &in->config->memory;
     char node[24] = "";
 
     if (m->node.count)
@@ -86,9 +118,12 @@ static void ram_text(const struct run_memory *m, bool shared, char *text, size_t
     else
         snprintf(text, room, "%s%s",
                  m->hugepages ? "huge pages of the host's default size"
-                 : shared     ? "a sealed memfd, shared with the programs that serve devices"
-                 : m->thp     ? "private, transparent huge pages"
-                              : "private",
+                 : in->shared ? "a sealed memfd, shared with the programs that serve devices"
+                 : in->processes
+                     ? "a file on a private tmpfs with huge pages, shared with the processes of "
+                       "devices (a sealed memfd where the host refuses the mount)"
+                 : m->thp ? "private, transparent huge pages"
+                          : "private",
                  node);
     if (m->prefault)
         snprintf(text + strlen(text), room - strlen(text), ", touched before the start");
@@ -99,10 +134,9 @@ static json_t *ram_rows(struct dry *d)
     struct varch_range ram[8];
     unsigned n = vmm_machine_ram(d->machine, ram, VM_ARRAY_SIZE(ram));
     json_t *rows = json_array();
-    char backing[128];
+    char backing[192];
 
-    ram_text(&d->inputs.config->memory, d->inputs.machine.ram.kind == GM_MEMFD, backing,
-             sizeof(backing));
+    ram_text(&d->inputs, backing, sizeof(backing));
     for (unsigned i = 0; i < n; i++) {
         add_range(rows, ram[i].base, ram[i].size, "RAM");
         json_object_set_new(json_array_get(rows, i), "backing", json_string(backing));
@@ -122,7 +156,9 @@ static void extra_rows(struct dry *d, json_t *rows)
 static json_t *plan_json(struct dry *d)
 {
     json_t *ports = json_array(), *memory = ram_rows(d), *pci = json_array();
-    struct device_rows devices = { d->machine, json_array() };
+    struct device_rows devices = { .machine = d->machine,
+                                   .rows = json_array(),
+                                   .inputs = &d->inputs };
 
     extra_rows(d, memory);
     vmm_machine_walk_bus(d->machine, false, add_range, memory);

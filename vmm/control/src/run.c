@@ -21,6 +21,9 @@
 #include "terminal.h"
 #include "window.h"
 
+/* How long the spawner may take to make its namespaces, and then memory. */
+#define SPAWNER_NS (5ULL * 1000000000ULL)
+
 struct run {
     struct vm_env env;
     struct hv *hv;
@@ -29,7 +32,8 @@ struct run {
     struct terminal terminal;
     struct window window;
     struct vm_watch signals;
-    int signal_fd;
+    struct vmm_spawner *spawner;
+    int signal_fd, ram_fd; /* -1: none */
     bool asked; /* SIGTERM has pressed the power button: the next one stops */
     enum vmm_end end;
 };
@@ -159,12 +163,69 @@ static void on_event(void *ctx, const char *source, const char *what)
     vm_log(&r->env, VM_LOG_ERROR, "%s: %s", source, what);
 }
 
+/* Without the spawner what is there goes on, but nothing starts again: so the machine ends while it is whole. */
+static void on_spawner_lost(void *ctx)
+{
+    struct run *r = ctx;
+
+    vm_log(&r->env, VM_LOG_ERROR, "the spawner of device processes has ended, and they with it");
+    if (r->machine)
+        vmm_machine_stop(r->machine);
+}
+
+/* Before the first thread and guest byte; files that are open stay here (CLOEXEC, and it closes them). */
+static int start_spawner(struct run *r, const struct run_inputs *in)
+{
+    struct vmm_spawner_config config = {
+        .env = &r->env, .entry = vmm_control_main, .lost = on_spawner_lost, .ctx = r
+    };
+
+    return in->processes ? vmm_spawner_start(&config, &r->spawner) : 0;
+}
+
+/* Memory that the processes of devices map, too. A foreign one could cut a file short, so it gets a sealed memory file. */
+static int share_ram(struct run *r, struct run_inputs *in)
+{
+    struct gm_backing *ram = &in->machine.ram;
+
+    if (!r->spawner || in->shared || ram->kind != GM_MEMFD)
+        return 0;
+    r->ram_fd = vmm_spawner_ram(r->spawner, in->machine.arch.ram_bytes, SPAWNER_NS);
+    if (r->ram_fd == -ETIMEDOUT || r->ram_fd == -EPIPE)
+        return r->ram_fd;
+    if (r->ram_fd < 0) {
+        vm_log(&r->env, VM_LOG_INFO, "%s: it lies in a memory file instead", vm_error_text());
+        return 0;
+    }
+    ram->kind = GM_FILE;
+    ram->shared = true;
+    ram->fd = r->ram_fd;
+    return 0;
+}
+
+static int meet_spawner(struct run *r, struct run_inputs *in)
+{
+    int rc;
+
+    if (!r->spawner)
+        return 0;
+    rc = vmm_spawner_ready(r->spawner, SPAWNER_NS);
+    if (!rc)
+        rc = share_ram(r, in);
+    if (!rc)
+        rc = vmm_spawner_attach(r->spawner, r->env.loop);
+    in->machine.sandbox.spawner = r->spawner;
+    return rc ? vm_wrap(rc, "device processes (--sandbox thread goes without)") : 0;
+}
+
 static int set_up(struct run *r, struct run_inputs *in)
 {
     int rc = vm_loop_new(&r->env, 0, &r->env.loop);
 
     if (!rc)
         rc = vmm_run_kvm(&r->env, &r->hv);
+    if (!rc)
+        rc = meet_spawner(r, in);
     if (rc)
         return rc;
     in->machine.env = &r->env;
@@ -195,6 +256,8 @@ static void tear_down(struct run *r, int exit_code)
     vm_watch_del(&r->signals);
     vm_close(&r->signal_fd);
     hv_free(r->hv);
+    vmm_spawner_free(r->spawner);
+    vm_close(&r->ram_fd);
     vm_loop_free(r->env.loop);
 }
 
@@ -216,7 +279,7 @@ static void tell(const struct run *r, int rc)
 
 int vmm_run_machine(const struct run_model *model, struct run_config *config)
 {
-    struct run r = { .signal_fd = -1 };
+    struct run r = { .signal_fd = -1, .ram_fd = -1 };
     struct run_inputs in;
     int rc, code;
 
@@ -226,12 +289,16 @@ int vmm_run_machine(const struct run_model *model, struct run_config *config)
         tell(&r, rc);
         return vmm_run_exit_code(rc);
     }
-    rc = set_up(&r, &in);
+    rc = start_spawner(&r, &in);
+    if (!rc)
+        rc = set_up(&r, &in);
     if (!rc) {
         if (in.terminal)
             vmm_terminal_raw(&r.terminal);
         rc = vmm_machine_start(r.machine);
     }
+    if (!rc)
+        rc = vmm_machine_confine(r.machine);
     if (!rc)
         rc = vm_loop_run(r.env.loop);
     vmm_terminal_restore(&r.terminal);

@@ -20,6 +20,7 @@ struct run_inputs {
     const struct run_model *model;
     struct run_config *config;
     bool terminal; /* a device has it */
+    bool processes, shared; /* devices in processes of ours; or of somebody else */
     void *ended_ctx; /* who runs the machine */
 };
 

@@ -15,6 +15,9 @@
 
 /* In the order of enum varch_irqchip. */
 static const char *const irqchips[] = { "default", "split", "kernel", "gicv3", "gicv2", NULL };
+static const char *const sandboxes[] = { "process", "thread", "off", NULL };
+/* In the order of enum vmm_jail_action. */
+static const char *const actions[] = { "kill", "trap", "log", NULL };
 static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
 
 static const struct vm_prop cpus_props[] = {
@@ -129,6 +132,14 @@ static const struct vm_prop root_props[] = {
               "gicv3 or gicv2" },
     { ROOT("api_socket", VM_PROP_PATH, socket), .max = 107,
       .help = "control socket; a directory gets a name by pid" },
+    { ROOT("sandbox", VM_PROP_ENUM, sandbox), .values = sandboxes, .preset = "process",
+      .help = "each device in a jailed process of its own, or all on threads of this one; off: "
+              "threads without filters" },
+    { ROOT("seccomp", VM_PROP_ENUM, seccomp), .values = actions, .preset = "trap",
+      .help = "what a system call that no filter allows ends in: kill, trap (the same, but its "
+              "name is told), log (it is carried out)" },
+    { ROOT("seccomp_policy_dir", VM_PROP_PATH, policy_dir),
+      .help = "directory of filters in place of the built-in ones: ARCHITECTURE/NAME.policy" },
     { ROOT("log_level", VM_PROP_ENUM, log_level), .values = levels, .preset = "warn",
       .help = "what is told on standard error" },
     { ROOT("devices", VM_PROP_VARIANTS, devices), .help = "further devices, by class" },
@@ -317,6 +328,9 @@ int vmm_run_config_check(const struct run_config *c, bool needs_kernel)
         return vm_fail(
             -EINVAL, "--cpus: max=%u: vCPUs cannot be plugged in yet; give max=%u or leave it out",
             c->cpus.max, c->cpus.boot);
+    if (c->sandbox == RUN_SANDBOX_OFF && c->policy_dir)
+        return vm_fail(-EINVAL, "--seccomp-policy-dir with --sandbox off: there are no filters; "
+                                "leave one of them out");
     rc = check_pci(c);
     return rc ? rc : check_memory(&c->memory);
 }

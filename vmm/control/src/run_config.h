@@ -29,10 +29,16 @@ struct run_config {
     bool acpi, pci, cam, rng_on, rtc, debug_ports, pit;
     uint32_t irqchip; /* enum varch_irqchip */
     char *socket;
+    uint32_t sandbox; /* enum run_sandbox */
+    uint32_t seccomp; /* enum vmm_jail_action */
+    char *policy_dir;
     uint32_t log_level;
     struct vm_prop_list devices; /* struct vm_prop_variant */
     /* Behind it: the configurations of serial, console, rng and the list of disks; see run_model. */
 };
+
+/* Devices in processes of their own, with filters; all in one process, with filters; neither. */
+enum run_sandbox { RUN_SANDBOX_PROCESS, RUN_SANDBOX_THREAD, RUN_SANDBOX_OFF };
 
 /* Where a class's configuration stands in the object. NULL class: not in this build. */
 struct run_part {

@@ -63,6 +63,9 @@ static void add_number(struct line *line, unsigned n)
     add(line, digit);
 }
 
+/* The handler that was there before, for a signal is the process's: it gives a terminal back. Written before ours is installed. */
+static void (*also[1])(int signal_number);
+
 /* Async-signal-safe: no stdio, no memory. It ends by a call that no filter of ours allows: SIGSYS is blocked in here, and a
  * forced signal that is blocked kills with its default action, so that the parent sees SIGSYS. Without a filter (somebody
  * sent the signal) reboot() with wrong magic numbers fails and changes nothing, and the process ends by exit code. */
@@ -82,16 +85,21 @@ static void refused(int signal_number, siginfo_t *info, void *context)
     if (write(STDERR_FILENO, line.text, line.len) < 0) {
         /* nobody is there to be told */
     }
+    if (*also)
+        (*also)(signal_number);
     syscall(SYS_reboot, 0, 0, 0, 0);
     _exit(128 + signal_number);
 }
 
 int vmm_jail_report(const char *who)
 {
-    struct sigaction act = { .sa_sigaction = refused, .sa_flags = SA_SIGINFO };
+    struct sigaction act = { .sa_sigaction = refused, .sa_flags = SA_SIGINFO }, old;
 
     snprintf(thread_who, sizeof(thread_who), "%s", who);
     sigemptyset(&act.sa_mask);
+    if (!sigaction(SIGSYS, NULL, &old) && !(old.sa_flags & SA_SIGINFO) &&
+        old.sa_handler != SIG_DFL && old.sa_handler != SIG_IGN)
+        __atomic_store_n(also, old.sa_handler, __ATOMIC_RELAXED);
     return sigaction(SIGSYS, &act, NULL) ? vm_fail_errno("sigaction(SIGSYS)") : 0;
 }
 

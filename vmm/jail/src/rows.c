@@ -30,6 +30,20 @@
     VM_JAIL("munmap"), VM_JAIL("brk"), \
     VM_JAIL("madvise") /* free() gives memory back; guest memory's advice */
 
+/* What a sanitizer's runtime calls besides, at the end of a thread. Never in a release. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifdef SANITIZED
+#define SANITIZED_THREAD VM_JAIL("sigaltstack"), VM_JAIL("sched_yield"), VM_JAIL("rt_sigprocmask"),
+#else
+#define SANITIZED_THREAD
+#endif
+
 /* The event loop waits and is woken (base's loop). */
 #define WAITING \
     VM_JAIL("epoll_wait"), VM_JAIL("epoll_pwait"), VM_JAIL("epoll_pwait2"), \
@@ -38,8 +52,13 @@
     VM_JAIL("futex"), /* locks */ \
     VM_JAIL("clock_gettime") /* where the vDSO cannot answer */
 
+/* Whichever thread a fatal signal reaches gives the user's terminal back. */
+#define TERMINAL \
+    VM_JAIL("ioctl", VM_JAIL_IS(1, TIOCGPGRP)), VM_JAIL("getpgrp"), VM_JAIL("getpgid"), \
+    VM_JAIL("ioctl", VM_JAIL_IS(1, TCSETS)), VM_JAIL("ioctl", VM_JAIL_IS(1, TCGETS))
+
 /* Signals that were handled, a process that was stopped and goes on, and the end. */
-#define ENDING \
+#define ENDING SANITIZED_THREAD \
     VM_JAIL("rt_sigreturn"), VM_JAIL("restart_syscall"), VM_JAIL("exit_group")
 
 const struct vm_jail_rule vmm_jail_rows_child_loop[] = {
@@ -90,28 +109,27 @@ const struct vm_jail_rule vmm_jail_rows_vcpu[] = {
     VM_JAIL("ioctl", VM_JAIL_BITS(1, 0xff80, 0xae80)), /* its own registers: report of a crash, pause, save */
     VM_JAIL("tgkill"), /* kicks of other vCPUs */
     VM_JAIL("poll"), VM_JAIL("ppoll"), VM_JAIL("writev"), /* console output that is waited for */
-    VM_JAIL("preadv"), VM_JAIL("preadv2"), VM_JAIL("pread64"), VM_JAIL("pwritev"),
+    VM_JAIL("preadv"), VM_JAIL("preadv2"), VM_JAIL("pread64"), VM_JAIL("pwritev"), VM_JAIL("pwritev2"),
     VM_JAIL("fdatasync"), VM_JAIL("fallocate"), /* cached reads, small disks */
     VM_JAIL("getrandom"), VM_JAIL("eventfd2"), VM_JAIL("close"), VM_JAIL("getpid"), VM_JAIL("gettid"),
     VM_JAIL("rt_sigprocmask"), VM_JAIL("sched_yield"),
     VM_JAIL("prctl", VM_JAIL_IS(0, PR_SET_NAME)),
     VM_JAIL("set_robust_list"), VM_JAIL("rseq"),
-    WAITING, MEMORY, ENDING,
+    WAITING, MEMORY, ENDING, TERMINAL,
     VM_JAIL("mremap"),
     VM_JAIL("exit"),
     { 0 },
 };
 
 const struct vm_jail_rule vmm_jail_rows_io[] = {
-    VM_JAIL("ioctl", VM_JAIL_IS(1, TIOCGPGRP)), VM_JAIL("ioctl", VM_JAIL_IS(1, TIOCGWINSZ)), /* the terminal */
-    VM_JAIL("ioctl", VM_JAIL_IS(1, TCGETS)), VM_JAIL("ioctl", VM_JAIL_IS(1, FIONREAD)),
+    TERMINAL, VM_JAIL("ioctl", VM_JAIL_IS(1, TIOCGWINSZ)), VM_JAIL("ioctl", VM_JAIL_IS(1, FIONREAD)),
     KVM_FAMILY, /* interrupts, routes, memory */
     VM_JAIL("recvmsg"), VM_JAIL("sendmsg"), VM_JAIL("recvfrom"), VM_JAIL("sendto"),
-    VM_JAIL("accept4"), VM_JAIL("shutdown"), /* sockets it was given */
-    VM_JAIL("readv"), VM_JAIL("writev"), VM_JAIL("pread64"), VM_JAIL("pwrite64"), VM_JAIL("preadv"),
+    VM_JAIL("accept4"), VM_JAIL("shutdown"), VM_JAIL("getsockopt"), /* sockets it was given */
+    VM_JAIL("readv"), VM_JAIL("writev"), VM_JAIL("pread64"), VM_JAIL("pwrite64"), VM_JAIL("preadv"), VM_JAIL("pwritev2"),
     VM_JAIL("pwritev"), VM_JAIL("fdatasync"), VM_JAIL("lseek"),
     VM_JAIL("fstat"), VM_JAIL("newfstatat", VM_JAIL_BITS(3, 0x1000, 0x1000)), VM_JAIL("fcntl"),
-    VM_JAIL("poll"), VM_JAIL("ppoll"), VM_JAIL("eventfd2"), VM_JAIL("timerfd_settime"),
+    VM_JAIL("poll"), VM_JAIL("ppoll"), VM_JAIL("eventfd2"), VM_JAIL("timerfd_settime"), VM_JAIL("epoll_create1"),
     VM_JAIL("close"), VM_JAIL("getrandom"),
     VM_JAIL("io_setup"), VM_JAIL("io_submit"), VM_JAIL("io_getevents"), VM_JAIL("io_destroy"),
     VM_JAIL("memfd_create"), /* vm_bell: doorbells that a back end has, too */
@@ -127,10 +145,8 @@ const struct vm_jail_rule vmm_jail_rows_io[] = {
 
 const struct vm_jail_rule vmm_jail_rows_main[] = {
     KVM_FAMILY, /* all of the machine's life */
-    VM_JAIL("ioctl", VM_JAIL_IS(1, TCGETS)), VM_JAIL("ioctl", VM_JAIL_IS(1, TCSETS)), /* raw mode and back */
-    VM_JAIL("ioctl", VM_JAIL_IS(1, TCSETSW)), VM_JAIL("ioctl", VM_JAIL_IS(1, TCSETSF)),
-    VM_JAIL("ioctl", VM_JAIL_IS(1, TIOCGWINSZ)), VM_JAIL("ioctl", VM_JAIL_IS(1, TIOCGPGRP)),
-    VM_JAIL("ioctl", VM_JAIL_IS(1, TIOCGPTPEER)), VM_JAIL("ioctl", VM_JAIL_IS(1, FIONREAD)),
+    TERMINAL, VM_JAIL("ioctl", VM_JAIL_IS(1, TCSETSW)), VM_JAIL("ioctl", VM_JAIL_IS(1, TCSETSF)),
+    VM_JAIL("ioctl", VM_JAIL_IS(1, TIOCGWINSZ)), VM_JAIL("ioctl", VM_JAIL_IS(1, TIOCGPTPEER)), VM_JAIL("ioctl", VM_JAIL_IS(1, FIONREAD)),
     VM_JAIL("ioctl", VM_JAIL_BITS(1, 0xff00, 0x1200)), /* sizes of block devices */
     VM_JAIL("socket", VM_JAIL_IS(0, 1)), VM_JAIL("socketpair", VM_JAIL_IS(0, 1)), /* AF_UNIX only */
     VM_JAIL("connect"), VM_JAIL("bind"), VM_JAIL("listen"), VM_JAIL("accept4"), VM_JAIL("getsockopt"),

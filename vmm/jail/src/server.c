@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -36,6 +37,7 @@ struct record {
 struct server {
     int sock, binary_fd, null_fd;
     bool foreign;
+    int (*entry)(int argc, char **argv);
     struct vmm_jail_result result;
     struct record child[VMM_SPAWNER_CHILDREN_MAX];
     size_t children;
@@ -94,6 +96,7 @@ static void start(struct server *s, const int *fd, size_t fds)
                                      .binary_fd = s->binary_fd,
                                      .null_fd = s->null_fd,
                                      .foreign = s->foreign,
+                                     .entry = own ? NULL : s->entry,
                                      .result = &s->result };
 
     if (r->fds + own != fds || !strings_sound(r)) {
@@ -288,7 +291,13 @@ static void make_jail(struct server *s)
     vmm_jail_stage_reached(r, VMM_JAIL_PRIVS);
 }
 
-_Noreturn void vmm_spawn_serve(int sock, int binary_fd, bool foreign)
+/* The loader of a program that is not static lies where it was mapped (getauxval(3)): a static one has none. */
+static bool needs_loader(void)
+{
+    return getauxval(AT_BASE) != 0;
+}
+
+_Noreturn void vmm_spawn_serve(int sock, int binary_fd, const struct vmm_spawner_config *config)
 {
     static const char *const names[] = { "vmm-spawner", "vmm-spawner-ext" };
     struct server *s = calloc(1, sizeof(*s));
@@ -298,14 +307,15 @@ _Noreturn void vmm_spawn_serve(int sock, int binary_fd, bool foreign)
         _exit(1);
     s->sock = sock;
     s->binary_fd = binary_fd;
-    s->foreign = foreign;
+    s->foreign = config->foreign;
+    s->entry = !config->foreign && needs_loader() ? config->entry : NULL;
     s->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     close_others(s);
     setsid(); /* the terminal's signals are the VMM's business */
     raise_fd_limit();
-    prctl(PR_SET_NAME, names[foreign], 0, 0, 0);
+    prctl(PR_SET_NAME, names[s->foreign], 0, 0, 0);
     default_signals();
-    if (!foreign)
+    if (!s->foreign)
         make_jail(s);
     /* After the change of user, which clears both. If the VMM is gone before, the socket has an end. */
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);

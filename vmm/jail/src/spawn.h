@@ -45,7 +45,7 @@ struct vmm_spawn_event {
 };
 
 /* server.c: the spawner's whole life. Does not return. */
-_Noreturn void vmm_spawn_serve(int sock, int binary_fd, bool foreign);
+_Noreturn void vmm_spawn_serve(int sock, int binary_fd, const struct vmm_spawner_config *config);
 
 /* What a child is started with. */
 struct vmm_spawn_child {
@@ -53,6 +53,7 @@ struct vmm_spawn_child {
     const int *fd; /* request->fds of them */
     int binary_fd, null_fd;
     bool foreign;
+    int (*entry)(int argc, char **argv); /* instead of the program's file; NULL: that */
     const struct vmm_jail_result *result; /* what the spawner has reached */
 };
 

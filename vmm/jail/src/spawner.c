@@ -120,7 +120,7 @@ static int open_program(void)
     return fd;
 }
 
-static int fork_spawner(struct vmm_spawner *s)
+static int fork_spawner(struct vmm_spawner *s, const struct vmm_spawner_config *config)
 {
     int sock[2], program = open_program(), rc = 0;
 
@@ -133,7 +133,7 @@ static int fork_spawner(struct vmm_spawner *s)
     s->pid = fork();
     if (!s->pid) {
         close(sock[0]);
-        vmm_spawn_serve(sock[1], program, s->foreign);
+        vmm_spawn_serve(sock[1], program, config);
     }
     if (s->pid < 0 || fcntl(sock[0], F_SETFL, O_NONBLOCK) < 0)
         rc = vm_fail_errno("spawner: fork");
@@ -159,7 +159,7 @@ int vmm_spawner_start(const struct vmm_spawner_config *config, struct vmm_spawne
     s->sock = s->pidfd = -1;
     vm_list_init(&s->children);
     vm_list_init(&s->queue);
-    rc = fork_spawner(s);
+    rc = fork_spawner(s, config);
     if (rc) {
         s->lost = NULL;
         vmm_spawner_free(s);

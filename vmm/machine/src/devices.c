@@ -238,6 +238,21 @@ static int plug(struct vmm_machine *m, struct machine_device *d,
     return bus == VDEV_BUS_PCI ? plug_pci(m, d, dev, common) : plug_mmio(m, d, dev, common);
 }
 
+/* The device that stands for one in a process. */
+static int add_process(struct vmm_machine *m, struct machine_device *d, struct vdev_context *c,
+                       const struct vmm_machine_device *want)
+{
+    int rc = vmm_process_new(m, want, c, &d->process, &d->dev);
+
+    if (rc && strncmp(vm_error_text(), c->id, strlen(c->id)))
+        vm_wrap(rc, "%s", c->id);
+    if (rc)
+        free(d);
+    else
+        remember(m, d);
+    return rc;
+}
+
 static int add_device(struct vmm_machine *m, const struct vmm_machine_device *want)
 {
     char id[VDEV_ID_MAX + 1] = "";
@@ -257,7 +272,8 @@ static int add_device(struct vmm_machine *m, const struct vmm_machine_device *wa
     d = room(m, id);
     if (!d)
         return -ENOMEM;
-    rc = add(m, d, want->cls, &c, want->config);
+    rc = want->process && m->config.sandbox.spawner ? add_process(m, d, &c, want)
+                                                    : add(m, d, want->cls, &c, want->config);
     if (!rc && want->cls->kind == VDEV_VIRTIO)
         rc = plug(m, d, want);
     return rc;
@@ -311,6 +327,9 @@ int vmm_machine_devices_new(struct vmm_machine *m)
         rc = add_device(m, &m->config.devices[i]);
     for (unsigned s = 0; !rc && s < m->config.arch.segments; s++)
         rc = vpci_root_assign(m->root[s]);
+    for (struct machine_device *d = m->devices; !rc && d; d = d->next)
+        if (d->process)
+            vmm_process_live(d->process);
     return rc;
 }
 
@@ -322,6 +341,8 @@ void vmm_machine_device_free(struct machine_device *d)
         virtio_mmio_free(d->mmio);
     else
         vdev_destroy(d->dev);
+    if (d->process)
+        vmm_process_detach(d->process);
     d->pci = NULL;
     d->mmio = NULL;
     d->dev = NULL;
@@ -335,7 +356,9 @@ void vmm_machine_devices_free(struct vmm_machine *m)
         struct machine_device *d = m->freeing;
 
         m->freeing = d->next;
-        vmm_machine_device_free(d);
+        if (d->dev)
+            vmm_machine_device_free(d);
+        vmm_process_free(d->process);
         free(d);
     }
     while (m->devices) {
@@ -348,6 +371,7 @@ void vmm_machine_devices_free(struct vmm_machine *m)
             continue;
         }
         vmm_machine_device_free(d);
+        vmm_process_free(d->process);
         free(d);
     }
     for (unsigned s = 0; m->root && s < m->config.arch.segments; s++)
@@ -379,6 +403,29 @@ int vmm_machine_firmware(struct vmm_machine *m, const struct vdev_firmware *cons
     return 0;
 }
 
+static struct machine_device *find_device(struct vmm_machine *m, const struct vdev *dev)
+{
+    struct machine_device *d = m->devices;
+
+    while (d && d->dev != dev)
+        d = d->next;
+    return d;
+}
+
+static int set_now(struct vmm_machine *m, struct vdev *dev, const struct vm_prop *prop,
+                   const void *config, const char *key_value)
+{
+    const struct machine_device *d = find_device(m, dev);
+    int rc;
+
+    if (d->process)
+        return vmm_process_set(d->process, prop, config, key_value);
+    vm_lock_acquire(&dev->lock);
+    rc = dev->ops->set(dev, prop, config);
+    vm_lock_release(&dev->lock);
+    return rc;
+}
+
 int vmm_machine_set(struct vmm_machine *m, const char *id, const char *key_value)
 {
     struct vdev *dev = vmm_machine_find(m, id);
@@ -397,29 +444,17 @@ int vmm_machine_set(struct vmm_machine *m, const char *id, const char *key_value
         return dev->cls->props
                    ? vm_prop_unknown(dev->cls->props, id, key_value, (size_t)(eq - key_value))
                    : vm_fail(-EINVAL, "%s has no properties", id);
-    if (!dev->ops->set)
+    if (!dev->ops->set || (find_device(m, dev)->process && !prop->live))
         return vm_fail(-ENOTSUP, "%s: %s cannot be changed while the machine runs", id, prop->name);
     config = calloc(1, dev->cls->config_size);
     if (!config)
         return vm_fail(-ENOMEM, "%s: out of memory", id);
     rc = vm_prop_set(prop, config, id, eq + 1, strlen(eq + 1));
-    if (!rc) {
-        vm_lock_acquire(&dev->lock);
-        rc = dev->ops->set(dev, prop, config);
-        vm_lock_release(&dev->lock);
-    }
+    if (!rc)
+        rc = set_now(m, dev, prop, config, key_value);
     vm_prop_free(dev->cls->props, config);
     free(config);
     return rc;
-}
-
-static struct machine_device *find_device(struct vmm_machine *m, const struct vdev *dev)
-{
-    struct machine_device *d = m->devices;
-
-    while (d && d->dev != dev)
-        d = d->next;
-    return d;
 }
 
 int vmm_machine_save_device(struct vmm_machine *m, struct vdev *dev, struct vm_buffer *buffer)

@@ -258,7 +258,7 @@ static void *io_thread(void *arg)
     struct vmm_machine *m = arg;
 
     pthread_setname_np(pthread_self(), "io");
-    if (vm_loop_run(m->io_loop)) {
+    if (vmm_machine_filter_load(m->filter.io, "the I/O thread") || vm_loop_run(m->io_loop)) {
         vm_log(m->config.env, VM_LOG_ERROR, "I/O loop: %s", vm_error_text());
         vmm_machine_end(m, VMM_END_FAILED);
     }

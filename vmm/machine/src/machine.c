@@ -109,6 +109,8 @@ int vmm_machine_new(const struct vmm_machine_config *config, struct vmm_machine 
         return vm_fail(-ENOMEM, "machine: out of memory");
     rc = set_up(m, config);
     if (!rc)
+        rc = vmm_machine_filters_new(m);
+    if (!rc)
         rc = make_vm(m);
     if (!rc)
         rc = vmm_machine_irq_new(m);
@@ -147,6 +149,7 @@ void vmm_machine_destroy(struct vmm_machine *m)
     hv_vm_free(m->vm);
     vm_loop_free(m->io_loop);
     vm_jobs_free(m->jobs);
+    vmm_machine_filters_free(m);
     pthread_cond_destroy(&m->run_change);
     pthread_mutex_destroy(&m->run_lock);
     vm_lock_destroy(&m->late_lock);

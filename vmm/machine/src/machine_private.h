@@ -5,7 +5,8 @@
  *   machine.c   creation and end      vcpu.c      threads, exits, kick and park
  *   memory.c    RAM and slots         irq.c       lines, messages, routes, doorbells
  *   devices.c   creating devices      lifecycle.c pause, resume, events, end
- *   remove.c    taking one out
+ *   remove.c    taking one out               sandbox.c   filters
+ *   process.c   devices elsewhere            channel.c   what is said with them
  *
  * Locks: run_lock (plain, innermost of all: nothing but the hypervisor's calls happens under it),
  * irq_lock and route_lock (ranked).
@@ -29,6 +30,8 @@
 /* How long the I/O thread may take to end. */
 enum { MACHINE_JOIN_S = 3 };
 enum { MACHINE_PINS = 24, MACHINE_SLOTS = 64, MACHINE_NEWS = 8 };
+
+struct process;
 
 struct vmm_vcpu {
     struct vmm_machine *machine;
@@ -77,6 +80,7 @@ struct machine_device {
     struct vdev *dev;
     struct virtio_pci *pci;
     struct virtio_mmio *mmio;
+    struct process *process; /* which serves it; NULL: this one does */
     struct vdev_irq *irqs[VARCH_DEVICE_IRQS];
     struct vdev_resource resource[VDEV_RESOURCES_MAX];
     char place[32];
@@ -153,6 +157,10 @@ struct vmm_machine {
     unsigned vcpus;
     unsigned want_out; /* vCPUs shall leave the guest: read on every turn */
 
+    struct machine_filters {
+        struct vmm_jail_program *vcpu, *io, *main;
+    } filter; /* NULL: none */
+
     pthread_mutex_t run_lock; /* guards what follows; conditions below */
     pthread_cond_t run_change;
     enum machine_state state;
@@ -180,6 +188,39 @@ struct vmm_machine {
     struct machine_device *freeing; /* off the list of devices */
     unsigned hiding; /* devices that may be waited for by a vCPU; under run_lock */
 };
+
+/* sandbox.c */
+/* Compiles the machine's own filters. 0 or -errno with text. */
+int vmm_machine_filters_new(struct vmm_machine *m);
+void vmm_machine_filters_free(struct vmm_machine *m);
+/* One filter of built-in tables (which end with NULL), or of the user's file `name`. */
+int vmm_machine_filter(const struct vmm_machine_sandbox *sandbox, const char *name,
+                       const struct vm_jail_rule *const *tables,
+                       struct vmm_jail_program **ret_program);
+/* The tables of a device's process, ending with NULL: in its loop, or also with what it takes to get there. */
+enum { MACHINE_TABLES = 5 };
+void vmm_machine_device_tables(const struct vdev_class *cls, bool starting,
+                               const struct vm_jail_rule *ret_tables[MACHINE_TABLES]);
+/* In the thread that is to be filtered. NULL program: nothing happens. */
+int vmm_machine_filter_load(const struct vmm_jail_program *program, const char *who);
+
+/* process.c */
+/* Starts the process of a device and makes the device that stands for it here. 0 or -errno with text. */
+int vmm_process_new(struct vmm_machine *m, const struct vmm_machine_device *want,
+                    const struct vdev_context *context, struct process **ret_process,
+                    struct vdev **ret_dev);
+/* The guest may run: from now on what the process asks is judged by what it has asked before. */
+void vmm_process_live(struct process *p);
+/* Its device is freed. In the thread of the I/O loop, or when there is none. */
+void vmm_process_detach(struct process *p);
+/* The control loop's thread; after it nothing of it is left. NULL is allowed. */
+void vmm_process_free(struct process *p);
+/* The class as the user knows it. */
+const struct vdev_class *vmm_process_class(const struct process *p);
+/* A scalar property that is no text changes to its value in config; key_value says the same. The control loop's thread. 0; -errno with text:
+ * the process does not take it. */
+int vmm_process_set(struct process *p, const struct vm_prop *prop, const void *config,
+                    const char *key_value);
 
 /* memory.c */
 int vmm_machine_memory_new(struct vmm_machine *m);

@@ -436,7 +436,7 @@ static inline void mt_add(const struct vdev_class *cls, const void *config)
     static struct vmm_machine_device devices[8];
 
     t.config.devices = devices;
-    devices[t.config.device_count++] = (struct vmm_machine_device){ cls, config };
+    devices[t.config.device_count++] = (struct vmm_machine_device){ .cls = cls, .config = config };
 }
 
 /* A configuration that works: to be changed before mt_make(). */

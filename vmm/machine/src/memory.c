@@ -67,6 +67,19 @@ static int add_memory(struct vmm_machine *m, const struct varch_range *range,
     return rc;
 }
 
+/* Several regions of one file follow each other in it. */
+static int add_ram(struct vmm_machine *m, const struct varch_range *ram, unsigned n)
+{
+    struct gm_backing backing = m->config.ram;
+    int rc = 0;
+
+    for (unsigned i = 0; !rc && i < n; i++) {
+        rc = add_memory(m, &ram[i], &backing);
+        backing.fd_offset += ram[i].size;
+    }
+    return rc;
+}
+
 int vmm_machine_memory_new(struct vmm_machine *m)
 {
     static const struct gm_backing plain = { 0 };
@@ -85,8 +98,8 @@ int vmm_machine_memory_new(struct vmm_machine *m)
         m->memory = NULL;
         return rc;
     }
-    for (unsigned i = 0; !rc && m->vm && i < n; i++)
-        rc = add_memory(m, &ram[i], &m->config.ram);
+    if (!rc && m->vm)
+        rc = add_ram(m, ram, n);
     for (unsigned i = 0; !rc && m->vm && i < extras; i++)
         rc = add_memory(m, &extra[i], &plain);
     gm_view_init(&m->view, m->memory, NULL);

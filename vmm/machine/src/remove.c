@@ -165,6 +165,8 @@ static void freed(struct machine_device *d)
         at = &(*at)->next;
     *at = d->next;
     vmm_machine_irq_line_free(m, d->irqs[0]);
+    vmm_process_free(d->process);
+    d->process = NULL;
     answer(d, 0); /* who may free the machine */
     free(d);
 }

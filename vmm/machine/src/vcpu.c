@@ -301,6 +301,10 @@ static void *vcpu_thread(void *arg)
     /* By the thread itself: from outside it would be a file of /proc. */
     snprintf(name, sizeof(name), "vcpu%u", (unsigned)(v - v->machine->vcpu));
     pthread_setname_np(pthread_self(), name);
+    if (vmm_machine_filter_load(v->machine->filter.vcpu, name)) {
+        vm_log(v->machine->config.env, VM_LOG_ERROR, "%s", vm_error_text());
+        vmm_machine_end(v->machine, VMM_END_FAILED);
+    }
     run(v);
     return NULL;
 }

@@ -33,6 +33,7 @@ enum vm_open {
     VM_OPEN_READ = 1,
     VM_OPEN_WRITE = 2,
     VM_OPEN_CREATE = 4,
+    VM_OPEN_TRUNCATE = 32, /* with WRITE: a regular file begins empty */
     VM_OPEN_CONNECT = 8, /* alone: a stream socket connected to who listens at name, non-blocking */
     VM_OPEN_LISTEN = 16, /* alone: a stream socket that listens at name, non-blocking */
 };

@@ -67,6 +67,7 @@ struct vm_prop {
     const char *help; /* one line, no full stop */
     const char *preset; /* default, written as on the command line; NULL: zero, NULL or -1 (fd) */
     bool required;
+    bool live; /* may be changed while the object is in use (vmm set); scalars that are no text */
     /* Numbers and sizes: max 0 means no bound but the type's. LIST: the fewest and most elements
      * (max 0: 64), OBJECTS and VARIANTS likewise (0: 512). STRING, PATH: the most bytes
      * (0: 4095) */
@@ -133,6 +134,12 @@ int vm_prop_unknown(const struct vm_prop *props, const char *what, const char *k
 /* Writes one scalar as the command line spells it (sizes in the largest exact unit; strings without
  * quotes, NULL as nothing), terminated. Returns the length; -ENOSPC; -EINVAL for other types. */
 int vm_prop_format(const struct vm_prop *prop, const void *object, char *ret_text, size_t room);
+
+/* Appends the text from which vm_prop_parse() makes an equal object (of size bytes) where there are defaults before: all that differs
+ * from its preset, strings in quotes, with a zero byte at the end. fds are written as the numbers they are. -EINVAL (OBJECTS and
+ * VARIANTS have no such text) with text, -ENOMEM; then the buffer is as before. */
+int vm_prop_print(const struct vm_prop *props, const void *object, size_t size,
+                  struct vm_buffer *buffer);
 
 /* The bytes a value of a scalar type takes in the struct; 0 for the other types. */
 size_t vm_prop_type_size(enum vm_prop_type type);

@@ -11,7 +11,7 @@
 
 #include "char_private.h"
 
-/* Ours alone: a FIFO or a device is made non-blocking, a regular file emptied or appended to. */
+/* Ours alone: a FIFO or a device is made non-blocking, a regular file is appended to if that is wanted. */
 static int prepare(int fd, const char *path, bool keep)
 {
     struct stat st;
@@ -20,9 +20,7 @@ static int prepare(int fd, const char *path, bool keep)
         return vm_fail_errno("file %s", path);
     if (!S_ISREG(st.st_mode))
         return fcntl(fd, F_SETFL, O_NONBLOCK) ? vm_fail_errno("file %s", path) : 0;
-    if (keep)
-        return fcntl(fd, F_SETFL, O_APPEND) ? vm_fail_errno("file %s: append", path) : 0;
-    return ftruncate(fd, 0) ? vm_fail_errno("file %s: emptying it", path) : 0;
+    return keep && fcntl(fd, F_SETFL, O_APPEND) ? vm_fail_errno("file %s: append", path) : 0;
 }
 
 int vchar_file_open(struct vchar *chr, const struct vchar_config *config)
@@ -31,7 +29,8 @@ int vchar_file_open(struct vchar *chr, const struct vchar_config *config)
 
     if (!chr->env->open)
         return vm_fail(-EACCES, "file %s: nothing may be opened", config->file);
-    fd = chr->env->open(chr->env->ctx, config->file, VM_OPEN_WRITE | VM_OPEN_CREATE);
+    fd = chr->env->open(chr->env->ctx, config->file,
+                        VM_OPEN_WRITE | VM_OPEN_CREATE | (config->keep ? 0 : VM_OPEN_TRUNCATE));
     if (fd == -ENXIO)
         return vm_fail(-ENXIO, "file %s: a FIFO that nobody reads: start its reader first",
                        config->file);

@@ -21,6 +21,7 @@
 #include <vmm/devices-core/device.h>
 
 const char *const vdev_bus_choices[] = { "auto", "pci", "mmio", NULL };
+const char *const vdev_place_choices[] = { "auto", "process", "thread", NULL };
 
 static const struct vm_state_field no_fields[] = { { 0 } };
 

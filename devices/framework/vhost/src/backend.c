@@ -205,6 +205,18 @@ static int message(void *ctx, struct vhost_message *untrusted)
     return vhost_backend_message(ctx, untrusted);
 }
 
+const struct vm_jail_rule vhost_backend_jail[] = {
+    VM_JAIL(
+        "fcntl"), /* eventfds are made non-blocking, memory's fd is duplicated, the log in flight sealed */
+    VM_JAIL("fstat"), /* what files a front end sends */
+    VM_JAIL("newfstatat", VM_JAIL_BITS(3, 0x1000, 0x1000)), /* AT_EMPTY_PATH: the same */
+    VM_JAIL("fstatfs"), /* huge pages have a size */
+    VM_JAIL("getsockopt"), /* the socket for requests is a stream */
+    VM_JAIL("memfd_create"),
+    VM_JAIL("fallocate"), /* the log in flight */
+    { 0 },
+};
+
 int vhost_backend_new(struct virtio_dev *dev, struct gm_space *space,
                       const struct vhost_backend_ops *ops, void *ctx,
                       struct vhost_backend **ret_backend)

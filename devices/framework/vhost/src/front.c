@@ -46,6 +46,12 @@ static int send_config(struct vhost_front *f)
     return vhost_front_tell(f, &m);
 }
 
+/* A back end knows nothing of bus mastering: without it no ring runs there. */
+static bool may_run(const struct vhost_front *f)
+{
+    return f->want_run && virtio_may_dma(&f->dev);
+}
+
 int vhost_front_advance(struct vhost_front *f)
 {
     bool connected = f->state >= FRONT_IDLE;
@@ -53,10 +59,10 @@ int vhost_front_advance(struct vhost_front *f)
 
     if (!rc && f->state == FRONT_IDLE && f->reset_wanted)
         rc = send_reset(f);
-    if (!rc && f->state == FRONT_IDLE && f->want_run)
+    if (!rc && f->state == FRONT_IDLE && may_run(f))
         return vhost_front_start(f);
     if (!rc && f->state == FRONT_RUNNING)
-        return f->want_run ? vhost_front_start_more(f) : vhost_front_rest(f);
+        return may_run(f) ? vhost_front_start_more(f) : vhost_front_rest(f);
     return rc;
 }
 
@@ -89,6 +95,8 @@ static void say_config(struct vhost_front *f)
         f->ops->config(f, f->dev.config, f->dev.config_bytes);
 }
 
+static void tell_choice(struct vhost_front *f);
+
 int vhost_front_greeted(struct vhost_front *f)
 {
     uint64_t missing = f->dev.features & ~f->features;
@@ -119,12 +127,25 @@ int vhost_front_greeted(struct vhost_front *f)
     f->greeted_ns = vm_loop_now_ns(f->env->loop);
     vm_timer_cancel(&f->patience);
     vm_log(f->env, VM_LOG_INFO, "%s: the back end is there", f->dev.dev.id);
+    tell_choice(f);
     if (f->setup.config_bytes && front_has(f, VHOST_PROTOCOL(CONFIG)) &&
         memcmp(f->dev.config, f->config_there, f->dev.config_bytes)) {
         say_config(f);
         virtio_config_changed(&f->dev);
     }
     return vhost_front_advance(f);
+}
+
+void vhost_front_still(struct vhost_front *f)
+{
+    if (f->rest_awaited) {
+        f->rest_awaited = false;
+        virtio_stopped(&f->dev);
+    }
+    if (f->dma_awaited) {
+        f->dma_awaited = false;
+        vdev_unpark(&f->dev.dev);
+    }
 }
 
 static void out_of_patience(struct vm_timer *timer)
@@ -170,10 +191,7 @@ void vhost_front_gone(struct vhost_front *f, const struct vm_error *why)
                    f->dev.dev.id, f->lost.text);
     vhost_front_rings_lost(f);
     vhost_front_extra_lost(f);
-    if (f->rest_awaited) {
-        f->rest_awaited = false;
-        virtio_stopped(&f->dev);
-    }
+    vhost_front_still(f);
     wait_for_another(f, was_there);
 }
 
@@ -291,6 +309,17 @@ static int op_stop(struct virtio_dev *dev)
     return -EINPROGRESS;
 }
 
+static int op_dma_changed(struct virtio_dev *dev)
+{
+    struct vhost_front *f = front_of(dev);
+
+    advance_soon(f);
+    if (virtio_may_dma(dev) || f->state < FRONT_STARTING)
+        return 0;
+    f->dma_awaited = true;
+    return -EINPROGRESS;
+}
+
 static int op_resume(struct virtio_dev *dev)
 {
     return op_start(dev);
@@ -304,9 +333,32 @@ static void op_reset(struct virtio_dev *dev)
     for (uint16_t n = 0; n < f->queues; n++)
         f->queue[n].lost = false;
     f->written_from = f->written_to = 0;
+    f->cache_chosen = false;
     say_config(f);
     f->reset_wanted = true;
     advance_soon(f);
+}
+
+/* What of the config space is the driver's to say, and must not be another after the back end was replaced: whether a disk's cache writes
+ * back (VIRTIO 1.2, 5.2.4). */
+enum { BLK_WRITEBACK = 32 };
+
+static void keep_choice(struct vhost_front *f, uint32_t offset, uint32_t len)
+{
+    if (f->dev.id == VIRTIO_ID_BLOCK && offset <= BLK_WRITEBACK && BLK_WRITEBACK < offset + len)
+        f->cache_chosen = true;
+}
+
+/* A back end that has just come is told again. */
+static void tell_choice(struct vhost_front *f)
+{
+    if (!f->cache_chosen || f->dev.config_bytes <= BLK_WRITEBACK)
+        return;
+    f->config_there[BLK_WRITEBACK] = f->dev.config[BLK_WRITEBACK];
+    if (f->written_from == f->written_to) {
+        f->written_from = BLK_WRITEBACK;
+        f->written_to = BLK_WRITEBACK + 1;
+    }
 }
 
 static void op_config_write(struct virtio_dev *dev, uint32_t offset, const uint8_t *data,
@@ -318,6 +370,7 @@ static void op_config_write(struct virtio_dev *dev, uint32_t offset, const uint8
     if (!len)
         return;
     memcpy(dev->config + offset, data, len);
+    keep_choice(f, offset, len);
     f->written_from = more && f->written_from < offset ? f->written_from : offset;
     f->written_to = more && f->written_to > offset + len ? f->written_to : offset + len;
     advance_soon(f);
@@ -366,6 +419,7 @@ static const struct virtio_ops front_ops = {
     .config_write = op_config_write,
     .quiesce = op_stop,
     .resume = op_resume,
+    .dma_changed = op_dma_changed,
     .destroy = op_destroy,
 };
 
@@ -374,6 +428,7 @@ static const struct virtio_ops front_ops = {
 static int copy_setup(struct vhost_front *f, const struct vhost_front_setup *setup)
 {
     f->setup = *setup;
+    f->setup.queue_sizes = NULL; /* the caller's */
     f->setup.socket = setup->socket ? strdup(setup->socket) : NULL;
     f->queue = calloc(setup->queues ? setup->queues : 1, sizeof(*f->queue));
     f->call = calloc(FRONT_CALLS_MAX, sizeof(*f->call));
@@ -437,7 +492,7 @@ static int check_back_end(struct vhost_front *f)
 }
 
 static int make_device(struct vhost_front *f, const struct vdev_class *cls,
-                       const struct vdev_context *context)
+                       const struct vdev_context *context, const uint16_t *queue_sizes)
 {
     struct virtio_setup setup = { .id = f->setup.id,
                                   .queues = f->queues,
@@ -446,7 +501,7 @@ static int make_device(struct vhost_front *f, const struct vdev_class *cls,
     int rc;
 
     for (uint16_t n = 0; n < f->queues; n++)
-        sizes[n] = f->setup.queue_size;
+        sizes[n] = queue_sizes ? queue_sizes[n] : f->setup.queue_size;
     setup.queue_sizes = sizes;
     rc = virtio_init(&f->dev, cls, &front_ops, context, &setup);
     if (rc)
@@ -477,7 +532,7 @@ int vhost_front_new(const struct vdev_class *cls, const struct vdev_context *con
     if (!rc)
         rc = check_back_end(f);
     if (!rc)
-        rc = make_device(f, cls, context);
+        rc = make_device(f, cls, context, setup->queue_sizes);
     if (rc) {
         front_free(f);
         return rc;

@@ -55,10 +55,12 @@ struct vhost_front {
     enum front_state state;
     bool want_run; /* the driver (and the machine) want rings to be served */
     bool rest_awaited; /* virtio_stopped() is owed */
+    bool dma_awaited; /* vdev_unpark() is owed: a vCPU waits for the rings to stand still */
     bool made; /* vhost_front_new() has returned a device: the lock exists */
     bool reset_wanted; /* the driver has reset the device; the back end is told when it is there */
     struct vm_work advance_work;
     struct vm_error lost; /* why the last connection ended; code 0: it did not */
+    bool cache_chosen; /* by the driver, in a disk's config space, since the reset: each back end is told */
     uint32_t written_from, written_to; /* config space that the back end has not been told of */
 
     /* The link. */
@@ -176,6 +178,8 @@ int vhost_front_event_err(struct vhost_front *f);
 
 /* Compares what is wanted with what is, and does the next step. 0, or -errno with text: the connection must end. */
 int vhost_front_advance(struct vhost_front *f);
+/* No ring runs: who waits for that is told. */
+void vhost_front_still(struct vhost_front *f);
 /* Hello has ended; config_there, features, queues_there are the back end's. 0, or -errno with text: it is not the one. */
 int vhost_front_greeted(struct vhost_front *f);
 /* The connection has ended, or ends now: not within a call-back of the channel other than closed(). */

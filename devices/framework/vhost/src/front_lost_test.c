@@ -253,6 +253,45 @@ Test(front_lost, one_with_other_config_bytes_tells_the_guest, .fini = quit)
     cr_assert_eq(ft.h.vector_count[0], 1);
 }
 
+/* Offset 32 of a disk's config space: writeback (VIRTIO 1.2, 5.2.4). */
+Test(front_lost, what_the_driver_chose_for_a_disks_cache_is_told_to_the_next_one, .fini = quit)
+{
+    uint8_t now = 0xff;
+
+    ft_open_all(VH_PCI);
+    ft.setup.config_bytes = ft.back.config_bytes = 60;
+    ft.back.config[32] = 1;
+    ft_run();
+    vh_config_write(&ft.h, 32, "\0", 1);
+    cr_assert_eq(vh_idle(&ft.h), 0);
+
+    lose();
+    memset(&ft.back.set_config, 0xee, sizeof(ft.back.set_config));
+    come_back();
+
+    cr_assert_eq(ft.back.set_config.offset, 32);
+    cr_assert_eq(ft.back.set_config.size, 1);
+    cr_assert_eq(ft.back.set_config.bytes[0], 0);
+    vh_config_read(&ft.h, 32, &now, 1);
+    cr_assert_eq(now, 0);
+}
+
+Test(front_lost, and_a_reset_forgets_it, .fini = quit)
+{
+    ft_open_all(VH_PCI);
+    ft.setup.config_bytes = ft.back.config_bytes = 60;
+    ft_run();
+    vh_config_write(&ft.h, 32, "\1", 1);
+    cr_assert_eq(vh_reset(&ft.h, SECOND), 0);
+    cr_assert_eq(vh_start(&ft.h, 0), 0);
+
+    lose();
+    memset(&ft.back.set_config, 0xee, sizeof(ft.back.set_config));
+    come_back();
+
+    cr_assert_eq(ft.back.set_config.offset, 0xeeeeeeee);
+}
+
 Test(front_lost, one_without_a_log_is_no_successor_where_rings_are_packed, .fini = quit)
 {
     struct vh_config config = { .transport = VH_PCI, .shared = true, .packed = true };

@@ -331,10 +331,7 @@ static int rest_if_all(struct vhost_front *f)
         if (f->queue[n].started)
             return 0;
     f->state = FRONT_IDLE;
-    if (f->rest_awaited) {
-        f->rest_awaited = false;
-        virtio_stopped(&f->dev);
-    }
+    vhost_front_still(f);
     return vhost_front_advance(f);
 }
 

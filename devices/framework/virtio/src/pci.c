@@ -94,7 +94,8 @@ static void doorbells_install(struct virtio_pci *p)
     struct vdev_machine *m = p->dev->dev.machine;
     int fd;
 
-    if (!p->fn.bar[PCI_BAR].mapped || p->dev->kick_now)
+    if (!p->fn.bar[PCI_BAR].mapped || p->dev->kick_now ||
+        (p->dev->remote && !vpci_bus_master(&p->fn))) /* see dma_changed() */
         return;
     p->doorbell_base = p->fn.bar[PCI_BAR].region.base;
     for (uint16_t n = 0; n < p->dev->queues; n++)
@@ -175,14 +176,29 @@ static void config_read(struct vpci_function *fn, unsigned offset, unsigned len)
         virtio_pci_bar_read(p, at, fn->config + p->window + WINDOW_DATA, n);
 }
 
+/* A doorbell that reaches a back end elsewhere makes it read memory, whatever we think of that. */
+static int dma_changed(struct virtio_pci *p)
+{
+    int rc;
+
+    if (p->dev->remote && p->dev->running) {
+        doorbells_remove(p);
+        doorbells_install(p); /* if it may */
+    }
+    rc = virtio_dma_changed(p->dev);
+    if (rc == -EINPROGRESS)
+        vdev_park(&p->dev->dev);
+    return rc;
+}
+
 static int config_written(struct vpci_function *fn, unsigned offset, unsigned len)
 {
     struct virtio_pci *p = fn->self;
     uint32_t at;
     unsigned n;
 
-    if (vm_ranges_overlap(offset, len, REG_COMMAND, 2) && vpci_bus_master(fn))
-        virtio_kick_all(p->dev, true); /* what was offered while bus mastering was off */
+    if (vm_ranges_overlap(offset, len, REG_COMMAND, 2))
+        return dma_changed(p); /* no access reaches the window as well */
     if (touches_window(p, offset, len) && window(p, &at, &n))
         return virtio_pci_bar_write(p, at, fn->config + p->window + WINDOW_DATA, n);
     return 0;

@@ -96,6 +96,15 @@ void virtio_kick_all(struct virtio_dev *dev, bool remote_too)
             virtio_queue_kick(dev, n);
 }
 
+int virtio_dma_changed(struct virtio_dev *dev)
+{
+    if (dev->ops->dma_changed)
+        return dev->ops->dma_changed(dev);
+    if (virtio_may_dma(dev))
+        virtio_kick_all(dev, true); /* what was offered meanwhile */
+    return 0;
+}
+
 void virtio_tell_late(struct virtio_dev *dev)
 {
     for (uint16_t n = 0; dev->running && n < dev->queues; n++)

@@ -29,6 +29,8 @@ void virtio_pause_give_up(struct virtio_dev *dev);
 /* Serves every queue soon. A remote device looks at its queues by itself when it starts and goes on: remote_too says that it would not
  * now. */
 void virtio_kick_all(struct virtio_dev *dev, bool remote_too);
+/* The transport's may_dma() may have changed. 0, or -EINPROGRESS: the vCPU that brought it about parks on the device. */
+int virtio_dma_changed(struct virtio_dev *dev);
 /* A configuration interrupt, now or when the machine goes on. */
 void virtio_tell_config(struct virtio_dev *dev);
 /* Interrupts that were held back. */

@@ -45,6 +45,10 @@ enum {
 struct vmm_spawner_config {
     const struct vm_env *env; /* log and clock; borrowed for the spawner's life */
     bool foreign;
+    /* A program that needs a loader (one that is not static: a sanitizer's) cannot be run again where there are no files: children of the
+     * inside spawner call this, in a copy of the process as it was at vmm_spawner_start(), and exit with what it returns. argv ends
+     * with NULL. NULL: they run the program all the same. */
+    int (*entry)(int argc, char **argv);
     /* The spawner is gone, unasked; ended() of all children has come before. May be NULL. */
     void (*lost)(void *ctx);
     void *ctx;

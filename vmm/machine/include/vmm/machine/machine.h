@@ -28,6 +28,8 @@
 #include <vmm/base/job.h>
 #include <vmm/devices-core/device.h>
 #include <vmm/hypervisor/hypervisor.h>
+#include <vmm/jail/filter.h>
+#include <vmm/jail/spawner.h>
 #include <vmm/vm-memory/memory.h>
 
 struct vmm_machine;
@@ -48,6 +50,17 @@ const char *vmm_end_name(enum vmm_end end);
 struct vmm_machine_device {
     const struct vdev_class *cls;
     const void *config; /* its config struct, the first member of which is struct vdev_common */
+    bool process; /* in a process of its own, where config.sandbox has a spawner */
+};
+
+/* How the machine is protected from its devices, and the host from both (docs/sandbox.md). Zeroed: not at all. */
+struct vmm_machine_sandbox {
+    struct vmm_spawner
+        *spawner; /* of devices' processes; borrowed, attached to env->loop; may be NULL */
+    bool filters; /* each thread, and each device's process, has a filter of system calls */
+    enum vmm_jail_action action; /* on a call that no row allows */
+    const char *
+        policy_dir; /* vmm/jail/policy.h: files in place of the built-in rows; NULL: none. Borrowed */
 };
 
 struct vmm_machine_config {
@@ -55,7 +68,9 @@ struct vmm_machine_config {
     struct hv *hv; /* borrowed; NULL: plan only (nothing can be started) */
     const struct vdev_class *const *classes;
     struct varch_config arch;
-    struct gm_backing ram; /* GM_ANONYMOUS or GM_HUGETLB, prefault, thp, node; zeroed will do */
+    struct gm_backing
+        ram; /* GM_ANONYMOUS, or what other processes can map where some device has one: GM_MEMFD,
+                            * GM_HUGETLB, GM_FILE of all of RAM; prefault, thp, node; zeroed will do */
     bool stepwise; /* no threads: see above */
     bool blank; /* no kernel is loaded and no register set: the state comes from a snapshot */
     struct varch_image kernel, initrd;
@@ -63,6 +78,7 @@ struct vmm_machine_config {
     const char *cmdline;
     const struct vmm_machine_device *devices;
     size_t device_count;
+    struct vmm_machine_sandbox sandbox;
     /* Configuration of a platform device by its id ("serial0"); NULL: its class's defaults. */
     const void *(*platform)(void *ctx, const struct vdev_class *cls, const char *id);
     /* Once, when the machine has ended. */
@@ -73,9 +89,16 @@ struct vmm_machine_config {
     void *ctx;
 };
 
+/* What a device's process may call once it serves (docs/sandbox.md), without the user's policy files. Who calls frees. -errno with
+ * text. */
+int vmm_machine_device_filter(const struct vdev_class *cls, struct vmm_jail_filter **ret_filter);
+
 /* Builds a machine up to the first instruction. config is copied, what it points at is borrowed
  * until free. -errno with text: see the libraries below; nothing is left behind. */
 int vmm_machine_new(const struct vmm_machine_config *config, struct vmm_machine **ret_machine);
+/* The filter of the calling thread, which is the one that runs env->loop, from now on: after start, when all other threads are there or
+ * need no filter of their own. Nothing happens without sandbox.filters. -errno with text. */
+int vmm_machine_confine(struct vmm_machine *machine);
 /* Ends the vCPUs, then destroys everything. NULL is allowed. 0, or -ETIMEDOUT with text that names the
  * device: the I/O thread hangs in a call to the host and did not end within 3 s. Then nothing was
  * freed, for all of it may still be used: try again, or end the process by _exit(). */

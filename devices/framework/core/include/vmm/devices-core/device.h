@@ -72,11 +72,14 @@ struct vdev_machine {
  * VDEV_PROPS() the first rows of its table. */
 enum vdev_bus_choice { VDEV_BUS_AUTO, VDEV_BUS_PCI, VDEV_BUS_MMIO };
 extern const char *const vdev_bus_choices[];
+enum vdev_place_choice { VDEV_PLACE_AUTO, VDEV_PLACE_PROCESS, VDEV_PLACE_THREAD };
+extern const char *const vdev_place_choices[];
 struct vdev_common {
     char *id; /* NULL: made from the class name and a number */
     uint32_t bus; /* enum vdev_bus_choice: the transport of a virtio device */
     char *addr; /* PCI "DD" or "DD.F" (hexadecimal), NULL: the next free */
     uint32_t pci_segment;
+    uint32_t placement; /* enum vdev_place_choice */
 };
 #define VDEV_PROPS(T)                                                                            \
     { .name = "id",                                                                              \
@@ -96,9 +99,16 @@ struct vdev_common {
           .max = 16,                                                                             \
           .help = "PCI device and function on its bus, as 1f or 1f.0; the next free one if not " \
                   "given" },                                                                     \
+        { .name = "pci_segment",                                                                 \
+          .type = VM_PROP_U32,                                                                   \
+          .offset = offsetof(T, common.pci_segment),                                             \
+          .max = 15,                                                                             \
+          .help = "PCI segment" },                                                               \
     {                                                                                            \
-        .name = "pci_segment", .type = VM_PROP_U32, .offset = offsetof(T, common.pci_segment),   \
-        .max = 15, .help = "PCI segment"                                                         \
+        .name = "placement", .type = VM_PROP_ENUM, .offset = offsetof(T, common.placement),      \
+        .values = vdev_place_choices, .preset = "auto",                                          \
+        .help = "who serves it: a jailed process of its own, or a thread of the VMM; what "      \
+                "--sandbox says if not given"                                                    \
     }
 
 /* What firmware tables say about a device: data, which the architecture turns into ACPI or FDT. */
@@ -154,8 +164,8 @@ struct vdev_ops {
     /* The guest ended a level interrupt of that vector. Called without the lock, in a vCPU's
      * thread. */
     void (*eoi)(struct vdev *dev, uint8_t vector);
-    /* A property was changed at run time (vmm set); the row's place in a config struct.
-     * Optional. */
+    /* A property whose row is live was changed (vmm set); its place in a config struct. Wanted where
+     * there are such rows. */
     int (*set)(struct vdev *dev, const struct vm_prop *prop, const void *config);
 };
 
@@ -219,6 +229,8 @@ struct vdev_class {
     unsigned placements; /* enum vdev_placement */
     bool internal; /* made by the machine only, not by --device */
     const struct vm_jail_rule *jail; /* what the class's code calls; vmm/base/jail_rule.h */
+    /* Why a device with this configuration must be on a thread of the VMM; NULL: it need not. Optional. */
+    const char *(*thread_reason)(const void *config);
     const struct vm_state_field *state; /* of the struct that save and load see */
     size_t state_size;
     uint16_t state_version;

@@ -19,6 +19,7 @@
 #define VMM_VHOST_BACKEND_H
 
 #include <vmm/base/error.h>
+#include <vmm/base/jail_rule.h>
 #include <vmm/virtio/device.h>
 
 struct vhost_backend;
@@ -27,6 +28,9 @@ struct vhost_backend_ops {
     /* The session has ended and left nothing behind. The next may begin from here; the back end may not be freed here. */
     void (*closed)(void *ctx, const struct vm_error *why);
 };
+
+/* What serving calls, beside the loop and memory of every process: for a filter. */
+extern const struct vm_jail_rule vhost_backend_jail[];
 
 /* dev was just created, with space as its memory: an empty space that is the back end's alone from here on. The device is the back
  * end's too: freeing it destroys the device. On error both are still the caller's. 0, -ENOMEM, or -EINVAL: a

@@ -31,12 +31,14 @@ struct vhost_front_setup {
     uint16_t queues; /* at most VHOST_QUEUES_MAX; fewer where the back end has fewer */
     uint16_t queues_min; /* without these the device is none */
     uint16_t queue_size;
+    const uint16_t *queue_sizes; /* of each queue instead; read during the call. NULL: all alike */
     uint32_t config_bytes; /* of the device's config space */
     bool packed; /* offer packed rings, where the back end tracks what is in flight */
     uint64_t
         refuse; /* features of the device type that are not offered though the back end has them */
     const char *socket; /* path for env->open() */
-    int fd; /* the connected socket instead; -1: none. Taken over, also on error. When it ends there is no other */
+    int fd; /* the connected socket instead, or for the first time; -1: none. Taken over, also on error. When it ends and there is no
+             * name, there is no other */
     bool server; /* listen at socket; the back end connects */
     uint64_t wait_ns; /* how long vhost_front_new() waits for the back end */
     uint64_t

@@ -57,6 +57,9 @@ struct virtio_ops {
      * what would have to is done later, in the loop. */
     int (*kick_now)(struct virtio_dev *dev, uint16_t n);
     int (*stop)(struct virtio_dev *dev); /* optional */
+    /* The transport has looked at virtio_may_dma() again. -EINPROGRESS: it was taken away, and memory is still written: vdev_unpark()
+     * follows when that has ended. Otherwise 0. Optional: queues are kicked when it says yes. */
+    int (*dma_changed)(struct virtio_dev *dev);
     void (*reset)(struct virtio_dev *dev); /* optional */
     /* Config space: [offset, offset + len) lies inside config_bytes. Without config_read dev->config is read; without config_write
      * writes are ignored. */
@@ -84,7 +87,7 @@ struct virtio_transport {
      * values again. */
     void (*reset)(struct virtio_transport *transport, bool power_on);
     /* Optional: false while the device must not touch memory (PCI: bus mastering is off). No queue is served then; the
-     * transport kicks them all when that ends. */
+     * transport tells when that changes. */
     bool (*may_dma)(struct virtio_transport *transport);
 };
 
@@ -186,13 +189,17 @@ static inline void virtio_enter(struct virtio_dev *dev)
 {
     vm_lock_acquire(&dev->dev.lock);
 }
+/* The transport lets the device touch memory. */
+static inline bool virtio_may_dma(const struct virtio_dev *dev)
+{
+    return !dev->transport || !dev->transport->may_dma || dev->transport->may_dma(dev->transport);
+}
 /* Queue n may be served. */
 static inline bool virtio_queue_live(const struct virtio_dev *dev, uint16_t n)
 {
     return dev->running && !dev->stopping && !dev->dev.quiesced && !dev->pausing &&
            n < dev->queues && dev->queue[n].started && !dev->queue[n].broken &&
-           !dev->kick[n].resetting && !(dev->status & VIRTIO_NEEDS_RESET) &&
-           (!dev->transport || !dev->transport->may_dma || dev->transport->may_dma(dev->transport));
+           !dev->kick[n].resetting && !(dev->status & VIRTIO_NEEDS_RESET) && virtio_may_dma(dev);
 }
 /* Looks at queue n again, soon, in the loop (more work than one round should do, or a back end is ready). */
 void virtio_kick_later(struct virtio_dev *dev, uint16_t n);
