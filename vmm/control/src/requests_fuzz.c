@@ -44,7 +44,7 @@ static int renew(void)
         return -1;
     fuzz.config->payload.kernel = strdup("kernel");
     fuzz.config->log_level = VM_LOG_ERROR;
-    return vmm_dry_new(&fuzz.model, fuzz.config, &fuzz.dry);
+    return vmm_dry_new(&fuzz.model, fuzz.config, DRY_ON_NOTHING, 0, &fuzz.dry);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -71,9 +71,14 @@ struct process {
     } opened[OPENS_MAX];
     unsigned opens;
 
+    struct vhost_front *front; /* NULL: not yet, or no more */
+    struct vm_work ended_work;
+
     pthread_mutex_t lock; /* guards what follows */
     struct ends ours, theirs; /* theirs: of a process that is still to be started */
-    bool start, asked; /* what the control loop is to do */
+    bool start, asked, kill; /* what the control loop is to do */
+    bool runs; /* a process that was started has not told its end */
+    bool detached; /* nobody is there any more who would want to know of it */
     struct vmm_process_message question; /* OPEN */
 
     /* The control loop's thread. */
@@ -90,6 +95,27 @@ static void close_ends(struct ends *e)
 
 /* ---- the control loop's side: starting, opening ---- */
 
+static void serve_soon(struct process *p);
+
+/* On the I/O loop. */
+static void ended_posted(struct vm_work *work)
+{
+    struct process *p = container_of(work, struct process, ended_work);
+
+    if (p->front)
+        vhost_front_still_now(p->front);
+}
+
+/* Only now is it sure that it does not write to the guest's memory any more: not when it closed its sockets. */
+static void tell_end(struct process *p)
+{
+    pthread_mutex_lock(&p->lock);
+    p->runs = false;
+    if (!p->detached)
+        vm_loop_post(p->env.loop, &p->ended_work, ended_posted);
+    pthread_mutex_unlock(&p->lock);
+}
+
 static void ended(void *ctx, int code, int wait_status)
 {
     struct process *p = ctx;
@@ -104,6 +130,8 @@ static void ended(void *ctx, int code, int wait_status)
     }
     vmm_child_free(p->child);
     p->child = NULL;
+    tell_end(p);
+    serve_soon(p); /* the next one may have waited for it */
 }
 
 static int start(struct process *p, const struct ends *theirs)
@@ -126,8 +154,6 @@ static int start(struct process *p, const struct ends *theirs)
     snprintf(vhost, sizeof(vhost), "%d", VMM_PROCESS_FD_VHOST);
     snprintf(channel, sizeof(channel), "%d", VMM_PROCESS_FD_CHANNEL);
     snprintf(profile, sizeof(profile), "%d", VMM_PROCESS_FD_PROFILE);
-    vmm_child_free(p->child); /* two at a time would fight for a lock */
-    p->child = NULL;
     return vmm_child_start(p->m->config.sandbox.spawner, &config, &p->child);
 }
 
@@ -165,24 +191,32 @@ static void answer(struct process *p, const struct vmm_process_message *question
     vm_close(&fd);
 }
 
+/* One at a time: the next process begins when the last one is dead. */
 static void serve(struct process *p)
 {
     struct ends theirs = { -1, -1, -1 };
-    bool begin, asked;
+    bool begin, asked, end;
 
     pthread_mutex_lock(&p->lock);
-    begin = p->start;
-    asked = p->asked;
-    p->start = false;
+    begin = p->start && !p->child;
+    end = p->child && (p->start || p->kill);
+    asked = p->asked && !p->start;
+    p->kill = false;
     if (begin) {
         theirs = p->theirs;
         p->theirs = (struct ends){ -1, -1, -1 };
+        p->start = false;
+        p->runs = true;
     }
     pthread_mutex_unlock(&p->lock);
-    if (begin && start(p, &theirs))
+    if (end)
+        vmm_child_kill(p->child);
+    if (begin && start(p, &theirs)) {
         vm_log(p->m->config.env, VM_LOG_WARN, "%s: %s", p->id, vm_error_text());
+        tell_end(p);
+    }
     close_ends(&theirs); /* the process has its own, or the front end sees the end of it */
-    if (asked && !begin)
+    if (asked)
         answer(p, &p->question);
 }
 
@@ -434,6 +468,21 @@ static int connect_process(struct process *p)
     return fd;
 }
 
+/* The front end has given the process up, or sees that it is gone. */
+static int front_gone(struct vhost_front *front)
+{
+    struct process *p = vhost_front_user(front);
+    bool runs;
+
+    pthread_mutex_lock(&p->lock);
+    runs = p->runs;
+    p->kill = runs;
+    pthread_mutex_unlock(&p->lock);
+    if (runs)
+        serve_soon(p);
+    return runs ? -EINPROGRESS : 0;
+}
+
 /* ---- the front end's environment ---- */
 
 static void env_log(void *ctx, enum vm_level level, const char *text)
@@ -566,6 +615,7 @@ static int wait_for_ready(struct process *p)
 static int make_front(struct process *p, int fd, const struct vdev_context *context,
                       struct vhost_front **ret_front)
 {
+    static const struct vhost_front_ops ops = { .gone = front_gone };
     struct vdev_context c = *context;
     struct vhost_front_setup setup = {
         .user = p,
@@ -585,7 +635,7 @@ static int make_front(struct process *p, int fd, const struct vdev_context *cont
         if (p->shape.queue_size[n] > setup.queue_size)
             setup.queue_size = p->shape.queue_size[n];
     c.env = &p->env;
-    return vhost_front_new(&p->cls, &c, &setup, NULL, ret_front);
+    return vhost_front_new(&p->cls, &c, &setup, &ops, ret_front);
 }
 
 static int set_up(struct process *p, struct vmm_machine *m, const struct vmm_machine_device *want,
@@ -650,6 +700,7 @@ int vmm_process_new(struct vmm_machine *m, const struct vmm_machine_device *want
         vmm_process_free(p);
         return vm_error_restore(&error);
     }
+    p->front = front;
     *ret_process = p;
     *ret_dev = &vhost_front_dev(front)->dev;
     return 0;
@@ -662,6 +713,12 @@ void vmm_process_live(struct process *p)
 
 void vmm_process_detach(struct process *p)
 {
+    p->front = NULL;
+    pthread_mutex_lock(&p->lock);
+    p->detached = true;
+    pthread_mutex_unlock(&p->lock);
+    if (p->env.loop)
+        vm_work_cancel(p->env.loop, &p->ended_work);
     disconnect(p);
 }
 

@@ -138,6 +138,8 @@ int vhost_front_greeted(struct vhost_front *f)
 
 void vhost_front_still(struct vhost_front *f)
 {
+    if (f->lingers)
+        return;
     if (f->rest_awaited) {
         f->rest_awaited = false;
         virtio_stopped(&f->dev);
@@ -191,6 +193,7 @@ void vhost_front_gone(struct vhost_front *f, const struct vm_error *why)
                    f->dev.dev.id, f->lost.text);
     vhost_front_rings_lost(f);
     vhost_front_extra_lost(f);
+    f->lingers = f->lingers || (f->ops && f->ops->gone && f->ops->gone(f) == -EINPROGRESS);
     vhost_front_still(f);
     wait_for_another(f, was_there);
 }
@@ -302,7 +305,7 @@ static int op_stop(struct virtio_dev *dev)
     struct vhost_front *f = front_of(dev);
 
     f->want_run = false;
-    if (f->state < FRONT_STARTING)
+    if (f->state < FRONT_STARTING && !f->lingers)
         return 0;
     f->rest_awaited = true;
     advance_soon(f);
@@ -314,7 +317,7 @@ static int op_dma_changed(struct virtio_dev *dev)
     struct vhost_front *f = front_of(dev);
 
     advance_soon(f);
-    if (virtio_may_dma(dev) || f->state < FRONT_STARTING)
+    if (virtio_may_dma(dev) || (f->state < FRONT_STARTING && !f->lingers))
         return 0;
     f->dma_awaited = true;
     return -EINPROGRESS;
@@ -540,6 +543,15 @@ int vhost_front_new(const struct vdev_class *cls, const struct vdev_context *con
     f->made = true;
     *ret_front = f;
     return 0;
+}
+
+void vhost_front_still_now(struct vhost_front *f)
+{
+    vm_lock_acquire(&f->dev.dev.lock);
+    f->lingers = false;
+    if (f->state < FRONT_STARTING)
+        vhost_front_still(f);
+    vm_lock_release(&f->dev.dev.lock);
 }
 
 struct virtio_dev *vhost_front_dev(struct vhost_front *f)

@@ -55,12 +55,14 @@ struct vhost_front {
     enum front_state state;
     bool want_run; /* the driver (and the machine) want rings to be served */
     bool rest_awaited; /* virtio_stopped() is owed */
+    bool lingers; /* the last back end may still write: ops->gone() */
     bool dma_awaited; /* vdev_unpark() is owed: a vCPU waits for the rings to stand still */
     bool made; /* vhost_front_new() has returned a device: the lock exists */
     bool reset_wanted; /* the driver has reset the device; the back end is told when it is there */
     struct vm_work advance_work;
     struct vm_error lost; /* why the last connection ended; code 0: it did not */
-    bool cache_chosen; /* by the driver, in a disk's config space, since the reset: each back end is told */
+    bool
+        cache_chosen; /* by the driver, in a disk's config space, since the reset: each back end is told */
     uint32_t written_from, written_to; /* config space that the back end has not been told of */
 
     /* The link. */

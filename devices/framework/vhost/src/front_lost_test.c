@@ -276,6 +276,27 @@ Test(front_lost, what_the_driver_chose_for_a_disks_cache_is_told_to_the_next_one
     cr_assert_eq(now, 0);
 }
 
+static int still_there(struct vhost_front *front)
+{
+    (void)front;
+    return -EINPROGRESS;
+}
+
+Test(front_lost, a_reset_lasts_until_who_is_gone_cannot_write_any_more, .fini = quit)
+{
+    ft_open_all(VH_PCI);
+    ft.ops.gone = still_there;
+    ft_run();
+    ft.absences = 1000;
+
+    lose();
+    cr_assert_eq(vh_reset(&ft.h, 0), -ETIMEDOUT);
+    vhost_front_still_now(ft.front);
+    cr_assert_eq(vh_idle(&ft.h), 0);
+
+    cr_assert_eq(vh_status(&ft.h), 0);
+}
+
 Test(front_lost, and_a_reset_forgets_it, .fini = quit)
 {
     ft_open_all(VH_PCI);

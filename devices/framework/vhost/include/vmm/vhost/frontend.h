@@ -50,6 +50,9 @@ struct vhost_front_ops {
     /* dev->config was read from the back end (or is zero, where it has none): what is ours to say. */
     void (*config)(struct vhost_front *front, uint8_t *config, uint32_t bytes);
     void (*destroy)(struct vhost_front *front); /* before the memory is freed */
+    /* The connection has ended. -EINPROGRESS: who was there may still write to the guest's memory; vhost_front_still_now() follows when
+     * it cannot any more, and until then who waits for the device to stand still goes on waiting. Otherwise 0. */
+    int (*gone)(struct vhost_front *front);
 };
 
 /* In a class's create(): connects, learns what the back end has, and makes the device. Waits for the back end by stepping env->loop,
@@ -61,6 +64,8 @@ int vhost_front_new(const struct vdev_class *cls, const struct vdev_context *con
                     struct vhost_front **ret_front);
 struct virtio_dev *vhost_front_dev(struct vhost_front *front);
 void *vhost_front_user(struct vhost_front *front);
+/* In the loop's thread, without the device's lock. Harmless when it is not awaited. */
+void vhost_front_still_now(struct vhost_front *front);
 
 /* ---- what migration and network devices need ----
  *
