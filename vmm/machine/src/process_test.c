@@ -5,7 +5,10 @@
 #include <signal.h>
 #include <sys/socket.h>
 
+#include <sys/epoll.h>
+
 #include <vmm/machine/process.h>
+#include <vmm/vhost/backend.h>
 
 #include "machine_test.h"
 
@@ -14,11 +17,16 @@
 struct door_config {
     struct vdev_common common;
     char *path, *play;
+    uint32_t value;
 };
 static const struct vm_prop door_props[] = {
     VDEV_PROPS(struct door_config),
     { .name = "path", .type = VM_PROP_PATH, .offset = offsetof(struct door_config, path) },
     { .name = "play", .type = VM_PROP_STRING, .offset = offsetof(struct door_config, play) },
+    { .name = "value",
+      .type = VM_PROP_U32,
+      .live = true,
+      .offset = offsetof(struct door_config, value) },
     { 0 },
 };
 static const struct vdev_class door_class = {
@@ -73,6 +81,52 @@ static void stay(void)
     (void)poll(&p, 1, -1); /* until the VMM is gone */
 }
 
+/* An honest one, until its value is set to 9: then it dies. */
+static void on_set(struct vm_watch *watch, uint32_t events)
+{
+    struct vmm_process_message m;
+    int fd;
+
+    (void)events;
+    if (vmm_process_receive(watch->fd, &m, &fd) || !strcmp(m.text, "value=9"))
+        _exit(1);
+    tell(VMM_PROCESS_LOG, 0, VM_LOG_WARN, m.text);
+}
+
+static void closed(void *ctx, const struct vm_error *why)
+{
+    (void)ctx;
+    (void)why;
+    _exit(0);
+}
+
+static void serve_honestly(void)
+{
+    static const struct vhost_backend_ops ops = { closed };
+    static const struct lab_config config;
+    static struct vdev_machine machine;
+    static struct vm_watch watch;
+    static struct vm_env env;
+    struct vdev_context context = {
+        .env = &env, .machine = &machine, .id = "door0", .config = &config
+    };
+    struct vhost_backend *backend;
+    struct gm_space *space;
+    struct vdev *dev;
+
+    vm_env_host(VM_LOG_ERROR, &env);
+    if (vm_loop_new(&env, 0, &env.loop) || gm_space_new(&env, &space))
+        _exit(1);
+    context.memory = space;
+    if (tube_create(&context, &dev) ||
+        vhost_backend_new(container_of(dev, struct virtio_dev, dev), space, &ops, NULL, &backend) ||
+        vhost_backend_serve(backend, VMM_PROCESS_FD_VHOST) ||
+        vm_watch_add(env.loop, &watch, VMM_PROCESS_FD_CHANNEL, EPOLLIN, on_set))
+        _exit(1);
+    ready(VIRTIO_ID_RNG, 1);
+    (void)vm_loop_run(env.loop);
+}
+
 static bool plays(const char *text, const char *what)
 {
     return strstr(text, what);
@@ -95,6 +149,10 @@ static int play(int argc, char **argv)
         tell((enum vmm_process_type)77, 0, 0, "");
     if (plays(text, "half"))
         (void)!send(VMM_PROCESS_FD_CHANNEL, "half", 4, 0);
+    if (plays(text, "honest\",value=9"))
+        tell(VMM_PROCESS_LOG, 0, VM_LOG_WARN, "it begins with 9");
+    if (plays(text, "honest"))
+        serve_honestly();
     if (plays(text, "own-file") && sscanf(strstr(text, "path=\""), "path=\"%127[^\"]", path) == 1)
         ask_for(path);
     if (plays(text, "other-file"))
@@ -116,6 +174,7 @@ static char file[] = "/tmp/vmm-door-XXXXXX";
 static void set_up(void)
 {
     struct vmm_spawner_config config = { .env = &t.env, .entry = play };
+    struct vm_env host;
     int fd;
 
     if (getenv("VMM_USER_EMULATOR"))
@@ -130,12 +189,17 @@ static void set_up(void)
     cr_assert_eq(vmm_spawner_ready(spawner, WAIT_NS), 0, "%s", vm_error_text());
     cr_assert_eq(vmm_spawner_attach(spawner, t.env.loop), 0);
     t.config.sandbox.spawner = spawner;
-    vm_env_host(VM_LOG_ERROR, &t.env);
-    t.env.log = mt_log;
-    t.env.loop = t.config.env->loop;
+    vm_env_host(VM_LOG_ERROR, &host);
+    t.env.open = host.open;
     fd = mkstemp(file);
     cr_assert_eq(write(fd, "x", 1), 1);
     close(fd);
+}
+
+static void mt_finish(void)
+{
+    cr_assert_eq(vmm_machine_free(t.machine), 0);
+    t.machine = NULL;
 }
 
 static void tear_down(void)
@@ -144,6 +208,7 @@ static void tear_down(void)
     unlink(file);
     hv_free(t.hv);
     close(t.config.kernel.fd);
+    vm_loop_free(t.env.loop);
 }
 
 TestSuite(process, .init = set_up, .fini = tear_down, .timeout = 60);
@@ -219,6 +284,77 @@ Test(process, nothing_is_left_of_one_that_failed)
     for (unsigned i = 0; i < 20; i++)
         (void)refused("refuse");
     cr_assert_eq(mt_fds(), before);
+}
+
+/* ---- those that serve ---- */
+
+static struct vdev *make_honest(void)
+{
+    static struct vmm_machine_device device = { .cls = &door_class, .process = true };
+    static char how[] = "honest";
+    static struct door_config config = { .path = file, .play = how };
+
+    device.config = &config;
+    t.config.devices = &device;
+    t.config.device_count = 1;
+    t.config.ram.kind = GM_MEMFD;
+    cr_assert_eq(mt_make(), 0, "%s", vm_error_text());
+    cr_assert_eq(vmm_machine_start(t.machine), 0, "%s", vm_error_text());
+    return vmm_machine_find(t.machine, "door0");
+}
+
+static uint64_t metric(const struct vdev *dev, const char *name)
+{
+    const struct vdev_metric *m = dev->cls->metrics;
+
+    while (strcmp(m->name, name) != 0)
+        m++;
+    return __atomic_load_n((const uint64_t *)(const void *)((const char *)dev + m->offset),
+                           __ATOMIC_RELAXED);
+}
+
+Test(process, one_that_dies_is_started_again_and_knows_what_was_set)
+{
+    struct vdev *dev = make_honest();
+
+    cr_assert_eq(vmm_machine_set(t.machine, "door0", "value=7"), 0, "%s", vm_error_text());
+    MT_UNTIL(mt_logged("door0: value=7"));
+    for (uint64_t round = 2; round < 5; round++) {
+        cr_assert_eq(vmm_machine_set(t.machine, "door0", "value=9"), 0, "%s", vm_error_text());
+        MT_UNTIL(metric(dev, "connects") >= round);
+        cr_assert_eq(vmm_machine_set(t.machine, "door0", "value=7"), 0, "%s", vm_error_text());
+    }
+    MT_UNTIL(mt_logged("door0: it begins with 9"));
+    cr_assert_geq(metric(dev, "losses"), 1);
+    cr_assert(mt_logged("door0: its process ended: exit code 1"));
+    mt_finish();
+}
+
+Test(process, what_cannot_be_changed_is_not_sent)
+{
+    (void)make_honest();
+
+    cr_assert_eq(vmm_machine_set(t.machine, "door0", "path=/x"), -ENOTSUP);
+    cr_assert_eq(vmm_machine_set(t.machine, "door0", "value=x"), -EINVAL);
+    mt_finish();
+}
+
+static void removed(void *ctx, int code)
+{
+    *(int *)ctx = code ? code : 1;
+}
+
+Test(process, it_is_taken_out_of_a_running_machine)
+{
+    int done = 0;
+
+    (void)make_honest();
+    cr_assert_eq(vmm_machine_remove(t.machine, "door0", removed, &done), 0, "%s", vm_error_text());
+    MT_UNTIL(done);
+
+    cr_assert_eq(done, 1);
+    cr_assert_null(vmm_machine_find(t.machine, "door0"));
+    mt_finish();
 }
 
 /* ---- messages ---- */
