@@ -58,7 +58,7 @@
     VM_JAIL("ioctl", VM_JAIL_IS(1, TCSETS)), VM_JAIL("ioctl", VM_JAIL_IS(1, TCGETS))
 
 /* Signals that were handled, a process that was stopped and goes on, and the end. */
-#define ENDING SANITIZED_THREAD \
+#define ENDING \
     VM_JAIL("rt_sigreturn"), VM_JAIL("restart_syscall"), VM_JAIL("exit_group")
 
 const struct vm_jail_rule vmm_jail_rows_child_loop[] = {
@@ -115,7 +115,7 @@ const struct vm_jail_rule vmm_jail_rows_vcpu[] = {
     VM_JAIL("rt_sigprocmask"), VM_JAIL("sched_yield"),
     VM_JAIL("prctl", VM_JAIL_IS(0, PR_SET_NAME)),
     VM_JAIL("set_robust_list"), VM_JAIL("rseq"),
-    WAITING, MEMORY, ENDING, TERMINAL,
+    SANITIZED_THREAD WAITING, MEMORY, ENDING, TERMINAL,
     VM_JAIL("mremap"),
     VM_JAIL("exit"),
     { 0 },
@@ -137,7 +137,7 @@ const struct vm_jail_rule vmm_jail_rows_io[] = {
     VM_JAIL("tgkill"), VM_JAIL("getpid"), VM_JAIL("gettid"), VM_JAIL("rt_sigprocmask"), VM_JAIL("sched_yield"),
     VM_JAIL("prctl", VM_JAIL_IS(0, PR_SET_NAME)),
     VM_JAIL("set_robust_list"), VM_JAIL("rseq"),
-    WAITING, MEMORY, ENDING,
+    SANITIZED_THREAD WAITING, MEMORY, ENDING,
     VM_JAIL("mremap"),
     VM_JAIL("exit"),
     { 0 },
