@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <vmm/base/error.h>
 #include <vmm/base/fd.h>
@@ -215,6 +216,11 @@ static const struct vm_prop props[] = {
     { 0 },
 };
 
+/* A back end that went away is looked for again, by its socket's name. */
+static const struct vm_jail_rule jail[] = { VM_JAIL("socket", VM_JAIL_IS(0, AF_UNIX)),
+                                            VM_JAIL("connect"),
+                                            { 0 } };
+
 /* Nothing is recomputed from the back end's state: it keeps its own, and the log of requests in flight lies in memory of ours. */
 const struct vdev_class vhost_user_class = {
     .name = "vhost-user",
@@ -223,6 +229,7 @@ const struct vdev_class vhost_user_class = {
     .config_size = sizeof(struct vhost_user_config),
     .kind = VDEV_VIRTIO,
     .placements = VDEV_FOREIGN,
+    .jail = jail,
     .replay = VDEV_REPLAY_ALL,
     .metrics = vhost_front_metrics,
     .create = vhost_user_create,
