@@ -219,6 +219,8 @@ static const struct vm_prop props[] = {
 /* A back end that went away is looked for again, by its socket's name. */
 static const struct vm_jail_rule jail[] = { VM_JAIL("socket", VM_JAIL_IS(0, AF_UNIX)),
                                             VM_JAIL("connect"),
+                                            VM_JAIL("newfstatat"), /* why nobody is there */
+                                            VM_JAIL("stat"),
                                             { 0 } };
 
 /* Nothing is recomputed from the back end's state: it keeps its own, and the log of requests in flight lies in memory of ours. */
