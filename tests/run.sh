@@ -12,9 +12,9 @@ set -euo pipefail
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/e2e/lib.sh"
 
-JOBS=$(nproc) CTEST=() CI=(-DVMM_LONG=OFF -DVMM_FULL=OFF -DVMM_NEED_FUZZERS=ON) PRESETS=(release coverage asan tsan fuzz)
+JOBS=$(nproc) CTEST=() CI=(-DVMM_LONG=OFF -DVMM_FULL=OFF -DVMM_NEED_FUZZERS=ON) PRESETS=(release coverage asan tsan fuzz debug)
 # An Arm machine builds for itself.
-[[ $NATIVE = aarch64 ]] || PRESETS+=(aarch64 aarch64-coverage)
+[[ $NATIVE = aarch64 ]] || PRESETS+=(aarch64 aarch64-coverage aarch64-debug)
 while (($#)); do
     case $1 in
     --each-commit) exec "$ROOT/tests/each-commit.sh" "${@:2:1}" ;;
@@ -39,12 +39,14 @@ cd "$ROOT"
 mkdir -p build
 packages_ensure "${BUILD_PACKAGES[@]}" "${TEST_PACKAGES[@]}" "${BED_PACKAGES[@]}" "${ARM_PACKAGES[@]}" "${BED_ARM_PACKAGES[@]}"
 [[ $NATIVE = aarch64 ]] || quietly sysroot tests/arm/sysroot.sh
+quietly peers tests/e2e/fetch.sh --dpdk --passt
 quietly dt-schema tests/arm/devicetree.sh --schemas
 for preset in "${PRESETS[@]}"; do
-    extra=()
+    extra=() what=$preset
     [[ $preset != fuzz ]] || extra=(-DVMM_TESTS=OFF)
+    [[ $preset != debug ]] || what=debug-vmm
     quietly "configure-$preset" cmake --preset "$preset" ${extra[@]+"${extra[@]}"}
-    quietly "build-$preset" cmake --build --preset "$preset" -j "$JOBS"
+    quietly "build-$preset" cmake --build --preset "$what" -j "$JOBS"
 done
 # Counters of an earlier run would count for this one.
 for tree in build/*coverage; do

@@ -5,23 +5,33 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <vmm/base/env.h>
 #include <vmm/base/error.h>
 #include <vmm/base/file.h>
+#include <vmm/base/pty.h>
 #include <vmm/base/socket.h>
+#include <vmm/base/tap.h>
 
 #include "text.h"
 
 enum {
     LOG_TEXT = 512,
     RATELIMIT_BURST = 10,
-    BACKLOG = 4, /* of a socket that listens for one peer */
+    BACKLOG = 128, /* of a socket that listens */
 };
 #define SECOND_NS             UINT64_C(1000000000)
 #define RATELIMIT_INTERVAL_NS (10 * SECOND_NS)
+
+const char *vm_level_name(enum vm_level level)
+{
+    static const char *const words[] = { "error", "warn", "info", "debug" };
+
+    return words[level];
+}
 
 static const char *const level_names[] = { "error", "warning", "info", "debug" };
 
@@ -88,14 +98,23 @@ static int open_flags(unsigned how)
 /* Non-blocking while it opens: a FIFO without a peer must not hold the program up. */
 static int host_open(void *ctx, const char *name, unsigned how)
 {
+    unsigned type = how & VM_OPEN_SEQPACKET;
     int flags = open_flags(how);
     int fd;
 
     (void)ctx;
-    if (how == VM_OPEN_CONNECT)
-        return vm_socket_connect(name);
-    if (how == VM_OPEN_LISTEN)
-        return vm_socket_listen(name, BACKLOG);
+    if ((how & ~type) == VM_OPEN_CONNECT)
+        return vm_socket_connect_as(name, type ? SOCK_SEQPACKET : SOCK_STREAM);
+    if ((how & ~type) == VM_OPEN_LISTEN)
+        return vm_socket_listen_as(name, BACKLOG, type ? SOCK_SEQPACKET : SOCK_STREAM);
+    if (how & VM_OPEN_DIAL)
+        return vm_fail(-EACCES, "%s: nobody is here who could connect to such names", name);
+    if (how == VM_OPEN_PTY)
+        return vm_pty_open(strcmp(name, VM_PTY_NO_LINK) != 0 ? name : NULL);
+    if (how == VM_OPEN_TAP)
+        return vm_tap_open(name);
+    if (how == VM_OPEN_USER)
+        return vm_fail(-EACCES, "%s: nobody is here who could start it", name);
     if (flags < 0)
         return vm_fail(-EINVAL, "%s: opened neither for reading nor for writing", name);
     do {

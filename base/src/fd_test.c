@@ -25,6 +25,22 @@ static int make_file(const void *data, size_t len)
     return fd;
 }
 
+Test(fd, fstat_is_a_system_call_of_its_own_with_the_same_answer)
+{
+    struct stat ours, theirs;
+    int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+
+    cr_assert_eq(vm_fstat(fd, &ours), 0);
+    cr_assert_eq(fstat(fd, &theirs), 0);
+
+    cr_assert_eq(ours.st_size, theirs.st_size);
+    cr_assert_eq(ours.st_mode, theirs.st_mode);
+    cr_assert_eq(ours.st_ino, theirs.st_ino);
+    cr_assert_eq(ours.st_dev, theirs.st_dev);
+    cr_assert_eq(vm_fstat(-1, &ours), -EBADF);
+    close(fd);
+}
+
 Test(fd, what_was_written_at_an_offset_is_read_there)
 {
     char buf[6] = "";
@@ -234,6 +250,22 @@ Test(fd, an_eventfd_counts_and_take_clears)
     cr_assert_eq(vm_eventfd_take(fd), 2);
     cr_assert_eq(vm_eventfd_take(fd), 0);
     cr_assert(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+    vm_close(&fd);
+}
+
+Test(fd, an_eventfd_that_somebody_made_wait_is_taken_without_waiting, .timeout = 10)
+{
+    if (getenv("VMM_USER_EMULATOR"))
+        cr_skip_test("the user-mode emulator has no preadv2(2)");
+
+    int fd = vm_eventfd();
+
+    cr_assert_eq(fcntl(fd, F_SETFL, 0), 0);
+
+    vm_eventfd_signal(fd);
+
+    cr_assert_eq(vm_eventfd_take_shared(fd), 1);
+    cr_assert_eq(vm_eventfd_take_shared(fd), 0);
     vm_close(&fd);
 }
 

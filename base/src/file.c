@@ -49,7 +49,7 @@ int vm_file_fd(const char *name, int fd, struct vm_file *ret_file)
 {
     struct stat st;
 
-    if (fstat(fd, &st))
+    if (vm_fstat(fd, &st))
         return vm_fail_errno("%s", name);
     if (S_ISDIR(st.st_mode))
         return vm_fail(-EISDIR, "%s is a directory: give a file", name);

@@ -28,17 +28,17 @@ static int make_address(const char *path, struct sockaddr_un *addr)
     return 0;
 }
 
-static int new_socket(const char *path)
+static int new_socket(const char *path, int type)
 {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
     return fd < 0 ? vm_fail_errno("socket %s", path) : fd;
 }
 
-/* A socket of a program that ended without removing it refuses connections. */
+/* A socket of a program that ended without removing it refuses connections; one that stands refuses another type. */
 static int remove_stale(const struct sockaddr_un *addr)
 {
-    int fd = new_socket(addr->sun_path), rc;
+    int fd = new_socket(addr->sun_path, SOCK_STREAM), rc;
     struct stat st;
 
     if (fd < 0)
@@ -76,14 +76,14 @@ static int bind_name(int fd, const struct sockaddr_un *addr)
     return vm_file_fail("socket", addr->sun_path, true);
 }
 
-int vm_socket_listen(const char *path, int backlog)
+int vm_socket_listen_as(const char *path, int backlog, int type)
 {
     struct sockaddr_un addr;
     int fd, rc = make_address(path, &addr);
 
     if (rc)
         return rc;
-    fd = new_socket(path);
+    fd = new_socket(path, type);
     if (fd < 0)
         return fd;
     rc = bind_name(fd, &addr);
@@ -95,7 +95,12 @@ int vm_socket_listen(const char *path, int backlog)
     return rc;
 }
 
-int vm_socket_connect(const char *path)
+int vm_socket_listen(const char *path, int backlog)
+{
+    return vm_socket_listen_as(path, backlog, SOCK_STREAM);
+}
+
+int vm_socket_connect_as(const char *path, int type)
 {
     struct sockaddr_un addr;
     struct stat st;
@@ -103,7 +108,7 @@ int vm_socket_connect(const char *path)
 
     if (rc)
         return rc;
-    fd = new_socket(path);
+    fd = new_socket(path, type);
     if (fd < 0)
         return fd;
     do {
@@ -118,6 +123,11 @@ int vm_socket_connect(const char *path)
                        "other side listens on",
                        path);
     return vm_fail(rc, "socket %s: %s", path, strerror(-rc));
+}
+
+int vm_socket_connect(const char *path)
+{
+    return vm_socket_connect_as(path, SOCK_STREAM);
 }
 
 /* ---- file descriptors ---- */
@@ -149,6 +159,19 @@ ssize_t vm_socket_send(int sock, const void *data, size_t len, const int *fds, s
         n = sendmsg(sock, &msg, MSG_NOSIGNAL | flags);
     } while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : n;
+}
+
+/* unix(7), ETOOMANYREFS: what all processes of the sender's user have sent and nobody has received yet is compared with the sender's own
+ * RLIMIT_NOFILE. */
+int vm_socket_send_failed(ssize_t error, const char *what)
+{
+    if (error != -ETOOMANYREFS)
+        return vm_fail((int)error, "%s: %s", what, strerror((int)-error));
+    return vm_fail((int)error,
+                   "%s: processes of this user have sent more open files than may be on their way "
+                   "at once (RLIMIT_NOFILE of this one): give more by ulimit -n, or end the "
+                   "program that does not take them",
+                   what);
 }
 
 /* The kernel gives as many as there is room for, which may be padded by one: what does not fit max is closed. False: one did not. */

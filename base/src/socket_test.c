@@ -5,8 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <vmm/base/env.h>
@@ -173,4 +175,85 @@ Test(socket, sending_to_nobody_is_an_error_and_no_signal, .init = make_pair)
     close(pair[1]);
 
     cr_assert_eq(vm_socket_send(pair[0], "x", 1, NULL, 0, 0), -EPIPE);
+}
+
+/* ---- too many on their way ---- */
+
+enum { MANY = 1000, FEW = 64 };
+
+static void limit_files(rlim_t soft)
+{
+    struct rlimit files;
+
+    if (getrlimit(RLIMIT_NOFILE, &files))
+        _exit(90);
+    files.rlim_cur = soft;
+    if (setrlimit(RLIMIT_NOFILE, &files))
+        _exit(91);
+}
+
+/* As many as go; nobody takes them. */
+static ssize_t flood(int sock)
+{
+    int fd[VM_SOCKET_FDS_MAX];
+    ssize_t n;
+
+    for (size_t i = 0; i < VM_SOCKET_FDS_MAX; i++)
+        fd[i] = sock;
+    while ((n = vm_socket_send(sock, "x", 1, fd, VM_SOCKET_FDS_MAX, MSG_DONTWAIT)) > 0) {
+        /* the next */
+    }
+    return n;
+}
+
+/* 0, or which step went wrong. */
+static int flood_and_send(void)
+{
+    int status, other[2];
+    pid_t pid;
+
+    limit_files(MANY);
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, other))
+        return 2;
+    pid = fork();
+    if (!pid) {
+        limit_files(FEW);
+        _exit(flood(pair[0]) == -ETOOMANYREFS ? 0 : 1);
+    }
+    if (waitpid(pid, &status, 0) != pid || status)
+        return 3;
+    if (vm_socket_send(other[0], "x", 1, other, 1, MSG_DONTWAIT) != 1)
+        return 4; /* who may have more is not held up */
+    limit_files(FEW);
+    if (vm_socket_send(other[0], "x", 1, other, 1, MSG_DONTWAIT) != -ETOOMANYREFS)
+        return 5;
+    return vm_socket_send(other[0], "x", 1, NULL, 0, MSG_DONTWAIT) == 1 ? 0 : 6;
+}
+
+/* What the limits of devices' processes rely on. Root has a capability that lifts the limit. */
+Test(socket, a_flood_of_fds_holds_up_only_who_may_not_have_more, .init = make_pair)
+{
+    uid_t user =
+        0x7fa00000 + (uid_t)getpid(); /* who has no other processes, which would count, too */
+    int status = -1;
+    pid_t pid;
+
+    if (getenv("VMM_USER_EMULATOR"))
+        cr_skip_test("the user-mode emulator has limits of its own");
+    pid = fork();
+    if (!pid)
+        _exit(!geteuid() && setresuid(user, user, user) ? 1 : flood_and_send());
+    waitpid(pid, &status, 0);
+
+    cr_assert_eq(status, 0, "%x", status);
+}
+
+Test(socket, an_error_of_sending_says_how_to_mend_it)
+{
+    cr_assert_eq(vm_socket_send_failed(-ETOOMANYREFS, "spawner"), -ETOOMANYREFS);
+    cr_assert(strstr(vm_error_text(), "spawner: processes of this user have sent more open files"));
+    cr_assert(strstr(vm_error_text(), "ulimit -n"));
+
+    cr_assert_eq(vm_socket_send_failed(-EPIPE, "spawner"), -EPIPE);
+    cr_assert_str_eq(vm_error_text(), "spawner: Broken pipe");
 }

@@ -64,7 +64,7 @@ if [[ ! -e $SCHEMAS ]] || ! command -v dt-validate >/dev/null; then
     say "NOT TESTED: no schemas: install dt-schema, then tests/arm/devicetree.sh --schemas"
     exit 77
 fi
-check all -c 2 --irqchip gicv3 --serial tty --console null --disk path=d --disk path=d,bus=mmio
+check all -c 2 --irqchip gicv3 --serial tty --console null --disk path=d,readonly=on --disk path=d,bus=mmio,readonly=on
 check gicv2 -c 8 --irqchip gicv2 --disk path=d
 check segments -c 16 --irqchip gicv3 --platform num_pci_segments=16 --rtc off --serial off
 check nopci -m 65536 --irqchip gicv3 --pci off -i kernel --disk path=d

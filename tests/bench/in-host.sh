@@ -18,7 +18,7 @@ fi
 # The machine that the next command starts; set by defaults() and changed before each measurement.
 defaults() {
     memory=256 kernel=/bookworm/kernel initramfs=/bookworm/init.cpio
-    words="bench=off" uart=on pci=on disk='' least=''
+    words="bench=off" uart=on pci=on disk='' socket='' disks=1 least='' sandbox=process
 }
 
 # Without cryptomgr.notests the kernel tests its own ciphers for 750 M instructions, under any VMM.
@@ -29,17 +29,49 @@ line() {
     echo "$text $words"
 }
 
-# One function per VMM: "NAME COMMAND..." runs COMMAND with the VMM's program and arguments behind it.
+# One function per VMM: "NAME COMMAND..." runs COMMAND with the VMM's program and arguments behind it. Ours more than once: as it is (devices in
+# processes), with devices on threads, with no filters either, and with a disk that `vmm device` serves.
 vmm() {
-    set -- "$@" /vmm run -m "$memory"
+    set -- "$@" /vmm run -m "$memory" --sandbox "$sandbox"
     [ "$uart" = on ] || set -- "$@" --serial off
     [ "$pci" = on ] || set -- "$@" --pci off --no-rng
     # shellcheck disable=SC2086 # words
     [ -z "$least" ] || set -- "$@" $least_options
-    [ -z "$disk" ] || set -- "$@" --disk "path=$disk,readonly=on"
+    [ -z "$socket" ] || set -- "$@" --disk "vhost_user=on,socket=$socket"
+    i=0
+    while [ -n "$disk" ] && [ $((i += 1)) -le "$disks" ]; do set -- "$@" --disk "path=$disk,readonly=on"; done
     [ -z "$initramfs" ] || set -- "$@" -i "$initramfs" --cmdline "$(line)"
     "$@" "$kernel"
 }
+
+vmm_thread() {
+    sandbox=thread
+    vmm "$@"
+}
+
+vmm_off() {
+    sandbox=off
+    vmm "$@"
+}
+
+vmm_socket() {
+    socket=/tmp/bench.socket
+    set -- "$@" /bin/sh /served.sh "$socket" "$disk"
+    disk=''
+    vmm "$@"
+}
+
+# served.sh SOCKET DISK COMMAND...: runs COMMAND while `vmm device` serves DISK, in the same control group.
+cat >/served.sh <<"END"
+/vmm device virtio-blk "path=$2" readonly=on --socket "$1" &
+until [ -S "$1" ]; do sleep 0.01; done
+shift 2
+"$@"
+status=$?
+kill $!
+wait
+exit $status
+END
 
 floor() {
     set -- "$@" /floor "$memory" "$kernel"
@@ -109,12 +141,14 @@ payload() {
 }
 
 section_null() {
+    [ "$1" != vmm_socket ] || return 0
     payload off
     "$1" /measure cost "null/$1/off" /tmp/out
     "$1" /measure calls "null/$1/calls" /tmp/out
 }
 
 section_pio() {
+    [ "$1" != vmm_socket ] || return 0
     for n in 1000 21000; do
         payload unclaimed-$n && "$1" /measure cost "pio/$1/unclaimed-$n" /tmp/out
         payload scratch-$n && "$1" /measure cost "pio/$1/uart-$n" /tmp/out
@@ -122,6 +156,7 @@ section_pio() {
 }
 
 section_uart() {
+    case $1 in vmm_*) return 0 ;; esac
     for n in 1600 17600; do
         payload polled-$n && "$1" /measure cost "uart/$1/polled-$n" /tmp/out
         payload fifo-$n && "$1" /measure cost "uart/$1/fifo-$n" /tmp/out
@@ -134,6 +169,7 @@ section_uart() {
 # The floor has no PCI: its kernel is told so, or it would look for some. Three times: a timer tick more or less in the
 # wrong place is 0.7 M instructions.
 section_boot() {
+    [ "$1" != vmm_socket ] || return 0
     for n in 1 2 3; do
         [ "$1" = floor ] || { defaults && "$1" /measure cost "boot/$1/full" /tmp/out; }
         [ "$1" != floor ] || { defaults && pci=off uart=off && "$1" /measure cost "boot/$1/nopci-nouart" /tmp/out; }
@@ -182,6 +218,7 @@ count_exits() {
 }
 
 section_exits() {
+    case $1 in vmm_*) return 0 ;; esac # the same
     [ "$1" = floor ] || { defaults && count_exits "$1" "exits/$1/full"; }
     [ "$1" != floor ] || { defaults && pci=off uart=off && count_exits "$1" "exits/$1/nopci-nouart"; }
     [ "$1" = vmm ] || return 0
@@ -192,7 +229,7 @@ section_exits() {
 }
 
 section_memory() {
-    [ "$1" != floor ] || return 0 # no console, nothing to wait for
+    case $1 in floor | vmm_socket) return 0 ;; esac # no console, nothing to wait for
     defaults && memory=128 words="bench=idle" && "$1" /measure memory "memory/$1/idle" /tmp/out 128
 }
 
@@ -208,13 +245,33 @@ section_blk() {
     done
 }
 
+# From the spawner's clone to the device's loop, with whatever runs meanwhile; and what a device costs from its first
+# instruction to its last, its share of the VMM included: 4 more disks.
+section_start() {
+    [ "$1" = vmm ] || return 0
+    trace=/sys/kernel/tracing
+    [ -e $trace/trace ] || mount -t tracefs tracefs $trace
+    for n in 1 5; do payload off && disk=/disk.img disks=$n && "$1" /measure cost "start/$1/disks-$n" /tmp/out; done
+    echo >$trace/trace
+    events="$trace/events/sched/sched_process_fork $trace/events/sched/sched_process_exec $trace/events/syscalls/sys_enter_seccomp"
+    for e in $events; do echo 1 >"$e/enable"; done
+    payload off && disk=/disk.img disks=5 && "$1" /measure cost "start/$1/traced" /tmp/out >/dev/null
+    for e in $events; do echo 0 >"$e/enable"; done
+    awk -v name="start/$1" '
+        # "comm-pid [cpu] flags seconds: event"; a child loads two filters.
+        { match($0, / [0-9]+\.[0-9]+: /); at = substr($0, RSTART + 1, RLENGTH - 3) * 1000000; split($1, who, "-"); pid = who[length(who)] }
+        / sched_process_fork: comm=vmm-spawner/ { match($0, /child_pid=[0-9]+/); began[substr($0, RSTART + 10, RLENGTH - 10)] = at }
+        / sched_process_exec: / && pid in began { print "@start " name "/exec " at - began[pid] }
+        / sys_seccomp/ && pid in began && ++filters[pid] == 2 { print "@start " name "/loop " at - began[pid] }' $trace/trace
+}
+
 mkdir -p /cg && mount -t cgroup2 cgroup2 /cg
 # Everything comes into memory first: time does not pass while the processor waits for a disk, but jumps to the next timer,
 # which would be the one that ends a run that takes too long.
 for f in /bookworm/* /trixie/* /disk.img; do cat "$f" >/dev/null; done
 [ ! -d /q ] || find /q -type f -exec cat {} + >/dev/null
 while read -r vmm; do
-    payload off
+    payload off && disk=/disk.img
     $vmm /measure cost "warm/$vmm/off" /tmp/out || cat /tmp/out # everything is in memory from here on
     while read -r section; do
         "section_$section" "$vmm"

@@ -8,8 +8,9 @@
  *     measure calls NAME OUTPUT COMMAND...
  *         "@calls NAME N": its system calls, of all threads and children
  *     measure memory NAME OUTPUT MIB COMMAND...
- *         "@memory NAME N": resident KiB without guest RAM (mappings of half of MIB and more), once
- *         its output says @ready; then it is killed
+ *         "@memory NAME N": KiB of all its processes without guest RAM (mappings of half of MIB and more), once
+ *         its output says @ready; what several of them share is counted once. Then it is killed. And for each process
+ *         "@process NAME/COMM PRIVATE TABLES": KiB that it shares with nobody, without guest RAM, and of page tables
  *
  * OUTPUT gets what the program prints; a guest's panic in it is a failure. The control group is made below /cg (cgroup2). A program
  * that fails, or is not done after 5 s (of the host's time), is named by its status.
@@ -28,7 +29,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { READY_MS = 8000, PATIENCE_S = 5, STEP_MS = 50 };
+enum { READY_MS = 8000, SETTLED_MS = 1500, PATIENCE_S = 5, STEP_MS = 50 };
 
 static const char group[] = "/cg/measured";
 
@@ -155,12 +156,17 @@ static void calls(const char *name, const char *output, char **command)
     report("calls", name, count, end);
 }
 
-/* Resident KiB of the process but for guest RAM: mappings of at least limit_kb, and the one right below such a one where
- * the first pages of RAM were given advice of their own. */
-static uint64_t resident(pid_t pid, unsigned long limit_kb)
+/* KiB of a process but for guest RAM: its share of what is shared (smaps' Pss), and what is its own alone. */
+struct usage {
+    uint64_t share, own;
+};
+
+/* Not counted: mappings of at least limit_kb, and the one right below such a one where the first pages of RAM were given
+ * advice of their own. */
+static struct usage usage_of(pid_t pid, unsigned long limit_kb)
 {
-    unsigned long from, to, below = 0, size = 0, rss, last_rss = 0;
-    uint64_t sum = 0;
+    unsigned long from, to, below = 0, size = 0, kb;
+    struct usage sum = { 0, 0 }, last = { 0, 0 };
     char line[512], mode[5], path[256];
     bool ours = false, adjoins = false;
     FILE *f;
@@ -175,17 +181,36 @@ static uint64_t resident(pid_t pid, unsigned long limit_kb)
             ours = n == 3 && !strcmp(mode, "rw-p");
             below = to;
             size = (to - from) / 1024;
-        } else if (sscanf(line, "Rss: %lu", &rss) == 1) {
-            if (size < limit_kb)
-                sum += rss;
-            else if (adjoins)
-                sum -= last_rss;
-            last_rss = rss;
+            if (size >= limit_kb && adjoins)
+                sum.share -= last.share, sum.own -= last.own;
+            last = (struct usage){ 0, 0 };
+        } else if (size < limit_kb && sscanf(line, "Pss: %lu", &kb) == 1) {
+            sum.share += kb;
+            last.share += kb;
+        } else if (size < limit_kb && sscanf(line, "Private_%*[^:]: %lu", &kb) == 1) {
+            sum.own += kb;
+            last.own += kb;
         }
     }
     if (f)
         fclose(f);
     return sum;
+}
+
+static void print_process(const char *name, pid_t pid, uint64_t own)
+{
+    char line[256], comm[32] = "?";
+    unsigned long tables = 0;
+    FILE *f;
+
+    snprintf(line, sizeof(line), "/proc/%d/status", pid);
+    f = fopen(line, "re");
+    while (f && fgets(line, sizeof(line), f))
+        if (sscanf(line, "Name: %31s", comm) != 1)
+            sscanf(line, "VmPTE: %lu", &tables);
+    if (f)
+        fclose(f);
+    printf("@process %s/%s %llu %lu\n", name, comm, (unsigned long long)own, tables);
 }
 
 static void memory(const char *name, const char *output, unsigned long mib, char **command)
@@ -199,10 +224,16 @@ static void memory(const char *name, const char *output, unsigned long mib, char
 
     for (ms = 0; ms < READY_MS && !says(output, "@ready"); ms += STEP_MS)
         nanosleep(&step, NULL);
+    for (int settled = 0; settled < SETTLED_MS; settled += STEP_MS)
+        nanosleep(&step, NULL);
     snprintf(path, sizeof(path), "%s/cgroup.procs", group);
     f = fopen(path, "re");
-    while (f && fscanf(f, "%d", &member) == 1)
-        kb += resident(member, mib * 512);
+    while (f && fscanf(f, "%d", &member) == 1) {
+        struct usage usage = usage_of(member, mib * 512);
+
+        kb += usage.share;
+        print_process(name, member, usage.own);
+    }
     if (f)
         fclose(f);
     put("cgroup.kill", "1");

@@ -3,11 +3,11 @@
 #
 # run.sh [--arch x86_64|aarch64] [--vmm PROGRAM] [--ours] [--raw FILE] [SECTION ...]
 #
-# What our VMM costs, beside QEMU's microvm (trixie's; for AArch64 its virt machine) and each of lkvm, cloud-hypervisor,
+# What our VMM costs (as it is, with devices on its threads, without filters too; a disk of `vmm device`'s), beside QEMU's microvm (trixie's; for AArch64 its virt machine) and each of lkvm, cloud-hypervisor,
 # firecracker, crosvm that is in PATH (not for AArch64), and beside floor.c, which does nothing but start the guest. Counted, not timed: one instruction is one
 # nanosecond in the emulated host (docs/benchmarks.md), so the numbers repeat and load on this machine changes nothing.
 # Prints a table.
-#   SECTION  null pio uart boot exits memory blk; default: all
+#   SECTION  null pio uart boot exits memory blk start; default: all
 #   --ours   our VMM and the floor only
 #   --raw F  keep the lines the numbers come from
 set -euo pipefail
@@ -27,7 +27,7 @@ while (($#)); do
     esac
     shift
 done
-((${#SECTIONS[@]})) || SECTIONS=(null pio uart boot exits memory blk)
+((${#SECTIONS[@]})) || SECTIONS=(null pio uart boot exits memory blk start)
 # GCC makes static programs of the host's architecture. UNCLAIMED is nobody's and SCRATCH a register of the UART where a write
 # does nothing: ports, or addresses.
 case $ARCH in
@@ -47,7 +47,8 @@ esac
 WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
 
-FILES=() QEMU=() HOST=() VMMS=(floor vmm)
+# HOST and PEER are of QEMU's run alone.
+FILES=() PEER=() HOST=() VMMS=(floor vmm vmm_thread vmm_off vmm_socket)
 
 # A program in PATH goes into the host with the libraries it needs.
 add_peer() {
@@ -146,8 +147,8 @@ peers_x86_64() {
     local peer
     "$ROOT/tests/e2e/fetch.sh" --qemu
     vmm_in_host qemu-microvm "$WORK"
-    FILES+=("$WORK/setup.sh:setup.sh")
-    QEMU=("${VMM_QEMU[@]}")
+    PEER=("$WORK/setup.sh:setup.sh" -- "${VMM_QEMU[@]}")
+    cat "$BED/qemu.img" >/dev/null # time jumps while the host waits for its disk
     VMMS+=(microvm)
     for peer in lkvm cloud-hypervisor firecracker crosvm; do
         add_peer "$peer"
@@ -160,21 +161,29 @@ table() {
         { sub(/\r$/, "") }
         # Of several runs the one that was disturbed least.
         /^@(cost|calls|memory|exits) / { if (!($2 in value) || $3 < value[$2]) value[$2] = $3; if (/status=/) failed[$2] = $4 }
+        # Of the processes of jailed devices, the mean.
+        /^@start / { sum[$2] += $3; times[$2]++; value[$2] = 1000 * sum[$2] / times[$2] }
+        # In the order of their numbers, so that the VMM comes first.
+        /^@process / && $2 !~ /\/vmm-spawner$/ && seen[$2]++ {
+            where = $2; sub(/\/[^\/]*$/, "", where)
+            own[where] += $3; tables[where] += $4; times[where]++
+            value[where "-own"] = own[where] / times[where]; value[where "-tables"] = tables[where] / times[where]
+        }
         function cell(name, scale) {
             if (!(name in value)) return "-"
             if (name in failed && name !~ /floor/) return "failed"
             return sprintf(scale == 1 ? "%d" : scale == 1000 ? "%.1f" : "%.3f", value[name] / scale)
         }
-        function per(from, to, count) {
+        function per(from, to, count, format) {
             if (!(from in value) || !(to in value)) return "-"
             if (from in failed || to in failed) return "failed"
-            return sprintf("%.0f", (value[to] - value[from]) / count)
+            return sprintf(format ? format : "%.0f", (value[to] - value[from]) / count)
         }
-        function row(title, kind, what, a, b,   i, text, any, c) {
+        function row(title, kind, what, a, b, format,   i, text, any, c) {
             text = sprintf("| %-58s |", title)
             for (i = 1; i <= n; i++) {
                 c = cell(what "/" v[i] "/" a, b)
-                if (kind == "per") c = per(what "/" v[i] "/" a, what "/" v[i] "/" b, divisor)
+                if (kind == "per") c = per(what "/" v[i] "/" a, what "/" v[i] "/" b, divisor, format)
                 any = any || c != "-"
                 text = text sprintf(" %16s |", c)
             }
@@ -207,6 +216,12 @@ table() {
             row("  " least, "", "exits", "least", 1)
             row("  " least ", no UART", "", "exits", "least-nouart", 1)
             row("memory beside 128 MiB of guest RAM, KiB", "", "memory", "idle", 1)
+            row("  a jailed device: private, KiB", "", "memory", "idle-own", 1)
+            row("  and page tables, KiB", "", "memory", "idle-tables", 1)
+            row("a jailed device, clone to exec, M instructions", "", "start", "exec", 1000000)
+            row("  clone to its loop, M instructions", "", "start", "loop", 1000000)
+            divisor = 4000000
+            row("  from start to end, with what the VMM does, M instructions", "per", "start", "disks-1", "disks-5", "%.3f")
             divisor = 1000
             row("virtio-blk read of 4 KiB, Linux 6.1, instructions", "per", "blk", "bookworm-100", "bookworm-1100")
             row("virtio-blk read of 4 KiB, Linux 6.12, instructions", "per", "blk", "trixie-100", "trixie-1100")
@@ -215,11 +230,18 @@ table() {
 
 prepare
 [[ -n $OURS ]] || "peers_$ARCH"
-printf '%s\n' "${VMMS[@]}" >"$WORK/vmms"
 printf '%s\n' "${SECTIONS[@]}" >"$WORK/sections"
-"$ROOT/tests/e2e/host.sh" --arch "$ARCH" ${HOST[@]+"${HOST[@]}"} --count --timeout 1500 "$HERE/in-host.sh" "$VMM:vmm" "$WORK/vmms:vmms" \
-    "$WORK/sections:sections" "${FILES[@]}" -- ${QEMU[@]+"${QEMU[@]}"} >"$WORK/log" ||
-    die "the host ended with $?: $(tail -5 "$WORK/log")"
-[[ -z $RAW ]] || grep -a '^@' "$WORK/log" >"$RAW"
-grep -aq '^@finished' "$WORK/log" || die "not finished: $(tail -5 "$WORK/log")"
+# A host each: one that dies takes no other's numbers with it.
+for vmm in "${VMMS[@]}"; do
+    [[ $vmm != vmm_socket || " ${SECTIONS[*]} " = *" blk "* ]] || continue # measured nowhere else
+    echo "$vmm" >"$WORK/vmms"
+    host=() peer=()
+    [[ $vmm != microvm && $vmm != virt ]] || { host=(${HOST[@]+"${HOST[@]}"}) && peer=(${PEER[@]+"${PEER[@]}"}); }
+    "$ROOT/tests/e2e/host.sh" --arch "$ARCH" ${host[@]+"${host[@]}"} --count --timeout 600 "$HERE/in-host.sh" "$VMM:vmm" \
+        "$WORK/vmms:vmms" "$WORK/sections:sections" "${FILES[@]}" ${peer[@]+"${peer[@]}"} >"$WORK/log.$vmm" ||
+        die "$vmm: the host ended with $?: $(tail -5 "$WORK/log.$vmm")"
+    grep -aq '^@finished' "$WORK/log.$vmm" || die "$vmm: not finished: $(tail -5 "$WORK/log.$vmm")"
+    cat "$WORK/log.$vmm" >>"$WORK/log"
+    [[ -z $RAW ]] || grep -a '^@' "$WORK/log" >"$RAW"
+done
 table "$WORK/log"

@@ -124,6 +124,14 @@ void cr_asprintf_free(char *text)
     free(text);
 }
 
+/* How many times longer than on real hardware a test may take. */
+static unsigned patience(void)
+{
+    const char *times = getenv("VMM_TEST_PATIENCE");
+
+    return times && atoi(times) > 0 ? (unsigned)atoi(times) : 1;
+}
+
 /* exit() and not _exit(): the sanitizer reports at exit. */
 static void child(const struct criterion_test *test)
 {
@@ -133,7 +141,7 @@ static void child(const struct criterion_test *test)
     running_suite = suite_of(test);
     if (timeout <= 0 && running_suite)
         timeout = running_suite->data->timeout;
-    alarm(timeout > 0 ? (unsigned)timeout + 1 : TIMEOUT_S);
+    alarm((timeout > 0 ? (unsigned)timeout + 1 : TIMEOUT_S) * patience());
     test->test();
     exit(failed ? EXIT_FAILED : 0);
 }

@@ -144,7 +144,7 @@ Test(abi, what_is_no_report_is_refused_in_one_line)
     CLI(&r, "abi", "diff", "fifo", "golden");
     refused("fifo is not a report");
     CLI(&r, "abi", "diff", "nowhere", "golden");
-    refused("nowhere: No such file");
+    refused("report nowhere: No such file or directory: check the path");
     CLI(&r, "abi", "diff", "golden", "/dev/zero");
     refused("/dev/zero: ");
     CLI(&r, "abi", "--diff", "text", "kernel");

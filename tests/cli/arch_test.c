@@ -179,6 +179,8 @@ Test(arch, an_overlay_that_does_not_fit_is_refused_by_its_name)
     CLI(&r, "plan", "--device-tree-overlay", "o.dtbo", "--dump-dtb", "a.dtb", "kernel");
     refused(USAGE, "o.dtbo");
     cr_expect(access("a.dtb", F_OK));
+    CLI(&r, "plan", "--device-tree-overlay", "o.dtbo", "kernel");
+    refused(USAGE, "o.dtbo does not apply");
     cr_assert(!truncate("o.dtbo", 100));
     CLI(&r, "plan", "--device-tree-overlay", "o.dtbo", "--dump-dtb", "a.dtb", "kernel");
     refused(USAGE, "o.dtbo");

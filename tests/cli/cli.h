@@ -9,29 +9,36 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* What a tiny kernel does; each is a 64-bit ELF file for x86_64 with one segment at 1 MiB. */
+/* What a tiny kernel does: kernel_ARCHITECTURE. */
 enum tiny {
-    TINY_POWEROFF, /* writes S5 to the sleep register */
-    TINY_RESET, /* writes the reset register */
-    TINY_TRIPLE, /* an invalid instruction without an IDT */
+    TINY_POWEROFF,
+    TINY_RESET,
+    TINY_TRIPLE, /* x86_64 alone: an invalid instruction without an IDT */
     TINY_LOOP, /* runs for ever */
     TINY_HELLO, /* prints "hello" on the serial port, powers off */
+    TINY_PORTS, /* prints "1" to "4" on the four serial ports, powers off */
     TINY_FLOOD, /* prints 256 KiB, powers off */
-    TINY_BUTTON, /* waits for the power button's bit, powers off */
-    TINY_JUMP, /* goes on where there is no memory */
+    TINY_BUTTON, /* waits for the power button, powers off */
+    TINY_JUMP, /* x86_64 alone: goes on where there is no memory */
     TINY_WRITE, /* writes where there is no memory, powers off */
     TINY_WINDOW, /* waits until the first virtio-mmio device, a console, has 80 x 24, prints a byte, waits for 100 x 50, powers off */
 };
+
+/* How many times longer than on real hardware everything may take here: VMM_TEST_PATIENCE. */
+int cli_patience(void);
 
 /* A directory of the test's own; removed with cli_end(). Changes into it. */
 void cli_begin(void);
 void cli_end(void);
 const char *cli_directory(void);
 
-/* Writes such a kernel to a file named path. */
+/* Writes such a kernel to a file named path; skips the test where the architecture has none that does this. */
 void cli_kernel(const char *path, enum tiny what);
-/* An ELF file with two segments at these addresses and of these sizes; the file holds 128 bytes of each. */
+/* x86_64 alone: an ELF file with two segments at these addresses and of these sizes; the file holds 128 bytes of each. */
 void cli_kernel_of(const char *path, const uint64_t at[2], const uint64_t bytes[2]);
+/* What --irqchip can be wherever the architecture's machines run; NULL at the end. */
+extern const char *const cli_irqchips[];
+
 void cli_file(const char *path, const void *data, size_t len);
 /* A file of that size, sparse. */
 void cli_sparse(const char *path, off_t size);
@@ -58,6 +65,9 @@ void cli_let_go(pid_t thread);
 int cli_wait_held(pid_t pid, pid_t thread);
 /* Until a file exists, and if it is a socket, somebody listens; 0, or -1 after 10 s. */
 int cli_wait_for(const char *path);
+
+/* The path is a socket, and it does not refuse. */
+int cli_somebody_listens(const char *path);
 
 /* A machine with one of the kernels above can run: else the test is skipped, for this reason. */
 int cli_has_kvm(void);

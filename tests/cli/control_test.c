@@ -51,7 +51,7 @@ Test(control, info_lists_devices_as_json)
 
     cr_expect_eq(r.code, 0, "%s", r.err);
     cr_expect(strstr(r.out, "\"state\": \"running\""), "%s", r.out);
-    cr_expect(strstr(r.out, "\"class\": \"serial\""), "%s", r.out);
+    cr_expect(strstr(r.out, "\"id\": \"serial0\""), "%s", r.out);
     cr_expect(strstr(r.out, "\"cpus\": 2"), "%s", r.out);
 }
 
@@ -238,6 +238,23 @@ Test(control, events_tell_how_each_job_ended_until_the_machine_ends)
     cr_expect(read_until(events, "\"job\":2,\"what\":\"remove\",\"code\":0,"));
     CLI(&r, "stop", "sock");
     cr_expect_not(read_until(events, "job"));
+    cr_expect_eq(pclose(events), 0);
+    cr_expect_eq(cli_wait(machine), 13);
+    machine = 0;
+}
+
+Test(control, events_tell_pauses_and_how_the_machine_ended)
+{
+    FILE *events = popen("exec \"$VMM_PROGRAM\" events sock", "r");
+
+    cr_assert(events && read_until(events, "\"jobs\""), "it says first what runs");
+    CLI(&r, "pause", "sock");
+    cr_expect(read_until(events, "{\"event\":\"paused\",\"source\":\"machine\"}"));
+    CLI(&r, "resume", "sock");
+    cr_expect(read_until(events, "{\"event\":\"resumed\",\"source\":\"machine\"}"));
+    CLI(&r, "stop", "sock");
+
+    cr_expect(read_until(events, "{\"event\":\"ended\",\"source\":\"machine\",\"text\":\"stop\"}"));
     cr_expect_eq(pclose(events), 0);
     cr_expect_eq(cli_wait(machine), 13);
     machine = 0;

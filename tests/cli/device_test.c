@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -51,6 +52,8 @@ Test(device, mistakes_are_told_in_one_line)
     refused("path");
     CLI(&r, "device", "blk", "path=none", "--socket", "s");
     refused("no such file");
+    CLI(&r, "device", "rng", "--socket", "s", "--sandbox", "off", "--seccomp-policy-dir", "d");
+    refused("there are no filters");
     cr_expect_neq(access("s", F_OK), 0);
 }
 
@@ -94,6 +97,14 @@ Test(device, all_end_when_one_cannot_begin)
     cr_expect_neq(access("a", F_OK), 0);
 }
 
+static void wait_for_nobody(const char *path)
+{
+    const struct timespec step = { .tv_nsec = 5000000 };
+
+    for (int i = 0; i < 2000 * cli_patience() && cli_somebody_listens(path); i++)
+        nanosleep(&step, NULL);
+}
+
 Test(device, a_socket_that_was_left_over_is_replaced)
 {
     pid_t pid = CLI_START("device", "rng", "--socket", "a");
@@ -102,6 +113,7 @@ Test(device, a_socket_that_was_left_over_is_replaced)
     kill(pid, SIGKILL);
     cli_wait(pid);
     cr_assert_eq(access("a", F_OK), 0);
+    wait_for_nobody("a"); /* its process in the jail dies behind it */
 
     pid = CLI_START("device", "rng", "--socket", "a");
     cr_assert_eq(cli_wait_for("a"), 0);

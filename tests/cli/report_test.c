@@ -37,6 +37,21 @@ Test(report, help_names_every_command_and_each_has_its_own)
     }
 }
 
+Test(report, help_of_a_command_has_two_spellings)
+{
+    static char first[sizeof(r.out)];
+
+    CLI(&r, "run", "--help");
+    memcpy(first, r.out, sizeof(first));
+    CLI(&r, "help", "run");
+    cr_expect_eq(r.code, 0, "%s", r.err);
+    cr_expect_str_eq(r.out, first);
+
+    CLI(&r, "help", "runn");
+    cr_expect_eq(r.code, 2);
+    cr_expect(strstr(r.err, "did you mean 'run'?"), "%s", r.err);
+}
+
 Test(report, device_help_lists_classes_and_their_keys)
 {
     CLI(&r, "run", "--device", "help");

@@ -53,7 +53,9 @@ Test(run, a_triple_fault_gives_12_and_the_registers)
 
     cr_expect_eq(r.code, 12, "%d: %s", r.code, r.err);
     cr_expect(strstr(r.err, "the guest crashed"), "%s", r.err);
-    cr_expect(strstr(r.err, "rip 0000000000100000"), "%s", r.err);
+    /* On AMD's processors nothing is known of it afterwards: KVM gives it the registers of a reset (APM volume 2, 15.14.3). */
+    cr_expect(strstr(r.err, "rip 0000000000100000") || strstr(r.err, "rip 000000000000fff0"), "%s",
+              r.err);
 }
 
 Test(run, a_jump_to_where_there_is_no_memory_gives_12_and_the_registers)
@@ -103,6 +105,31 @@ Test(run, a_console_in_a_file_leaves_standard_output_alone)
     cr_expect_str_eq(r.out, "");
 }
 
+static char only_byte(const char *path)
+{
+    char text[4] = "";
+    int fd = open(path, O_RDONLY);
+
+    cr_assert(fd >= 0, "%s", path);
+    cr_expect_eq(read(fd, text, sizeof(text)), 1, "%s", path);
+    close(fd);
+    return text[0];
+}
+
+Test(run, each_of_four_serial_ports_has_its_own_place)
+{
+    cli_kernel("k", TINY_PORTS);
+
+    CLI(&r, "run", QUIET, "--serial", "num=2,file=second", "--serial2", "file=third", "--serial",
+        "hardware=serial,num=4,path=fourth,type=file", "k");
+
+    cr_expect_eq(r.code, 0, "%d: %s", r.code, r.err);
+    cr_expect_str_eq(r.out, "1");
+    cr_expect_eq(only_byte("second"), '2');
+    cr_expect_eq(only_byte("third"), '3');
+    cr_expect_eq(only_byte("fourth"), '4');
+}
+
 Test(run, a_reader_that_does_not_read_blocks_no_guest)
 {
     int out[2], code;
@@ -132,14 +159,14 @@ Test(run, a_pseudo_terminal_that_nobody_reads_blocks_no_guest)
 
 Test(run, the_same_with_every_irqchip_and_without_pci)
 {
-    static const char *const irqchips[] = { "split", "kernel" };
     static const char *const pci[] = { "on", "off" };
 
     cli_kernel("k", TINY_POWEROFF);
-    for (size_t i = 0; i < 4; i++) {
-        CLI(&r, "run", "--irqchip", irqchips[i & 1], "--pci", pci[i >> 1], "k");
-        cr_expect_eq(r.code, 0, "%s %s: %d: %s", irqchips[i & 1], pci[i >> 1], r.code, r.err);
-    }
+    for (const char *const *irqchip = cli_irqchips; *irqchip; irqchip++)
+        for (size_t i = 0; i < 2; i++) {
+            CLI(&r, "run", "--irqchip", *irqchip, "--pci", pci[i], "k");
+            cr_expect_eq(r.code, 0, "%s %s: %d: %s", *irqchip, pci[i], r.code, r.err);
+        }
 }
 
 Test(run, eight_cpus_and_memory_across_the_pci_hole)
@@ -385,7 +412,8 @@ Test(run, the_console_has_the_size_of_the_terminal_and_follows_it)
     cr_assert(!ioctl(master, TIOCSWINSZ, &size));
 
     pid = start_on(master, argv);
-    for (int ms = 0; ms < 10000 && !st.st_size; ms += 5) { /* the guest has seen the first size */
+    for (int ms = 0; ms < 10000 * cli_patience() && !st.st_size;
+         ms += 5) { /* the guest has seen the first size */
         usleep(5000);
         cr_assert(!stat("log", &st));
     }

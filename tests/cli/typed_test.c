@@ -84,15 +84,36 @@ Test(typed, words_that_contradict_each_other_are_refused)
 {
     CLI(&r, "plan", "--disk", "vhost_user=on,socket=/s,path=a", "k");
     refused(
-        "--disk: path=a with vhost_user=on: that is the business of the program behind socket=");
+        "--disk: path=a with vhost_user=on: that is the business of the program that serves it");
     CLI(&r, "plan", "--rodisk", "vhost_user=on,socket=/s", "k");
     refused("readonly=on with vhost_user=on");
     CLI(&r, "plan", "--disk", "vhost_user=on,socket=/s,serial=x", "k");
     refused("serial=x with vhost_user=on");
     CLI(&r, "plan", "--disk", "path=a,socket=/s", "k");
-    refused("socket= without vhost_user=on");
+    refused("socket=/s without vhost_user=on");
     CLI(&r, "plan", "--disk", "path=a,vhost_mode=server", "k");
     refused("vhost_mode=server without vhost_user=on");
+    CLI(&r, "plan", "--disk", "path=a,iommu=on", "k");
+    refused("--disk: iommu=on without vhost_user=on");
+    CLI(&r, "plan", "--net", "tap=t0,reconnect=5", "k");
+    refused("--net: reconnect=5 without vhost_user=on");
+}
+
+Test(typed, what_is_known_of_another_program_can_be_said_of_each_type)
+{
+    static const char *const options[] = { "--disk", "--net" };
+
+    for (size_t i = 0; i < 2; i++) {
+        CLI(&r, "plan", options[i], "vhost_user=on,socket=nobody,iommu=on,wait=1,reconnect=60",
+            "k");
+        planned("vhost-user0");
+    }
+    if (!cli_has_kvm())
+        cr_skip_test("%s", cli_why_not());
+    cli_kernel("k", TINY_POWEROFF);
+    CLI(&r, "run", "--disk", "vhost_user=on,socket=nobody,wait=1", "k");
+    cr_expect_eq(r.code, 1, "exit %d: %s", r.code, r.err);
+    cr_expect(strstr(r.err, "no back end has come to nobody in 1 s"), "%s", r.err);
 }
 
 Test(typed, what_is_missing_is_named)
@@ -107,4 +128,68 @@ Test(typed, what_is_missing_is_named)
     refused("no back end: give socket=PATH");
     CLI(&r, "plan", "--fs", "tag=a,socket=/s,type=net", "k");
     refused("unknown key 'type'");
+}
+
+Test(typed, a_network_device_is_planned_without_touching_the_network)
+{
+    CLI(&r, "plan", "--net", "tap=vt0,ip=10.0.0.1,num_queues=4", "socket=/nowhere", "k");
+
+    planned("0000:00:01.0  1af4:1041  virtio-net0      6 MSI-X vectors");
+    planned("0000:00:02.0  1af4:1041  virtio-net1      4 MSI-X vectors");
+}
+
+Test(typed, a_network_device_of_another_program_has_its_place)
+{
+    CLI(&r, "plan", "--net", "vhost_user=on,socket=nobody", "k");
+
+    planned("0000:00:01.0  1af4:1041  vhost-user0");
+}
+
+Test(typed, others_spellings_of_a_network_device_mean_the_same)
+{
+    static const char json[] =
+        "{\"payload\":{\"kernel\":\"k\"},\"net\":[{\"tap\":\"t0\",\"ip\":\"10.0.0.1\",\"mask\":"
+        "\"255.255.255.0\",\"mac\":\"52:54:00:12:34:56\",\"num_queues\":2,\"queue_size\":256},"
+        "{\"vhost_user\":true,\"vhost_socket\":\"/x\"}]}";
+
+    cli_file("vm.json", json, sizeof(json) - 1);
+    CLI(&r, "plan", "--config", "vm.json");
+    planned("virtio-net0");
+    planned("vhost-user0");
+    CLI(&r, "plan", "--tap-name", "t0", "--tap-name", "t1,mtu=1400", "k");
+    planned("virtio-net1");
+    CLI(&r, "plan", "--tap-fd", "0", "k");
+    cr_expect(strstr(r.err, "is neither an open tap"), "%s", r.err); /* it is looked at */
+    CLI(&r, "plan", "--net", "tap-name=t0,host-ip=10.0.0.1,netmask=255.0.0.0", "k");
+    planned("virtio-net0");
+}
+
+static const struct {
+    const char *net, *text;
+} wrong_net[] = {
+    { "mac=52:54:00:12:34:56", "what is it connected to? Give tap=NAME" },
+    { "tap=t0,mac=52:54:00:12:34", "mac=52:54:00:12:34 is no MAC address" },
+    { "tap=t0,mtu=20", "mtu=20: it can be 68 to 65535" },
+    { "tap=t0,num_queues=3", "they come in pairs" },
+    { "tap=t0,ip=10.0.0.256", "ip=10.0.0.256 is no IPv4 address" },
+    { "tap=t0,ip=fd00::g", "ip=fd00::g is no IPv6 address" },
+    { "tap=t0,ip=fd00::1/129", "behind / there is a number of bits, 1 to 128" },
+    { "tap=t0,ip=10.0.0.1/", "behind / there is a number of bits, 1 to 32" },
+    { "tap=t0,ip=fd00::1,mask=255.0.0.0", "an IPv6 address has its prefix behind it" },
+    { "tap=t0,ip=10.0.0.1/8,mask=255.0.0.0", "leave one of them out" },
+    { "tap=t0,rss=on", "rss=on: there is one queue to receive" },
+    { "vhost_user=on,socket=/s,mac=52:54:00:12:34:56", "mac=52:54:00:12:34:56 with vhost_user=on" },
+    { "vhost_user=on", "--net: vhost_user=on needs socket=PATH" },
+    { "vhost_user=on,socket=/s,tap=t0", "--net: tap=t0 with vhost_user=on" },
+    { "tap=t0,program=x", "--net: program=x without vhost_user=on" },
+};
+
+Test(typed, mistakes_of_network_devices_are_one_line_each)
+{
+    for (size_t i = 0; i < sizeof(wrong_net) / sizeof(wrong_net[0]); i++) {
+        CLI(&r, "plan", "--net", wrong_net[i].net, "k");
+
+        cr_expect_neq(r.code, 0, "%s", wrong_net[i].net);
+        cr_expect(strstr(r.err, wrong_net[i].text), "no '%s' in: %s", wrong_net[i].text, r.err);
+    }
 }

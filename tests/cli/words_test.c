@@ -232,6 +232,28 @@ Test(words, memory_has_an_upper_bound_as_well)
 
 /* ---- verbs ---- */
 
+Test(words, a_folder_of_filters_that_is_not_there_is_told)
+{
+    if (!cli_has_kvm())
+        cr_skip_test("%s", cli_why_not());
+    cli_kernel("k", TINY_POWEROFF);
+    REFUSED({ { "run", "--seccomp-policy-dir", "none", "k", NULL },
+              "policy folder none: No such file",
+              "check the path" });
+}
+
+Test(words, two_disks_that_write_to_one_image_are_seen_without_it)
+{
+    REFUSED({ { "plan", "--disk", "x", "--disk", "x", "k", NULL }, "two disks are x", "a copy" },
+            { { "plan", "-r", "x", "--device", "virtio-blk,path=x", "k", NULL },
+              "two disks are x",
+              "readonly=on" });
+    CLI(&r, "plan", "-r", "x", "--disk", "path=x,readonly=on", "k");
+    cr_expect_eq(r.code, 0, "%s", r.err);
+    CLI(&r, "plan", "--disk", "path=x", "--disk", "path=x,lock=off", "k");
+    cr_expect_eq(r.code, 0, "%s", r.err);
+}
+
 static void dead_socket(const char *path)
 {
     struct sockaddr_un addr = { .sun_family = AF_UNIX };

@@ -6,12 +6,27 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <vmm/base/error.h>
 #include <vmm/base/fd.h>
 
 enum { IMAGE_BYTES = 1 << 20, REGION_BYTES = 0x100, REGION_STEP = 0x1000 };
+
+/* Nobody comes, nobody is there. */
+static int open_socket(unsigned how)
+{
+    const struct sockaddr_un any = { .sun_family =
+                                         AF_UNIX }; /* the kernel chooses a name: unix(7) */
+    int type = how & VM_OPEN_SEQPACKET || how & VM_OPEN_DIAL ? SOCK_SEQPACKET : SOCK_STREAM;
+    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd < 0 || bind(fd, (const struct sockaddr *)&any, sizeof(sa_family_t)) || listen(fd, 4))
+        return vm_fail_errno("socket");
+    return fd;
+}
 
 /* One file for every name, the same for the life of the harness (h->ctx is its fd + 1). */
 int contract_open_image(void *ctx, const char *name, unsigned how)
@@ -20,7 +35,8 @@ int contract_open_image(void *ctx, const char *name, unsigned how)
     int fd;
 
     (void)name;
-    (void)how;
+    if (how & (VM_OPEN_LISTEN | VM_OPEN_DIAL))
+        return open_socket(how);
     if (!h->ctx) {
         fd = memfd_create("image", MFD_CLOEXEC);
         if (fd < 0 || ftruncate(fd, IMAGE_BYTES))
@@ -41,7 +57,7 @@ static const char *value_for(const struct vm_prop *prop, char buf[32])
     case VM_PROP_SIZE: snprintf(buf, 32, "%llu", (unsigned long long)least); return buf;
     case VM_PROP_ENUM: return prop->values[0];
     case VM_PROP_BOOL: return "on";
-    default: return "image";
+    default: return strcmp(prop->name, "socket") != 0 ? "image" : "socket"; /* no file is there */
     }
 }
 
@@ -53,6 +69,9 @@ void contract_options(const struct vdev_class *cls, char ret_options[CONTRACT_OP
     ret_options[0] = 0;
     if (cls->backend == VDEV_BACKEND_CHAR)
         len = (size_t)snprintf(ret_options, CONTRACT_OPTIONS, "mode=null");
+    if (cls->backend == VDEV_BACKEND_NET)
+        len = (size_t)snprintf(ret_options, CONTRACT_OPTIONS,
+                               "mode=none,mac=52:54:00:12:34:56,num_queues=4,rss=on,hash=on");
     for (const struct vm_prop *p = cls->props; p && p->name; p++)
         if (p->required && len < CONTRACT_OPTIONS)
             len += (size_t)snprintf(ret_options + len, CONTRACT_OPTIONS - len, "%s%s=%s",

@@ -18,6 +18,12 @@ static inline bool contract_is_own(const struct vdev_class *cls)
     return cls->placements & (VDEV_THREAD | VDEV_PROCESS);
 }
 
+/* It may be served by another process of ours: it takes up what one that died left. */
+static inline bool contract_is_mobile(const struct vdev_class *cls)
+{
+    return cls->placements & VDEV_PROCESS;
+}
+
 /* env.open of the harness: one image for every name. */
 int contract_open_image(void *ctx, const char *name, unsigned how);
 /* Options for vh_create(): a value for each required property, and a back end that keeps to itself. */

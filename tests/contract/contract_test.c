@@ -8,6 +8,8 @@
 #include <criterion/criterion.h>
 
 #include <vmm/base/error.h>
+#include <vmm/base/fd.h>
+#include <vmm/devices-core/ledger.h>
 
 #include "contract.h"
 
@@ -243,6 +245,64 @@ Test(contract, save_load_save_gives_equal_bytes)
     }
     vm_buffer_free(&first);
     vm_buffer_free(&second);
+}
+
+/* Every number is 1, which is none that a device has after power-on: what it refuses would show. */
+static void *other_state(const struct vdev_class *cls)
+{
+    uint8_t *state = calloc(1, cls->state_size + 1);
+
+    for (const struct vm_state_field *f = cls->state; f && f->tag; f++)
+        if (f->type <= VM_STATE_BOOL)
+            state[f->offset] = 1;
+    return state;
+}
+
+static bool is_row_of(const struct vm_state_field *fields, const struct vm_state_field *row)
+{
+    for (; fields && fields->tag; fields++)
+        if (!memcmp(fields, row, sizeof(*row)))
+            return true;
+    return false;
+}
+
+/* The device has it all, and leaves it all when it has come to rest. */
+static void takes_over(const struct vdev_class *cls, int fd)
+{
+    void *wanted = other_state(cls), *left = calloc(1, cls->state_size);
+    struct vm_buffer want = { 0 }, have = { 0 };
+
+    cr_assert_eq(vdev_ledger_put(cls, fd, wanted), 0, "%s", vm_error_text());
+    open_class(cls, &plain);
+    cr_assert_eq(vdev_ledger_attach(h.dev, fd), 0, "%s", vm_error_text());
+    cr_assert_eq(vm_state_save(cls->state, cls->state_version, wanted, &want), 0);
+    cr_assert_eq(vdev_save(h.dev, &have), 0);
+    same(&want, &have, cls->name);
+
+    cr_assert_eq(vdev_reset(h.dev, NULL), 0);
+    cr_assert_eq(vdev_load(h.dev, want.data, want.len), 0, "%s", vm_error_text());
+    cr_assert_eq(vdev_quiesce(h.dev, NULL), 0);
+    contract_close(&h);
+    cr_assert_eq(vdev_ledger_get(cls, fd, left), 0, "%s", vm_error_text());
+    cr_assert_arr_eq(left, wanted, cls->state_size, "%s", cls->name);
+    vm_buffer_free(&want);
+    vm_buffer_free(&have);
+    free(wanted);
+    free(left);
+}
+
+Test(contract, the_next_process_of_a_device_takes_over_what_its_ledger_holds)
+{
+    FOR_CLASSES(cls)
+    {
+        int fd = vdev_ledger_new(cls->name);
+
+        for (const struct vm_state_field *row = cls->ledger; row && row->tag; row++)
+            cr_assert(is_row_of(cls->state, row), "%s: tag %u", cls->name, row->tag);
+        if (cls->placements & VDEV_PROCESS && cls->state)
+            takes_over(cls, fd);
+        vm_close(&fd);
+    }
 }
 
 Test(contract, load_of_nonsense_never_crashes)

@@ -22,7 +22,7 @@ static void each(void (*check)(const struct vdev_class *cls))
 {
     for (const struct vdev_class *const *row = vdev_classes; *row; row++)
         for (size_t w = 0; w < VM_ARRAY_SIZE(ways); w++) {
-            if ((*row)->kind != VDEV_VIRTIO || !contract_is_own(*row))
+            if ((*row)->kind != VDEV_VIRTIO || !contract_is_mobile(*row))
                 continue;
             cr_assert_eq(contract_open(&h, *row, ways[w]), 0, "%s: %s", (*row)->name,
                          vm_error_text());
@@ -155,4 +155,67 @@ static void front_ends_come_and_go(const struct vdev_class *cls)
 Test(vhost_contract, front_ends_come_and_go_and_each_finds_a_new_device)
 {
     each(front_ends_come_and_go);
+}
+
+/* A front end that knows DEVICE_STATE; nothing runs. */
+static void connect_for_state(const struct vdev_class *cls)
+{
+    cr_assert_eq(vhost_harness_disconnect(&h), 0, "%s", cls->name);
+    cr_assert_eq(vhost_backend_serve(vhost_harness_of(&h)->backend, ffe_connect(front())), 0);
+    cr_assert_eq(ffe_hello(front(), VHOST_PROTOCOL(DEVICE_STATE) | VHOST_PROTOCOL(REPLY_ACK)), 0);
+    cr_assert(front()->protocol & VHOST_PROTOCOL(DEVICE_STATE), "%s", cls->name);
+}
+
+enum { STATE_ROOM = 1 << 17 };
+static uint8_t state[STATE_ROOM], again[STATE_ROOM];
+
+static void state_moves(const struct vdev_class *cls)
+{
+    size_t len, len_again;
+    uint32_t base;
+
+    use(cls);
+    for (uint16_t n = 0; n < vh_queues(&h); n++)
+        cr_assert_eq(ffe_ring_stop(front(), n, &base), 0, "%s: queue %u", cls->name, n);
+    cr_assert_eq(ffe_state_save(front(), state, sizeof(state), &len), 0, "%s", cls->name);
+    cr_assert_lt(len, sizeof(state), "%s", cls->name);
+    connect_for_state(cls);
+
+    cr_assert_eq(ffe_state_load(front(), state, len), 0, "%s", cls->name);
+
+    cr_assert_eq(ffe_state_save(front(), again, sizeof(again), &len_again), 0, "%s", cls->name);
+    cr_assert_eq(len, len_again, "%s", cls->name);
+    cr_assert(!memcmp(state, again, len), "%s", cls->name);
+}
+
+Test(vhost_contract, the_state_that_one_back_end_gives_is_taken_by_the_next)
+{
+    each(state_moves);
+}
+
+/* With the class's name before them, or none would get far. */
+static void broken_state_is_refused(const struct vdev_class *cls)
+{
+    size_t len;
+
+    connect_for_state(cls);
+    cr_assert_eq(ffe_state_save(front(), state, sizeof(state), &len), 0, "%s", cls->name);
+    for (unsigned i = 0; i < 200; i++) {
+        memcpy(again, state, len);
+        for (unsigned n = 0; n <= i % 4; n++) {
+            uint64_t random = vh_random(&h);
+
+            again[(random >> 8) % len] = (uint8_t)(random & UINT8_MAX);
+        }
+        cr_assert_geq(ffe_state_load(front(), again, len - i % 3), 0, "%s: %u", cls->name, i);
+    }
+    cr_assert_eq(ffe_state_load(front(), state, len), 0, "%s", cls->name);
+    cr_assert_eq(vhost_harness_disconnect(&h), 0);
+    cr_assert_eq(vhost_harness_connect(&h), 0);
+    use(cls);
+}
+
+Test(vhost_contract, state_that_was_changed_on_its_way_harms_nobody)
+{
+    each(broken_state_is_refused);
 }

@@ -70,7 +70,7 @@ static int open_name(void *ctx, const char *name, unsigned how)
 
 static void begin(const struct vdev_class *cls, bool packed)
 {
-    static const struct vhost_backend_ops ops = { session_closed };
+    static const struct vhost_backend_ops ops = { .closed = session_closed };
     const struct vh_config config = {
         .transport = VH_PCI, .shared = true, .packed = packed, .ram_bytes = CONTRACT_RAM
     };
@@ -104,7 +104,7 @@ static void end(void)
 static void each(void (*check)(void))
 {
     for (const struct vdev_class *const *row = vdev_classes; *row; row++) {
-        if ((*row)->kind != VDEV_VIRTIO || !contract_is_own(*row))
+        if ((*row)->kind != VDEV_VIRTIO || !contract_is_mobile(*row))
             continue;
         for (unsigned packed = 0; packed < 2; packed++) {
             begin(*row, packed);
@@ -165,8 +165,8 @@ static void offers_the_same(void)
     struct vh *all = malloc(sizeof(near));
 
     cr_assert_eq(contract_open(all, far.cls, (struct vh_config){ .transport = VH_PCI }), 0);
-    cr_assert_eq(vh_offered(all) & ~(VQ_F_RING_RESET | VQ_F_RING_PACKED),
-                 far_offered & ~(VQ_F_RING_RESET | VQ_F_RING_PACKED), "%s", far.cls->name);
+    cr_assert_eq(vh_offered(all) & ~VQ_F_RING_PACKED, far_offered & ~VQ_F_RING_PACKED, "%s",
+                 far.cls->name);
     contract_close(all);
     free(all);
 }
@@ -215,15 +215,48 @@ Test(vhost_pair, a_pause_reaches_the_other_side_and_nothing_is_lost)
     each(pauses);
 }
 
+/* With chains under way in every queue; the process may end meanwhile, and the next one must not go on with what the driver has taken
+ * back. */
+static void stop_each_queue(bool ends)
+{
+    uint8_t *before = malloc(CONTRACT_RAM);
+
+    for (uint16_t n = 0; n < vh_queues(&h); n++) {
+        cr_assert_gt(offer_and_collect(), 0, "%s", far.cls->name);
+        if (ends)
+            vhost_backend_end(far.back);
+        cr_assert_eq(vh_queue_stop(&h, n, 20000000000), 0, "%s: queue %u", far.cls->name, n);
+        memcpy(before, h.guest.host, CONTRACT_RAM);
+        cr_assert_eq(vh_pass(&h, 3000000000), 0);
+        cr_assert(!memcmp(before, h.guest.host, CONTRACT_RAM), "%s: queue %u", far.cls->name, n);
+        cr_assert_eq(vh_queue(&h, n, 0), 0);
+    }
+    free(before);
+}
+
+static void stops_queues(void)
+{
+    cr_assert_eq(vh_start(&h, 0), 0);
+    stop_each_queue(false);
+    stop_each_queue(true);
+
+    cr_assert_gt(offer_and_collect(), 0, "%s", far.cls->name);
+
+    cr_assert_not(needs_reset(), "%s", far.cls->name);
+}
+
+Test(vhost_pair, a_queue_stops_alone_on_the_other_side_and_begins_anew)
+{
+    each(stops_queues);
+}
+
 static void is_found_broken(void)
 {
-    uint16_t last =
-        vh_queues(&h) - 1; /* of a console the one that is looked at when it is kicked */
-
     cr_assert_eq(vh_start(&h, 0), 0);
-    cr_assert(contract_break_ring(&h, last, CONTRACT_INDEX));
-
-    cr_assert_eq(vh_kick(&h, last), 0);
+    for (uint16_t n = 0; n < vh_queues(&h); n++) { /* some are not looked at when they are kicked */
+        cr_assert(contract_break_ring(&h, n, CONTRACT_INDEX));
+        cr_assert_eq(vh_kick(&h, n), 0);
+    }
     cr_assert_eq(vh_pass(&h, 1000000000), 0);
 
     cr_assert(needs_reset(), "%s", far.cls->name);

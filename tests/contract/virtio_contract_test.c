@@ -328,6 +328,34 @@ Test(virtio_contract, after_a_reset_nothing_is_written_any_more)
     each(nothing_after_reset);
 }
 
+/* Behind a back end's transport it is the front end's: vhost_pair_test.c. */
+static void queues_stop_alone(const struct vdev_class *cls)
+{
+    uint8_t *before = malloc(CONTRACT_RAM);
+
+    for (uint16_t n = 0; h.config.transport != VH_OTHER && n < vh_queues(&h); n++) {
+        if (n) /* contract_use() begins with a reset device */
+            cr_assert_eq(vh_reset(&h, UINT64_MAX / 2), 0, "%s", cls->name);
+        cr_assert_eq(contract_use(&h), 0);
+        cr_assert_eq(vh_queue_stop(&h, n, UINT64_MAX / 2), 0, "%s: queue %u", cls->name, n);
+        cr_assert_eq(vh_pass(&h, 2000000000), 0); /* the others come to rest */
+        memcpy(before, h.guest.host, CONTRACT_RAM);
+        vh_kick(&h, n);
+
+        cr_assert_eq(vh_pass(&h, 2000000000), 0);
+
+        cr_assert(!memcmp(before, h.guest.host, CONTRACT_RAM), "%s: queue %u", cls->name, n);
+        cr_assert_eq(vh_queue(&h, n, 0), 0);
+        cr_assert(vh_queue_enabled(&h, n), "%s: queue %u", cls->name, n);
+    }
+    free(before);
+}
+
+Test(virtio_contract, a_queue_that_is_stopped_alone_is_left_in_peace)
+{
+    each(queues_stop_alone);
+}
+
 /* What a device may be doing when it is taken out. */
 enum moment {
     NEW,

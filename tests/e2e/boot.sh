@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #
-# boot.sh [--vmm PROGRAM | --vmm qemu-q35 | --vmm qemu-microvm] [--report DIR] ROW
+# boot.sh [--vmm PROGRAM | --vmm qemu-q35 | --vmm qemu-microvm] [--report DIR] [--least N] ROW
 #
 # One guest from boot to end in the emulated host. ROW names it as matrix.sh prints it:
 #   KERNEL:IMAGE:CPUS:MEMORY:CONSOLE:ROOT:END[:WORD,...]   e.g. bookworm-cloud:vmlinux:2:256:serial:disk:poweroff:split
@@ -11,12 +11,23 @@
 #   segment1, mmio, nopci  the disks are on PCI segment 1; on virtio-mmio beside PCI; there is no PCI at all
 #   vhost                  the disk is served by `vmm device`, over vhost-user, which is killed and started again all the time
 #   thread                 devices are served by threads of the VMM (--sandbox thread)
-#   killed                 the processes of the devices are killed all the time
+#   killed                 the processes of the devices are killed all the time, once the guest runs
+#   upgraded               the processes of the disks are replaced all the time (vmm upgrade)
+#   moved                  the devices move between threads and processes all the time (vmm move)
+#                          With these three there is one more disk, and fio writes to both, trims and flushes, reads back past the guest's cache and
+#                          compares (guest-check.sh), until that was done to disks --least times (default: 10, upgraded 3); then the VMM has as
+#                          many fds and as much memory of its own as when fio began
 #   split                  split virtio rings, not packed ones
+#   net                    guest and host ping, and exchange 4 MiB each way by TCP over a tap interface that the VMM makes
+#   vsock                  programs of guest and host exchange 1 MiB each way, by connections from either side
 #   kernelirq              --irqchip kernel
 #   gicv2                  arm64: in a host with a GICv2, which gives guests one
 #   max                    arm64: in a host whose processor has SVE and pointer authentication: guests have them too
 #   nvhe                   arm64: in a host whose KVM runs at EL2 without the kernel (nVHE), as on processors before ARMv8.1
+#   balloon                the guest puts memory into its balloon and takes it out again: the VMM shrinks, and what the guest writes then is
+#                          what it reads
+#   reporting              what is free in the guest goes back to the host by itself
+#   serials                four serial ports: the guest writes to the last one, too
 #   full                   one more disk, whose image grows in a file system that has no room
 # More than 16 CPUS: the host has one processor and counts its time in instructions (host.sh --count), and the guest's kernel
 # brings up the first one alone, guest-check.sh the others.
@@ -30,11 +41,12 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 HERE=$ROOT/tests/e2e
-REPORT='' ROW='' VMM=''
+REPORT='' ROW='' VMM='' LEAST=''
 while (($#)); do
     case $1 in
     --vmm) VMM=$2 && shift ;;
     --report) REPORT=$2 && shift ;;
+    --least) LEAST=$2 && shift ;;
     -*) die "unknown option $1" ;;
     *) ROW=$1 ;;
     esac
@@ -44,9 +56,14 @@ IFS=: read -r KERNEL IMAGE CPUS MEMORY CONSOLE DISK END WORDS <<<"$ROW"
 [[ -n $END ]] || die "row '$ROW': see the head of this script"
 
 for word in ${WORDS//,/ }; do
-    [[ $word =~ ^(segment1|mmio|nopci|vhost|thread|killed|split|kernelirq|gicv2|max|nvhe|full)$ ]] || die "row '$ROW': no word '$word'"
+    [[ $word =~ ^(segment1|mmio|nopci|vhost|thread|killed|upgraded|moved|split|vsock|kernelirq|gicv2|max|nvhe|net|balloon|reporting|serials|full)$ ]] || die "row '$ROW': no word '$word'"
 done
 has() { [[ ,$WORDS, = *,$1,* ]]; }
+
+if [[ -z $LEAST ]]; then
+    LEAST=10
+    ! has upgraded || LEAST=3 # each is three seconds on trial
+fi
 
 ARCH=$(arch_of "$KERNEL") SUFFIX=''
 [[ $ARCH = amd64 ]] || SUFFIX=-$ARCH
@@ -71,17 +88,30 @@ prepare() {
     else
         "$HERE/fetch.sh" "$KERNEL" trixie-cloud --qemu
     fi
-    "$HERE/initramfs.sh" guest "$KERNEL" "$BED/guest-$KERNEL.cpio"
+    GUEST=$BED/guest-$KERNEL.cpio MODULES=()
+    if has balloon || has reporting; then
+        GUEST=$BED/guest-balloon-$KERNEL.cpio MODULES=(virtio_balloon)
+    fi
+    "$HERE/initramfs.sh" guest "$KERNEL" "$GUEST" ${MODULES[@]+"${MODULES[@]}"}
     "$HERE/initramfs.sh" "disk$SUFFIX" "$BED/root$SUFFIX.img"
     cp --sparse=always "$BED/root$SUFFIX.img" "$WORK/disk.img"
     # The check goes where the guest's root will be.
     mkdir "$WORK/guest"
     cp "$HERE/guest-check.sh" "$WORK/guest/check.sh"
-    { cat "$BED/guest-$KERNEL.cpio" && cpio_of "$WORK/guest"; } >"$WORK/guest.cpio"
-    debugfs -w -R "write $HERE/guest-check.sh check.sh" "$WORK/disk.img" >/dev/null 2>&1
+    if has killed || has upgraded || has moved; then
+        "$HERE/fetch.sh" "--fio$SUFFIX"
+        cp -r "$BED/fio$SUFFIX" "$WORK/guest/fio"
+    fi
+    if [[ $DISK = disk ]]; then
+        (cd "$WORK/guest" && find . -mindepth 1 -type d -printf 'mkdir %P\n' -o -printf 'write %P %P\n') >"$WORK/add"
+        (cd "$WORK/guest" && debugfs -w -f "$WORK/add" "$WORK/disk.img" >/dev/null 2>&1)
+        cp "$GUEST" "$WORK/guest.cpio"
+    else
+        { cat "$GUEST" && cpio_of "$WORK/guest"; } >"$WORK/guest.cpio"
+    fi
     cat >"$WORK/row" <<ROW
 CPUS=$CPUS MEMORY=$MEMORY CONSOLE=$CONSOLE ROOT=$DISK END=$END WORDS=$WORDS
-RESET_STATUS=$RESET_STATUS PATIENCE=$((240 + 30 * CPUS))
+RESET_STATUS=$RESET_STATUS PATIENCE=$((240 + 30 * CPUS + 10 * LEAST)) LEAST=$LEAST
 ROW
 }
 
@@ -117,16 +147,17 @@ run() {
     ! has nvhe || host+=(--append kvm-arm.mode=nvhe)
     vmm_in_host "$VMM" "$WORK"
     fsck_files
-    "$HERE/host.sh" ${host[@]+"${host[@]}"} --smp "$smp" --timeout $((320 + 40 * CPUS)) "$HERE/in-host.sh" "${VMM_FILES[@]}" "$WORK/row:row" \
+    "$HERE/host.sh" ${host[@]+"${host[@]}"} --smp "$smp" --timeout $((320 + 40 * CPUS + 10 * LEAST)) "$HERE/in-host.sh" "${VMM_FILES[@]}" "$WORK/row:row" \
         "${FSCK[@]}" "$KERNELS/$KERNEL/$IMAGE:kernel" "$WORK/guest.cpio:guest.cpio" "$WORK/disk.img:disk.img" \
         -- "${VMM_QEMU[@]}" | tee "$WORK/log" |
         sed -u '/^@report-begin/,/^@report-end/{/^@failed/!d}'
 }
 
 unpack_report() {
-    # The last one: a host that died on the way was started again.
-    tac "$WORK/log" | sed '/^@report-begin/q' | tac | sed -n '/^@report-begin/,/^@report-end/p' |
-        grep -v ^@ >"$WORK/report.base64"
+    # The last one: a host that died on the way was started again. All of the log is read: who writes into a pipe that nobody
+    # reads any more fails.
+    awk '/^@report-begin/ { n = 0; on = 1 } on { line[n++] = $0 } /^@report-end/ { on = 0 }
+        END { for (i = 0; i < n; i++) print line[i] }' "$WORK/log" | grep -v ^@ >"$WORK/report.base64"
     mkdir "$WORK/report"
     base64 -d "$WORK/report.base64" 2>/dev/null | tar -xz -C "$WORK/report" 2>/dev/null || {
         grep -vE '^[A-Za-z0-9+/]{76}$' "$WORK/report.base64" | head -20

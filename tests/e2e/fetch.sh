@@ -2,13 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #
 # fetch.sh [--update] [SUITE-FLAVOUR ...]    default: bookworm-cloud trixie-cloud
-# fetch.sh [--update] --qemu | --qemu-arm64
+# fetch.sh [--update] --qemu | --qemu-arm64 | --peers | --peers-arm64 | --dpdk | --passt | --fio | --fio-arm64
 #
 # Debian's own kernels, unchanged, into $BED/kernels/VERSION/{vmlinuz,vmlinux,config,lib/modules},
 # and a link $BED/kernels/SUITE-FLAVOUR to the version (flavours: cloud, standard). SUITE-FLAVOUR-arm64 are those for
 # AArch64: vmlinuz (an Image), and the same as vmlinuz.gz and vmlinuz.zst; with them come busybox and e2fsck for it.
 # --qemu: trixie's QEMU with all its libraries into $BED/qemu, for the emulated host (its SMP is steadier than bookworm's).
 # --qemu-arm64: the one that runs on AArch64, into $BED/qemu-arm64, to compare with in the emulated Arm host.
+# --peers, --peers-arm64: bookworm's qemu-storage-daemon and virtiofsd with their libraries and loader, into $BED/peers and
+# $BED/peers-arm64, one folder each without others below it: for an emulated host.
+# --dpdk: testpmd and its vhost driver, --passt: trixie's passt, likewise, of this machine's architecture, into $BED/dpdk and $BED/passt.
+# --fio, --fio-arm64: bookworm's fio for a guest, into $BED/fio and $BED/fio-arm64: with the libraries of its engines for disks, and empty
+# ones in place of those for Ceph, Gluster, RDMA and the like, which are 80 MB.
 # What is there is not looked for again, so that it works offline; --update asks the archive.
 # The machine's own apt is only read: apt.sh.
 set -euo pipefail
@@ -88,10 +93,93 @@ fetch_qemu() {
     mv -T "$new" "$dir"
 }
 
+# with_libraries ROOT DIR PROGRAM...: each with all libraries that it, or one of them, needs; and the loader as ld.so.
+with_libraries() {
+    local root=$1 dir=$2 file name
+    shift 2
+    local todo=("$@")
+    while ((${#todo[@]})); do
+        file=${todo[0]}
+        todo=("${todo[@]:1}")
+        [[ ! -e $dir/${file##*/} ]] || continue
+        cp -L "$file" "$dir/"
+        for name in $(readelf -d "$file" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'); do
+            todo+=("$(find "$root" -name "$name" | grep . | head -1)") || die "$file needs $name, which is nowhere"
+        done
+    done
+    mv "$dir"/ld-linux-* "$dir/ld.so"
+}
+
+# testpmd is in a package that needs those of all headers: that one alone, and the libraries it needs.
+dpdk_packages() {
+    apt-cache depends dpdk-dev | sed -n 's/^ *Depends: \(lib.*[0-9]\)$/\1/p'
+    apt-cache depends librte-meta-net librte-meta-mempool | sed -n 's/^ *Depends: \(librte-\(net-vhost\|mempool-ring\)[0-9]*\)$/\1/p'
+    echo dpdk-dev
+}
+
+# fetch_peers DIR SUITE ARCH PACKAGES FILE...: of the packages that the command PACKAGES names, one a line, and of what they need (of X-dev
+# alone), these files.
+fetch_peers() {
+    local dir=$BED/$1 suite=$2 arch=$3 packages=$4 new debs names files=() file
+    shift 4
+    [[ ! -e $dir/ld.so || -n $UPDATE ]] || return 0
+    apt_private "$suite" "$arch"
+    say "${dir##*/} ($suite, $arch)"
+    mapfile -t names < <($packages)
+    mapfile -t debs < <(printf '%s\n' "${names[@]}" | sed '/-dev$/d' | xargs apt-get -qq -s install | awk '$1 == "Inst" { print $2 }' &&
+        printf '%s\n' "${names[@]}" | sed '/-dev$/!d')
+    new=$(mktemp -d "$BED/new.XXXXXX")
+    chmod 755 "$new"
+    unpack "$new/all" "${debs[@]}"
+    for file in "$@"; do
+        files+=("$(find "$new/all" -path "*/$file" ! -type d | grep . | head -1)") || die "no package has $file"
+    done
+    mkdir "$new/peers"
+    with_libraries "$new/all" "$new/peers" "${files[@]}"
+    rm -rf "$dir"
+    mv -T "$new/peers" "$dir"
+    rm -rf "$new"
+}
+
+# stand_ins ROOT DIR PROGRAM GCC: for each library that PROGRAM names and ROOT has not, one with all that PROGRAM expects of any of them, by
+# name and version. To call it is the end.
+stand_ins() {
+    local root=$1 dir=$2 program=$3 gcc=$4 name libraries=()
+    for name in $(readelf -d "$program" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'); do
+        [[ -n $(find "$root" -name "$name") ]] || libraries+=("$name")
+    done
+    find "$root" -name 'lib*.so.*' -type f -exec nm -D --defined-only {} + | awk 'NF == 3 { sub(/@@?/, "@", $3); print $3 }' >"$dir/there"
+    nm -D --undefined-only "$program" | awk '$1 == "U" { print $2 }' | grep -vxF -f "$dir/there" >"$dir/wanted"
+    sed 's/\(.*\)@.*/\1/; s/.*/void &(void) { __builtin_trap(); }/' "$dir/wanted" >"$dir/none.c"
+    sed -n 's/\(.*\)@\(.*\)/\2 { \1; };/p' "$dir/wanted" | awk '{ of[$1] = of[$1] " " $3 } END { for (v in of) print v " {" of[v] " };" }' >"$dir/none.map"
+    "$gcc" -shared -nostdlib -fPIC -Os -s -w -ffreestanding -Wl,--version-script="$dir/none.map" -o "$dir/none" "$dir/none.c"
+    for name in "${libraries[@]}"; do
+        cp "$dir/none" "$root/$name"
+    done
+    rm "$dir"/{there,wanted,none,none.c,none.map}
+}
+
+# fetch_fio DIR ARCH GCC
+fetch_fio() {
+    local dir=$BED/$1 arch=$2 new
+    [[ ! -e $dir/ld.so || -n $UPDATE ]] || return 0
+    apt_private bookworm "$arch"
+    say "fio ($arch)"
+    new=$(mktemp -d "$BED/new.XXXXXX")
+    chmod 755 "$new"
+    unpack "$new/all" fio libaio1 libnuma1 zlib1g libc6
+    mkdir "$new/fio"
+    stand_ins "$new/all" "$new" "$new/all/usr/bin/fio" "$3"
+    with_libraries "$new/all" "$new/fio" "$new/all/usr/bin/fio"
+    rm -rf "$dir"
+    mv -T "$new/fio" "$dir"
+    rm -rf "$new"
+}
+
 for arg in "$@"; do
     case $arg in
     --update) UPDATE=1 ;;
-    --qemu | --qemu-arm64) WANT+=("$arg") ;;
+    --qemu | --qemu-arm64 | --peers | --peers-arm64 | --dpdk | --passt | --fio | --fio-arm64) WANT+=("$arg") ;;
     --*) die "unknown option $arg" ;;
     *) WANT+=("$arg") ;;
     esac
@@ -102,6 +190,15 @@ rm -rf "$KERNELS"/new.* "$BED"/{new,debs}.* # of a run that was interrupted
 for name in "${WANT[@]}"; do
     case $name in
     --qemu) fetch_qemu qemu qemu-system-x86_64 amd64 qemu-system-x86 seabios ;;
+    --peers) fetch_peers peers bookworm amd64 "echo qemu-system-common" bin/qemu-storage-daemon qemu/virtiofsd ;;
+    --peers-arm64) fetch_peers peers-arm64 bookworm arm64 "echo qemu-system-common" bin/qemu-storage-daemon qemu/virtiofsd ;;
+    --fio) fetch_fio fio amd64 gcc ;;
+    --fio-arm64) fetch_fio fio-arm64 arm64 aarch64-linux-gnu-gcc ;;
+    --passt) fetch_peers passt trixie "$(dpkg --print-architecture)" "echo passt" bin/passt ;;
+    --dpdk)
+        fetch_peers dpdk bookworm "$(dpkg --print-architecture)" dpdk_packages bin/dpdk-testpmd 'librte_net_vhost.so.[0-9][0-9]' \
+            'librte_mempool_ring.so.[0-9][0-9]'
+        ;;
     --qemu-arm64) fetch_qemu qemu-arm64 qemu-system-aarch64 arm64 qemu-system-arm ;;
     *)
         fetch_kernel "$name"

@@ -3,14 +3,65 @@
 #
 # Runs in a test guest, typed into its shell by in-host.sh: reads and writes its disk and reports what the machine
 # looks like. Every line for in-host.sh and boot.sh begins with @.
+# guest-check.sh work DISK: fio writes to a file and to that disk, trims and flushes, reads back and compares, until /tmp/rest is there.
+# guest-check.sh look [DISK]: everything else; that disk has no room.
 # Of many processors only the first is up (in-host.sh).
 for cpu in /sys/devices/system/cpu/cpu*/online; do
     [ ! -e "$cpu" ] || [ "$(cat "$cpu")" = 1 ] || echo 1 >"$cpu" || echo "@failed $cpu"
 done
+# guest-check.sh fill MIB: so much memory gets contents; forget: they are given up; again MIB: as fill, and read back.
+if [ "$1" = fill ] || [ "$1" = again ]; then
+    n=0
+    while [ $n -lt $(($2 / 4)) ]; do
+        head -c 1048576 /dev/urandom >/tmp/piece
+        cat /tmp/piece /tmp/piece /tmp/piece /tmp/piece >/tmp/fill.$n || printf '\n@failed to fill memory\n'
+        sha256sum /tmp/fill.$n >>/tmp/sums
+        n=$((n + 1))
+    done
+    if [ "$1" = again ]; then
+        sha256sum -c /tmp/sums >/dev/null 2>&1 || printf '\n@failed memory is not what was written\n'
+    fi
+    printf '\n@%s-done\n' "$1"
+    exit
+fi
+if [ "$1" = forget ]; then
+    rm -f /tmp/fill.* /tmp/piece /tmp/sums
+    printf '\n@forget-done\n'
+    exit
+fi
 dir=/
 if ! grep -q ' / ext4 ' /proc/mounts; then
     dir=/mnt
     mount -t ext4 /dev/vda $dir || echo "@failed mount of /dev/vda"
+fi
+# verify N DISK: fio writes all blocks of a file and of a disk, many at a time: in any order with reads and flushes in between, and in turn, each
+# trimmed before. Then it reads them back, past the cache, and compares. Every other time by another system call.
+verify() {
+    engine=libaio
+    [ $(($1 % 2)) = 0 ] || engine=io_uring
+    /fio/ld.so --library-path /fio /fio/fio --thread --randseed="$1" --ioengine=$engine --iodepth=16 --direct=1 --fsync=32 --bsrange=4k-64k \
+        --verify=crc32c --verify_fatal=1 --do_verify=1 --verify_state_save=0 --rwmixread=30 \
+        --name=file --filename=$dir/work --size=1m --rw=randrw \
+        --name=disk --filename="$2" --size=2m --rw=randrw --verify_backlog=64 \
+        --name=trimmed --filename="$2" --size=2m --rw=trimwrite --offset=4m >/tmp/fio 2>&1 || return 1
+    # One that has nothing to compare is content, too.
+    [ "$(grep -cE 'issued rwts: total=[1-9][0-9]*,[1-9]' /tmp/fio)" = 3 ] && grep -qE 'issued rwts: total=([1-9][0-9]*,){2}[1-9]' /tmp/fio
+}
+
+if [ "$1" = work ]; then
+    printf '\n@working\n'
+    n=0
+    while [ ! -e /tmp/rest ]; do
+        n=$((n + 1))
+        verify $n "$2" && continue
+        cat /tmp/fio
+        printf '\n@failed: fio\n'
+        break
+    done
+    rm -f $dir/work
+    [ $dir = / ] || umount $dir
+    printf '\n@worked %s times\n' $n
+    exit
 fi
 echo "@kernel $(uname -r)"
 echo "@cpus $(grep -c ^processor /proc/cpuinfo)"
@@ -22,18 +73,50 @@ echo "@disk $(readlink -f /sys/block/vda/device)"
 echo "@rings $(cut -c35 /sys/bus/virtio/devices/*/features | tr -d '\n')"
 echo "@pci $(find /sys/bus/pci/devices/ -type l 2>/dev/null | wc -l)"
 
-# A second disk has no room for what is written to it.
-if [ -b /dev/vdb ]; then
+# A connection from either side: the host's comes while the rest is checked (in-host.sh).
+if [ -n "$(find /sys/bus/virtio/drivers/vmw_vsock_virtio_transport/ -name 'virtio*' 2>/dev/null)" ]; then
+    vsock echo 52 &
+    head -c 1048576 /dev/urandom >/tmp/sent
+    vsock send 1024 </tmp/sent >/tmp/back
+    [ "$(sha256sum </tmp/sent)" = "$(sha256sum </tmp/back)" ] && echo "@vsock ok" || echo "@failed: the host's echo is another"
+    rm /tmp/sent /tmp/back
+fi
+
+# A network with the host at its other end: a file comes from it, and it takes one, while the rest is checked (in-host.sh).
+for card in /sys/bus/virtio/drivers/virtio_net/virtio*/net/*; do
+    [ -e "$card" ] || continue
+    ip link set lo up
+    ip addr add 192.168.64.2/24 dev "${card##*/}"
+    ip link set "${card##*/}" up
+    ping -c 3 -w 30 192.168.64.1 >/dev/null 2>&1 || echo "@failed: no answer to a ping"
+    mkfifo /tmp/silence && exec 4<>/tmp/silence # nc ends when either side has nothing more to say
+    nc 192.168.64.1 5001 <&4 >/tmp/data
+    echo "@fetched $(sha256sum </tmp/data)"
+    head -c 4194304 /dev/urandom >/tmp/up
+    nc -l -p 5002 </tmp/up >/dev/null &
+    echo "@serves $(sha256sum </tmp/up)"
+    rm /tmp/data
+done
+
+# Linux finds a 16550 behind each port that is there, and has a PL011 for each.
+if grep -q '^3: uart:16550A' /proc/tty/driver/serial 2>/dev/null; then
+    echo "over the fourth port" >/dev/ttyS3
+elif [ -c /dev/ttyAMA3 ]; then
+    echo "over the fourth port" >/dev/ttyAMA3
+fi
+
+# A disk that has no room for what is written to it.
+if [ -n "$2" ]; then
     head -c 65536 /dev/urandom >/tmp/block
     n=0
-    while [ $n -lt 64 ] && error=$(dd if=/tmp/block of=/dev/vdb bs=64k seek=$n oflag=direct 2>&1); do
+    while [ $n -lt 64 ] && error=$(dd if=/tmp/block of="$2" bs=64k seek=$n oflag=direct 2>&1); do
         n=$((n + 1))
     done
     case $error in
     *'Input/output error'*) echo "@room $n" ;;
     *) echo "@failed after $n blocks: $error" ;;
     esac
-    dd if=/dev/vdb bs=64k count=1 2>/dev/null | cmp - /tmp/block || echo "@failed the first block of /dev/vdb"
+    dd if="$2" bs=64k count=1 2>/dev/null | cmp - /tmp/block || echo "@failed the first block of $2"
 fi
 
 cd $dir || exit

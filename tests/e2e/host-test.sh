@@ -29,5 +29,8 @@ echo "echo @run; test -c /dev/kvm && grep -q content /some/where && $HAS" >"$WOR
 expect 0 1
 echo 'echo @run; exit 7' >"$WORK/script"
 expect 7 1
+HOST+=(--raw) # its lines end with carriage returns
+expect 7 1
+unset 'HOST[-1]'
 echo 'echo @run; sleep 0.5; echo c >/proc/sysrq-trigger' >"$WORK/script"
 expect 100 3

@@ -2,7 +2,7 @@
 # shellcheck shell=sh
 #
 # Runs in the emulated host (busybox sh) as its /run.sh: one guest under the VMM, from boot to end, as /row says:
-# CPUS MEMORY CONSOLE ROOT END WORDS RESET_STATUS PATIENCE, see boot.sh. Answers with its exit status.
+# CPUS MEMORY CONSOLE ROOT END WORDS RESET_STATUS PATIENCE LEAST, see boot.sh. Answers with its exit status.
 # shellcheck source=/dev/null
 . /row
 # shellcheck source=/dev/null
@@ -10,6 +10,8 @@
 
 fail() {
     echo "@failed $*"
+    # What it said last may still be in the pipe.
+    [ ! -e /status ] || { sleep 0.5 && tail -n 40 /out; }
     kill -KILL "$(cat /pid)" 2>/dev/null
     exit 1
 }
@@ -18,10 +20,13 @@ fail() {
 wait_for() {
     while ! grep -aq "$1" /out; do
         [ ! -e /status ] || fail "the VMM ended with $(cat /status) before '$1'"
+        ! grep -a '^@failed' /out || fail "by the guest, before '$1'"
         [ "$(cut -d. -f1 /proc/uptime)" -lt "$DEADLINE" ] || fail "time is up, waiting for '$1'"
         sleep 0.1
     done
 }
+
+sum_of() { sha256sum <"$1" | cut -d' ' -f1; }
 
 wait_end() {
     while [ ! -e /status ]; do
@@ -54,6 +59,54 @@ serial)
 hvc0) set -- --serial off --console "tty$packed" && tty=hvc0 ;;
 esac
 
+count() { echo $#; }
+
+# What the VMM has of the host's, told as @vmm WHEN FDS KIB: memory of its own, for the guest's is shared.
+measure() {
+    echo "@vmm $1 $(count "/proc/$(cat /pid)/fd"/*) $(sed -n 's/^RssAnon:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$(cat /pid)/status")" >>/measures
+}
+
+# processes CLASS: those that serve such a device.
+processes() {
+    ps -o pid,args | sed -n "s/^ *\([0-9]*\) vmm device $1,.*/\1/p"
+}
+
+# A connection that is just made has more of either: the least of some looks counts.
+measure_before() {
+    for _ in 1 2 3 4 5; do
+        measure before
+        sleep 0.2
+    done
+    : >/ends
+    : >/measured
+}
+
+# As many fds and as much memory as then, once all is at rest. Of memory the heap may keep holes, and a thread's stack what it once took.
+KIB_MORE=512
+measure_after() {
+    fds=$(least before 3) kib=$(least before 4)
+    [ "${fds:-0}" -gt 0 ] || fail "the VMM's fds were not counted"
+    [ "${kib:-0}" -gt 0 ] || fail "the VMM's memory was not measured"
+    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+        measure after
+        fds_after=$(least after 3) kib_after=$(least after 4)
+        [ "$fds_after" -gt "$fds" ] || [ "$kib_after" -gt $((kib + KIB_MORE)) ] || break
+        sleep 0.5
+    done
+    echo "@vmm fds $fds then $fds_after, KiB of its own memory $kib then $kib_after"
+    [ "$fds_after" -le "$fds" ] || fail "the VMM has $fds_after fds instead of $fds"
+    [ "$kib_after" -le $((kib + KIB_MORE)) ] || {
+        awk '/^[0-9a-f]*-/ { name = $1 " " $6 } /^Anonymous:/ && $2 > 200 { print name, $2, "KiB" }' "/proc/$(cat /pid)/smaps"
+        grep -a . /proc/"$(cat /pid)"/task/*/comm
+    }
+    [ "$kib_after" -le $((kib + KIB_MORE)) ] || fail "the VMM has $kib_after KiB instead of $kib"
+}
+
+# least WHEN FIELD: of what was measured then.
+least() {
+    awk -v when="$1" -v n="$2" '$2 == when && (least == "" || $n + 0 < least) { least = $n + 0 } END { print least }' /measures
+}
+
 # The disk's own process, from now on: killed every few seconds (an emulated Arm host does less in them), its successor comes at
 # once.
 serve_disk() {
@@ -63,39 +116,104 @@ serve_disk() {
         /vmm device virtio-blk path=/disk.img --socket /disk.sock >>/device.log 2>&1 &
         echo $! >/device.pid
         sleep $life
-        kill -KILL $!
+        # The one in the jail: the other one, which ends with it, has told it what to open.
+        kill -KILL "$(tr -d " " </proc/$!/task/$!/children)" || kill -KILL $!
         wait $!
         echo killed >>/device.kills
     done
 }
 
-# The processes of the machine's devices, all at a time, from now on.
+# Whether somebody ends the processes of devices all the time.
+restless() { has killed || has upgraded || has moved; }
+
+# How often.
+ends() { if [ -e /ends ]; then wc -l </ends; else echo 0; fi; }
+
+# restless_by COMMAND: it does so again and again until /calm is there; /ends has a line for each time since the guest works (/begin), when the
+# VMM is measured.
+restless_by() {
+    while [ ! -e /status ] && [ ! -e /calm ]; do
+        [ ! -e /begin ] || [ -e /measured ] || measure_before
+        "$@"
+    done
+    : >/calm.reached
+}
+
+# pause SECONDS: so long and under two seconds more: no two ends come at the same moment of what a process does.
+# shellcheck disable=SC3028 # busybox has RANDOM
+pause() { sleep "$(($1 + RANDOM % 2)).$((RANDOM % 10))"; }
+
+# The processes of the machine's devices, all at a time, from when the guest works. The disks' are counted.
 kill_devices() {
-    life=2
-    [ "$(uname -m)" != aarch64 ] || life=3
-    while [ ! -e /status ]; do
-        sleep $life
-        for p in /proc/[0-9]*; do
-            ! tr '\0' ' ' <"$p/cmdline" 2>/dev/null | grep -q '^vmm device virtio-' || {
-                kill -KILL "${p#/proc/}" && echo killed >>/device.kills
-            }
+    [ -e /measured ] || { sleep 0.1 && return; }
+    for p in $(processes virtio-rng); do
+        kill -KILL "$p"
+    done
+    for p in $(processes virtio-blk); do
+        kill -KILL "$p" && echo killed >>/ends
+    done
+    pause 1 # or the guest gets little done: who has not lived for a second is started later each time
+}
+
+# ... and those of the disks are replaced by ones of the same program. The guest begins when the first is on trial.
+upgrade_disks() {
+    for id in $DISKS; do
+        if /vmm upgrade /control "$id" >>/ends.log 2>&1; then
+            echo upgraded >>/ends
+        else
+            sleep 0.2 # the machine has just begun
+        fi
+    done
+}
+
+# ... and the devices move to a thread of the VMM and back, from the guest's first moment. The disks' moves are counted.
+move_devices() {
+    for to in thread process; do
+        for id in virtio-rng0 $DISKS; do
+            until /vmm move /control "$id" --placement $to >>/ends.log 2>&1; do
+                [ ! -e /status ] || return 0
+                sleep 0.2 # the machine has just begun
+            done
+            [ "$id" = virtio-rng0 ] || echo moved >>/ends
         done
+        pause 0
     done
 }
 
 set -- "$@" --rng "$rng"
-if has thread; then
-    set -- "$@" --sandbox thread
-elif has killed; then
-    set -- "$@" --log-level error
-    kill_devices 2>/dev/null &
-fi
+! has thread || set -- "$@" --sandbox thread
+DISKS=virtio-blk0 # those of the machine that guests write to all the time
 if has vhost; then
     # Each loss is a warning, which would stand in the middle of the guest's report.
     set -- "$@" --vhost-user "block,socket=/disk.sock$where$packed" --log-level error
     serve_disk 2>/dev/null &
 else
     set -- "$@" --disk "path=/disk.img$where$packed"
+fi
+if has vsock; then
+    set -- "$@" --vsock "cid=3,socket=/vsock$packed"
+    vsock echo /vsock_1024 >/vsock.log &
+fi
+! has serials || set -- "$@" --serial3 file=/serial3
+if has net; then
+    set -- "$@" --net "tap=guest0,ip=192.168.64.1$packed"
+    head -c 4194304 /dev/urandom >/data
+    nc -l -p 5001 </data >/dev/null &
+fi
+room='' # the disk that has none
+! has full || room=/dev/vdb
+if restless; then
+    # Each end is a warning, which would stand in the middle of the guest's report.
+    truncate -s 8M /work.img
+    set -- "$@" --disk "path=/work.img$where$packed" --log-level error -s /control
+    has vhost || DISKS="virtio-blk0 virtio-blk1"
+    ! has full || room=/dev/vdc
+fi
+if has balloon || has reporting; then
+    back=size=0
+    ! has reporting || back=$back,free_page_reporting=on
+    set -- "$@" --balloon "$back$packed"
+    restless || set -- "$@" -s /control
 fi
 ! has segment1 || set -- "$@" --platform num_pci_segments=2
 ! has nopci || set -- "$@" --pci off
@@ -127,9 +245,124 @@ exec 3<>/in
     echo $? >/status
 } | tee /out &
 
+if has killed; then
+    restless_by kill_devices 2>/dev/null &
+elif has upgraded; then
+    restless_by upgrade_disks &
+elif has moved; then
+    restless_by move_devices &
+fi
+# MiB of the guest's memory that the host has had to give: what the VMM maps of it.
+resident() {
+    awk '/^Rss(Anon|File|Shmem):/ { n += $2 } END { print int(n / 1024) }' "/proc/$(cat /pid)/status"
+}
+
+# actual MiB in the balloon, as the guest says.
+actual() { /vmm balloon /control --json | sed -n 's/^ *"actual": \([0-9]*\).*/\1/p' | awk '{ print int($1 / 1048576) }'; }
+
+metric() { /vmm info /control | sed -n "s/^ *\"$1\": \([0-9]*\),*\$/\1/p" | head -1; }
+
+in_time() {
+    [ ! -e /status ] || fail "the VMM ended with $(cat /status)"
+    [ "$(cut -d. -f1 /proc/uptime)" -lt "$DEADLINE" ] || fail "time is up: $*"
+    sleep 0.3
+}
+
+wait_actual() {
+    until [ "$(actual)" = "$1" ]; do in_time "the balloon holds $(actual) MiB, not $1"; done
+}
+
+wait_resident() {
+    until [ "$(resident)" -le "$1" ]; do in_time "the VMM has $(resident) MiB, not $1"; done
+}
+
+# A part of the guest's memory, MiB.
+part=96
+[ "$MEMORY" -ge 256 ] || part=24
+
+# The guest uses as much and gives them up: that alone does not make the VMM smaller. In the balloon they do; then the guest has them again.
+use_balloon() {
+    echo "sh /check.sh fill $part" >&3
+    wait_for '^@fill-done'
+    full=$(resident)
+    echo "sh /check.sh forget" >&3
+    wait_for '^@forget-done'
+    [ "$(resident)" -ge $((full - part / 4)) ] || fail "the VMM shrinks by itself"
+    /vmm balloon /control ${part}M || fail "vmm balloon"
+    wait_actual $part
+    wait_resident $((full - part * 3 / 4))
+    echo "@balloon $full MiB, with $part MiB in the balloon $(resident)"
+    /vmm balloon /control --json | grep -q '"free_memory": [1-9]' || fail "the guest tells no statistics"
+    /vmm balloon /control 0 || fail "vmm balloon"
+    wait_actual 0
+    /vmm set /control virtio-balloon0 free_page_hinting=on || fail "vmm set"
+    until [ "$(metric hints)" = 1 ]; do in_time "the session of hints does not end"; done
+    [ "$(metric hinted_bytes)" -gt 0 ] || fail "the guest hints nothing"
+    echo "@hinted $(($(metric hinted_bytes) >> 20)) MiB"
+    echo "sh /check.sh again $part" >&3
+    wait_for '^@again-done'
+    echo "@balloon $(resident) MiB when it is used again"
+}
+
+# What it gives up goes back within a few seconds of its own time.
+use_reporting() {
+    echo "sh /check.sh fill $part" >&3
+    wait_for '^@fill-done'
+    full=$(resident)
+    echo "sh /check.sh forget" >&3
+    wait_for '^@forget-done'
+    wait_resident $((full - part / 2)) # blocks of 2 MiB are told, and what is left of them is not
+    echo "@reporting $full MiB, given up $(resident)"
+    echo "sh /check.sh again $part" >&3
+    wait_for '^@again-done'
+}
+
 wait_for '^guest:.*#'
-echo "sh /check.sh" >&3
+if restless; then
+    echo "sh /check.sh work /dev/vdb &" >&3
+    wait_for '^@working'
+    : >/begin
+    until [ -e /measured ] && [ "$(ends)" -ge "$LEAST" ]; do
+        [ ! -e /status ] || fail "the VMM ended with $(cat /status) while its devices' processes were ended"
+        ! grep -a '^@failed' /out || fail "by the guest"
+        [ "$(cut -d. -f1 /proc/uptime)" -lt "$DEADLINE" ] || fail "time is up after $(ends) ends of processes: $(tail -n 2 /ends.log)"
+        sleep 0.2
+    done
+    echo "touch /tmp/rest; wait" >&3
+    : >/calm # what is in flight now and was written until now is compared in any case
+    wait_for '^@worked'
+fi
+! has balloon || use_balloon
+! has reporting || use_reporting
+echo "sh /check.sh look $room" >&3
+if has net; then
+    wait_for '^@serves'
+    grep -aq "^@fetched $(sum_of /data)" /out || fail "what the guest fetched is something else"
+    mkfifo /silence && exec 4<>/silence # nc ends when either side has nothing more to say
+    until nc 192.168.64.2 5002 <&4 >/up && [ -s /up ]; do # it is about to listen
+        [ "$(cut -d. -f1 /proc/uptime)" -lt "$DEADLINE" ] || fail "nobody listens in the guest"
+        sleep 0.1
+    done
+    grep -aq "^@serves $(sum_of /up)" /out || fail "what came from the guest is something else"
+    echo "@net both"
+fi
+if has vsock; then
+    wait_for '^@listens 52'
+    head -c 1048576 /dev/urandom >/sent
+    /vmm vsock connect /vsock 52 </sent >/back || fail "no connection to the guest"
+    [ "$(sha256sum </sent)" = "$(sha256sum </back)" ] || fail "the guest's echo is another"
+    wait_for '^@vsock ok'
+    ! grep -a '^@failed' /vsock.log || fail "by the host's echo"
+    echo "@vsock both"
+fi
 wait_for '^@checks-done'
+! has serials || grep -q '^over the fourth port' /serial3 || fail "nothing came by the fourth serial port"
+if restless; then
+    until [ -e /calm.reached ]; do sleep 0.1; done
+    measure_after
+    [ ! -e /ends.log ] || ! grep -e "new program did not" -e "move: virtio-" /ends.log || fail "a device could not"
+    echo "@ends $(ends)"
+fi
 ! grep -a '^@failed' /out || fail "by the guest"
 case $END in
 button) kill -TERM "$(cat /pid)" ;;
@@ -141,10 +374,10 @@ expected=0
 [ "$END" != reboot ] || expected=$RESET_STATUS
 [ "$(cat /status)" = "$expected" ] || fail "$END: the VMM left with $(cat /status), not $expected"
 
-if has vhost || has killed; then
+if has vhost; then
     kills=$(wc -l </device.kills)
-    [ "$kills" -ge 2 ] || fail "processes of devices were killed only $kills times"
-    [ ! -e /device.log ] || ! grep -av "^warning" /device.log || fail "by the disk's process"
+    [ "$kills" -ge 2 ] || fail "the disk's process was killed only $kills times"
+    ! grep -av -e "^warning" -e "its process ended: killed by signal 9" /device.log || fail "by the disk's process"
     echo "@kills $kills"
 fi
 

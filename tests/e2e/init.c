@@ -212,30 +212,6 @@ static void watch_power_button(void)
     }
 }
 
-static void run_shell(int batch)
-{
-    char tty[64];
-    int fd;
-
-    setsid();
-    console_name(tty);
-    fd = open(tty, O_RDWR);
-    if (fd >= 0) {
-        ioctl(fd, TIOCSCTTY, 0);
-        close(fd);
-    }
-    setenv("PATH", "/bin:/sbin:/usr/bin:/usr/sbin", 1);
-    setenv("HOME", "/", 1);
-    setenv("TERM", boot_option("bed.term") ? boot_option("bed.term") : "linux", 1);
-    setenv("PS1", "guest:\\w# ", 1);
-    if (batch)
-        execl("/bin/sh", "sh", "/run.sh", (char *)NULL);
-    else
-        execl("/bin/sh", "-sh", "-i", (char *)NULL);
-    complain("exec", "/bin/sh");
-    _exit(127);
-}
-
 /* Waits for CHILD; what else was left to the first process is only collected. */
 static int wait_for(pid_t child)
 {
@@ -248,6 +224,40 @@ static int wait_for(pid_t child)
         if (pid < 0 && errno != EINTR)
             return 127;
     }
+}
+
+/* The end of a session hangs up its terminal, and what was written to it last is lost: so the shell is not the leader, who waits until
+ * that has gone. */
+static void run_shell(int batch)
+{
+    char tty[64];
+    int fd, status;
+    pid_t shell;
+
+    setsid();
+    console_name(tty);
+    fd = open(tty, O_RDWR);
+    if (fd >= 0) {
+        ioctl(fd, TIOCSCTTY, 0);
+        close(fd);
+    }
+    setenv("PATH", "/bin:/sbin:/usr/bin:/usr/sbin", 1);
+    setenv("HOME", "/", 1);
+    setenv("TERM", boot_option("bed.term") ? boot_option("bed.term") : "linux", 1);
+    setenv("PS1", "guest:\\w# ", 1);
+    shell = fork();
+    if (!shell) {
+        if (batch)
+            execl("/bin/sh", "sh", "/run.sh", (char *)NULL);
+        else
+            execl("/bin/sh", "-sh", "-i", (char *)NULL);
+        complain("exec", "/bin/sh");
+        _exit(127);
+    }
+    signal(SIGTTOU, SIG_IGN); /* the shell may have left the terminal to a group of its own */
+    status = wait_for(shell);
+    tcdrain(1);
+    _exit(status);
 }
 
 int main(int argc, char **argv)

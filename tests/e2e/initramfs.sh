@@ -15,13 +15,13 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 HERE=$ROOT/tests/e2e
-GUEST_MODULES=(virtio_pci virtio_mmio virtio_blk virtio_net virtio_console virtio_rng ext4 evdev)
+GUEST_MODULES=(virtio_pci virtio_mmio virtio_blk virtio_net virtio_console virtio_rng vmw_vsock_virtio_transport ext4 evdev)
 
 # modules_of ROLE KERNEL: KVM is built in on AArch64, and only the standard kernels have a driver for the power key there.
 modules_of() {
     case $1-$2 in
-    host-*-arm64) echo virtio_blk loop ;;
-    host-*) echo kvm-amd virtio_blk loop ;;
+    host-*-arm64) echo virtio_blk loop tun ;;
+    host-*) echo kvm-amd virtio_blk loop tun ;;
     guest-*-standard-arm64) echo "${GUEST_MODULES[@]}" gpio_keys ;;
     guest-*-arm64) echo "${GUEST_MODULES[@]}" ;;
     guest-*) echo "${GUEST_MODULES[@]}" button ;;
@@ -30,12 +30,11 @@ modules_of() {
 
 # userland DIR ARCH
 userland() {
-    local dir=$1 applet init=$BED/init gcc=gcc busybox=/bin/busybox
-    [[ $2 != arm64 ]] || { init+=-arm64 && gcc=aarch64-linux-gnu-gcc && busybox=$BED/programs-arm64/busybox; }
+    local dir=$1 applet gcc=gcc busybox=/bin/busybox
+    [[ $2 != arm64 ]] || { gcc=aarch64-linux-gnu-gcc && busybox=$BED/programs-arm64/busybox; }
     mkdir -p "$dir"/{bin,sbin,dev,proc,sys,tmp,run,mnt,root,etc,lib/modules}
-    newer "$init" "$HERE/init.c" ||
-        { "$gcc" -Os -static -s -o "$init.part" "$HERE/init.c" && mv "$init.part" "$init"; }
-    cp "$init" "$dir/init"
+    "$gcc" -Os -static -s -o "$dir/init" "$HERE/init.c"
+    "$gcc" -Os -static -s -o "$dir/bin/vsock" "$HERE/vsock.c"
     cp "$busybox" "$dir/bin/busybox"
     while read -r applet; do
         [[ $applet = busybox ]] || ln -s busybox "$dir/bin/$applet"
@@ -63,8 +62,24 @@ modules() {
     done
 }
 
+# recipe WORD FILE-OR-DIRECTORY...: what an image is made of, by content: checkouts share the images, and their files' times say nothing.
+recipe() {
+    local in
+    echo "$1"
+    shift
+    for in in "$@"; do
+        if [[ -d $in ]]; then
+            find "$in" -printf '%P %s %T@\n' | LC_ALL=C sort
+        else
+            cat "$in"
+        fi
+    done
+}
+
+is_made() { [[ -s $1 && $(cat "$1.recipe" 2>/dev/null) = "$2" ]]; }
+
 main() {
-    local role=$1 kernel='' out wanted=() inputs=("$0" "$HERE/lib.sh" "$HERE/init.c" /bin/busybox)
+    local role=$1 kernel='' out made_of wanted=() inputs=("$0" "$HERE/lib.sh" "$HERE/init.c" "$HERE/vsock.c" /bin/busybox)
     shift
     case $role in
     host | guest) kernel=$1 && inputs+=("$KERNELS/$kernel/vmlinuz") && shift ;;
@@ -75,8 +90,11 @@ main() {
     esac
     out=$1
     shift
-    ! newer "$out" "${inputs[@]}" || return 0
+    made_of=$(recipe "$role $kernel $*" "${inputs[@]}" | sha256sum)
+    ! is_made "$out" "$made_of" || return 0
     bed_lock
+    ! is_made "$out" "$made_of" || return 0
+    rm -f "$out.recipe"
     WORK=$(mktemp -d)
     PART=$out.part
     trap 'rm -rf "$WORK" "$PART"' EXIT
@@ -108,6 +126,7 @@ main() {
         ;;
     esac
     mv "$out.part" "$out"
+    echo "$made_of" >"$out.recipe"
 }
 
 main "$@"

@@ -13,8 +13,27 @@ set -euo pipefail
 
 ALLOW=$ROOT/tests/e2e/kernel-log.allow
 # What a kernel says when its processor was away for a while: on any machine, if the emulated host is busy.
-BUSY='hrtimer: interrupt took N ns
-clocksource: Long readout interval, skipping watchdog check: cs_nsec: N wd_nsec: N'
+busy() {
+    local tsc
+    cat <<'END'
+hrtimer: interrupt took N ns
+clocksource: Long readout interval, skipping watchdog check: cs_nsec: N wd_nsec: N
+clocksource:                       'kvm-clock' wd_nsec: N wd_now: N wd_last: N mask: N
+Unstable clock detected, switching default tracing clock to "global"
+If you want to keep using the local clock, then add:
+  "trace_clock=local"
+on the kernel command line
+END
+    for tsc in tsc tsc-early; do
+        cat <<END
+clocksource: timekeeping watchdog on CPUN: Marking clocksource '$tsc' as unstable because the skew is too large:
+clocksource:                       '$tsc' cs_nsec: N cs_now: N cs_last: N mask: N
+clocksource:                       Clocksource '$tsc' skewed -N ns (-N ms) over watchdog 'kvm-clock' interval of N ns (N ms)
+clocksource:                       Clocksource '$tsc' skewed N ns (N ms) over watchdog 'kvm-clock' interval of N ns (N ms)
+clocksource:                       'kvm-clock' (not '$tsc') is current clocksource.
+END
+    done
+}
 
 # <N>[ time] text: N is facility * 8 + level; the kernel's own facility is 0, levels 0-4 are warning and worse.
 warnings() {
@@ -28,7 +47,7 @@ beyond() {
     [[ $kernel != *-arm64 ]] || arm=1
     shift 2
     {
-        echo "$BUSY"
+        busy
         for machine in "$@"; do
             sed -n "s/^$machine ${kernel%%-*}-[a-z]*${arm:+-arm64} //p" "$ALLOW"
         done
@@ -39,7 +58,7 @@ collect_one() {
     local kernel=$1 machine=$2 work=$3
     # A kernel without a serial port says what it says with one, and that it has no console at first.
     "$ROOT/tests/e2e/boot.sh" --vmm "qemu-$machine" --report "$work/report" "$kernel:vmlinux:1:256:hvc0:disk:poweroff" >&2
-    warnings "$work/report/dmesg" | { grep -vxF "$BUSY" || true; } | sed "s/^/$machine $kernel /" >>"$work/all"
+    warnings "$work/report/dmesg" | { grep -vxFf <(busy) || true; } | sed "s/^/$machine $kernel /" >>"$work/all"
 }
 
 # What a kernel for AArch64 says under QEMU's virt machine: the same initramfs, and power off when it is up.
@@ -55,7 +74,7 @@ collect_arm() {
         -chardev stdio,id=tty,signal=off -device virtio-serial-pci -device virtconsole,chardev=tty -no-reboot -kernel "$KERNELS/$kernel/vmlinuz" -initrd "$work/initramfs" \
         -drive "if=none,id=d,format=raw,file=$work/disk" -device virtio-blk-pci,drive=d -device virtio-rng-pci \
         -append "console=hvc0 quiet panic=-1" </dev/null | tr -d '\r' | sed -n '/^@log-begin/,/^@log-end/p' >"$work/dmesg"
-    warnings "$work/dmesg" | { grep -vxF "$BUSY" || true; } | sed "s/^/virt $kernel /" >>"$work/all"
+    warnings "$work/dmesg" | { grep -vxFf <(busy) || true; } | sed "s/^/virt $kernel /" >>"$work/all"
 }
 
 collect() {

@@ -43,10 +43,10 @@ BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config libfdt-dev libjansson
     liburing-dev zlib1g-dev libzstd-dev libcriterion-dev acpica-tools device-tree-compiler)
 # shellcheck disable=SC2034
 TEST_PACKAGES=(g++ make clang clang-format clang-tidy libclang-rt-14-dev llvm git shellcheck pciutils
-    zsh fish dt-schema)
+    zsh fish dt-schema qemu-utils)
 # shellcheck disable=SC2034
 BED_PACKAGES=(qemu-system-x86 seabios busybox-static cpio kmod xz-utils lz4 zstd gcc libc6-dev e2fsprogs pciutils
-    util-linux debian-archive-keyring)
+    util-linux debian-archive-keyring passt)
 # What builds for AArch64 on another machine, and runs its tests there. An Arm machine's own compiler has the cross
 # compiler's name, too.
 # shellcheck disable=SC2034
@@ -110,11 +110,36 @@ vmm_program() {
     die "vmm is not built: cmake --preset $preset && cmake --build --preset $preset"
 }
 
+# libraries_of PROGRAM: FILE:DESTINATION of each shared library of a program and of its loader, as host.sh wants them; nothing for a
+# static one. Those of AArch64 are in the sysroot that it was built with.
+libraries_of() {
+    local triplet=x86_64-linux-gnu root='' loader=lib64/ld-linux-x86-64.so.2 todo=("$1") file name
+    if [[ $(LC_ALL=C readelf -h "$1") = *AArch64* ]]; then
+        triplet=aarch64-linux-gnu root=$BED/sysroot-arm64 loader=lib/ld-linux-aarch64.so.1
+        [[ $NATIVE != aarch64 ]] || root=''
+    fi
+    local -A seen=()
+    while ((${#todo[@]})); do
+        file=${todo[0]} todo=("${todo[@]:1}")
+        while read -r name; do
+            [[ -z ${seen[$name]-} && $name != ld-linux-* ]] || continue
+            seen[$name]=$root/usr/lib/$triplet/$name
+            [[ -e ${seen[$name]} ]] || seen[$name]=$root/lib/$triplet/$name
+            todo+=("${seen[$name]}")
+            echo "${seen[$name]}:lib/$triplet/$name"
+        done < <(LC_ALL=C readelf -d "$file" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p')
+    done
+    ((${#seen[@]} == 0)) || echo "$root/$loader:$loader"
+}
+
 # vmm_in_host VMM DIR: sets VMM_FILES and VMM_QEMU, arguments of host.sh that bring a VMM into the emulated host as
-# /vmm. VMM is a static program, or qemu-q35 or qemu-microvm: trixie's QEMU, for comparison; DIR is for a helper file.
+# /vmm. VMM is a program, or qemu-q35 or qemu-microvm: trixie's QEMU, for comparison; DIR is for a helper file.
 vmm_in_host() {
     VMM_FILES=("$1:vmm") VMM_QEMU=()
-    [[ $1 = qemu-* ]] || return 0
+    if [[ $1 != qemu-* ]]; then
+        mapfile -t -O 1 VMM_FILES < <(libraries_of "$1")
+        return
+    fi
     "$ROOT/tests/e2e/initramfs.sh" qemu "$BED/qemu.img"
     cat >"$2/setup.sh" <<SETUP
 export QEMU_MACHINE=${1#qemu-}

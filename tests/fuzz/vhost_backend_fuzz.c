@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -28,7 +29,7 @@ struct fuzz {
     struct vh *h;
     struct ffe *front;
     uint16_t queues;
-    int small, pipes[2];
+    int small, pipes[2], channel; /* the last: our end of the one for the device's state, or -1 */
     /* The back end was given our end of its own socket: then it is not closed when we close it. */
     bool lent;
 };
@@ -90,8 +91,10 @@ static void drain(struct fuzz *f)
 
 static void disconnect(struct fuzz *f)
 {
-    int rc = vhost_harness_disconnect(f->h);
+    int rc;
 
+    vm_close(&f->channel);
+    rc = vhost_harness_disconnect(f->h);
     if (rc && f->lent) {
         vhost_backend_end(vhost_harness_of(f->h)->backend);
         rc = vhost_harness_disconnect(f->h);
@@ -111,16 +114,21 @@ static void connect_again(struct fuzz *f)
 
 static void hello(struct fuzz *f)
 {
+    uint8_t how;
+
     connect_again(f);
     (void)ffe_hello(f->front, get(f, 3)); /* some sets are refused */
-    (void)ffe_set_features(f->front, VQ_F_VERSION_1 | (get(f, 1) & 1 ? VQ_F_RING_PACKED : 0));
+    how = (uint8_t)get(f, 1);
+    (void)ffe_set_features(f->front, VQ_F_VERSION_1 | (how & 1 ? VQ_F_RING_PACKED : 0) |
+                                         (how & 2 ? VIRTIO_F_ACCESS_PLATFORM : 0));
     f->h->features = f->front->features;
 }
 
 static void make_ring(struct fuzz *f, uint16_t n)
 {
     struct fake_config c = { .size = 16,
-                             .features = f->h->features & ~VHOST_FEATURE_PROTOCOL,
+                             .features = f->h->features &
+                                         ~(VHOST_FEATURE_PROTOCOL | VIRTIO_F_ACCESS_PLATFORM),
                              .heap = 0x4000ULL * (n + 1),
                              .heap_bytes = 0x4000 };
     struct fake_driver *drv = &f->h->drv[n];
@@ -184,6 +192,83 @@ static void region(struct fuzz *f, uint32_t request)
         (void)ffe_send(f->front, &m);
 }
 
+/* Most addresses lead where they would without an IOMMU. */
+static void translation(struct fuzz *f)
+{
+    uint8_t how = (uint8_t)get(f, 1);
+    uint64_t iova = how & 1 ? number(f) : get(f, 1) * GM_PAGE_BYTES;
+    struct vhost_iotlb iotlb = { .iova = iova,
+                                 .size = how & 2 ? number(f) : GM_PAGE_BYTES,
+                                 .user_addr = how & 4 ? number(f) : FFE_USER + iova % (1ULL << 40),
+                                 .permissions = how >> 3 & 3,
+                                 .type = how & 32 ? (uint8_t)(how >> 6) : 2 };
+    struct vhost_message m = ffe_message(VHOST_USER_IOTLB_MSG, &iotlb, sizeof(iotlb));
+
+    if (f->front->fd >= 0)
+        (void)ffe_send(f->front, &m);
+}
+
+/* What the back end asks is sometimes answered. */
+static void questions(struct fuzz *f)
+{
+    f->front->miss_answer = get(f, 1) & 1;
+    ffe_take_requests(f->front);
+}
+
+/* The device's state, as it is but for one byte. */
+static void bring_state(struct fuzz *f)
+{
+    char name[VDEV_ID_MAX + 1] = "";
+    struct vm_buffer b = { 0 };
+
+    strncpy(name, f->h->dev->cls->name, sizeof(name) - 1);
+    check(!vm_buffer_add(&b, name, sizeof(name)) && !vdev_save(f->h->dev, &b));
+    b.data[get(f, 2) % b.len] ^= (uint8_t)get(f, 1);
+    (void)!write(f->channel, b.data, b.len);
+    vm_buffer_free(&b);
+}
+
+static void begin_state(struct fuzz *f, uint32_t direction, bool odd)
+{
+    struct vhost_transfer transfer = { direction, odd ? (uint32_t)get(f, 1) : 0 };
+    struct vhost_message m =
+        ffe_message(VHOST_USER_SET_DEVICE_STATE_FD, &transfer, sizeof(transfer));
+    int pipes[2];
+
+    check(!pipe2(pipes, O_CLOEXEC | O_NONBLOCK));
+    vm_close(&f->channel);
+    f->channel = pipes[!direction ? 0 : 1];
+    m.fd[m.fds++] = odd ? some_fd(f) : pipes[!direction ? 1 : 0];
+    if (f->front->fd >= 0)
+        (void)ffe_send(f->front, &m);
+    vm_close(&pipes[!direction ? 1 : 0]);
+}
+
+static void state(struct fuzz *f)
+{
+    struct vhost_message end = ffe_message(VHOST_USER_CHECK_DEVICE_STATE, NULL, 0);
+    uint8_t how = (uint8_t)get(f, 1), bytes[256];
+    size_t len;
+
+    switch (how % 8) {
+    case 0:
+    case 1: begin_state(f, how % 8, how & 8); break;
+    case 2: bring_state(f); break;
+    case 3:
+        len = get(f, 1);
+        len = len < f->left ? len : f->left;
+        (void)!write(f->channel, f->data, len);
+        break;
+    case 4: (void)!read(f->channel, bytes, sizeof(bytes)); break;
+    case 5: vm_close(&f->channel); break;
+    default:
+        if (how & 8)
+            vm_close(&f->channel);
+        if (f->front->fd >= 0)
+            (void)ffe_send(f->front, &end);
+    }
+}
+
 static void raw(struct fuzz *f)
 {
     size_t len = get(f, 1);
@@ -215,6 +300,8 @@ static void step(struct fuzz *f)
     case 10: connect_again(f); break;
     case 11: raw(f); break;
     case 12: (void)ffe_do_state(f->front, VHOST_USER_SET_VRING_ENABLE, n, op >> 4 & 1); break;
+    case 13: op & 16 ? questions(f) : translation(f); break;
+    case 15: state(f); break;
     default: say(f); break;
     }
     drain(f);
@@ -238,9 +325,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct vh h;
     static const struct vh_config c = { .transport = VH_OTHER, .other = &vh_vhost_user };
-    struct fuzz f = {
-        .data = data, .left = size, .h = &h, .small = memfd_create("small", MFD_CLOEXEC)
-    };
+    struct fuzz f = { .data = data,
+                      .left = size,
+                      .h = &h,
+                      .small = memfd_create("small", MFD_CLOEXEC),
+                      .channel = -1 };
+
+    (void)signal(SIGPIPE, SIG_IGN); /* as the program does */
 
     check(!contract_open(&h, &FUZZ_CLASS, c));
     check(f.small >= 0 && !ftruncate(f.small, SMALL_FILE) && !pipe2(f.pipes, O_CLOEXEC));

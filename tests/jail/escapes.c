@@ -35,6 +35,15 @@ static int open_passwd(int pid)
     return RESULT(syscall(SYS_openat, AT_FDCWD, "/etc/passwd", O_RDONLY));
 }
 
+/* AT_EMPTY_PATH permits an empty name, and resolves any other. */
+static int look_at_name(int pid)
+{
+    char stat[512];
+
+    (void)pid;
+    return RESULT(syscall(SYS_newfstatat, AT_FDCWD, "/", stat, 0x1000 /* AT_EMPTY_PATH */));
+}
+
 static int open_up(int pid)
 {
     struct open_how how = { .flags = O_RDONLY };
@@ -282,6 +291,11 @@ static int memory_file(int pid)
     return RESULT(syscall(SYS_memfd_create, "x", 0));
 }
 
+static int own_signal(int pid)
+{
+    return RESULT(fcntl(STDERR_FILENO, F_SETOWN, pid));
+}
+
 static int dumpable(int pid)
 {
     (void)pid;
@@ -337,6 +351,7 @@ static int more_files(int pid)
 
 const struct escape escapes[] = {
     { "open(/etc/passwd)", open_passwd, false },
+    { "newfstatat(/)", look_at_name, true },
     { "openat2(..)", open_up, false },
     { "create a file", create_file, false },
     { "mknod(/dev/mem)", make_device, false },
@@ -371,6 +386,7 @@ const struct escape escapes[] = {
     { "chroot", change_root, false },
     { "pivot_root", pivot, false },
     { "memfd_create", memory_file, true },
+    { "fcntl(F_SETOWN)", own_signal, true },
     { "prctl(PR_SET_DUMPABLE)", dumpable, true },
     { "prctl(PR_CAP_AMBIENT)", raise_ambient, false },
     { "personality", persona, true },

@@ -26,7 +26,9 @@ devices-core||^after load: 3$
 hypervisor||^port 0x80: 42$
 jail||^the child: killed by SIGSYS
 machine||^0xe0000000 
+net|mode=none 0|^0 frames$
 pci||^00:05.0 1234:0042, BAR 0 at 0xc0000000, its register says 42$
+vhost||^the driver reads 42$
 virtio||^the driver reads 42$
 virtio-queue||^used: 1 chain, 23 bytes: A REQUEST OF THE DRIVER$
 vm-memory||^read back: 0, "hello, guest"$

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* virtio-blk (VIRTIO 1.2, 5.2) served by qemu-storage-daemon. */
+/* virtio-blk (VIRTIO 1.2, 5.2) served by qemu-storage-daemon: a raw image, a qcow2 one, and one behind NBD. */
 #include "peers.h"
 
 #include <vmm/base/le.h>
@@ -21,14 +21,26 @@ static void make_image(void)
     close(fd);
 }
 
+/* What qemu-storage-daemon calls the format, and what is behind it. */
+static const char usual[] = "file,filename=";
+static const char *driver = "raw", *server = usual;
+
 static void start_daemon(void)
 {
-    char blockdev[PEER_PATH + 64], export[PEER_PATH + 128];
-    char *argv[] = {
-        "/usr/bin/qemu-storage-daemon", "--blockdev", blockdev, "--export", export, NULL
-    };
+    char file[2 * PEER_PATH + 128], format[PEER_PATH], export[PEER_PATH + 128],
+        where[2 * PEER_PATH + 64];
+    char *argv[] = { "/usr/bin/qemu-storage-daemon",
+                     "--blockdev",
+                     file,
+                     "--blockdev",
+                     format,
+                     "--export",
+                     export,
+                     NULL };
 
-    snprintf(blockdev, sizeof(blockdev), "driver=file,filename=%s,node-name=disk", image);
+    snprintf(where, sizeof(where), "%s%s", server, server == usual ? image : "");
+    snprintf(file, sizeof(file), "driver=%s,node-name=file", where);
+    snprintf(format, sizeof(format), "driver=%s,file=file,node-name=disk", driver);
     snprintf(export, sizeof(export),
              "type=vhost-user-blk,id=e,node-name=disk,addr.type=unix,addr.path=%s,writable=on,num-"
              "queues=2",
@@ -142,4 +154,100 @@ Test(qemu_storage_daemon, a_reset_and_a_new_start_work, .init = begin, .fini = p
 
     cr_assert_eq(request(0, IN, 4, data), OK);
     cr_assert_eq(data[0], 4);
+}
+
+/* ---- what else is behind it ---- */
+
+static void run(char *const argv[])
+{
+    int status;
+
+    peer_start(argv);
+    cr_assert_eq(waitpid(peer.pid, &status, 0), peer.pid);
+    peer.pid = 0;
+    cr_assert_eq(status, 0, "%s: status %#x", argv[0], status);
+}
+
+static void begin_qcow2(void)
+{
+    char *make[] = { "/usr/bin/qemu-img", "create", "-q", "-f", "qcow2", image, "1M", NULL };
+
+    peer_begin();
+    snprintf(image, sizeof(image), "%s/image", peer.dir);
+    run(make);
+    driver = "qcow2";
+    start_daemon();
+    peer_device("type=block");
+}
+
+Test(qemu_storage_daemon, qcow2_has_after_a_kill_what_was_flushed, .init = begin_qcow2,
+     .fini = peer_end)
+{
+    uint8_t data[SECTOR], zero[SECTOR] = { 0 };
+
+    cr_assert_eq(request(0, IN, 7, data), OK);
+    cr_assert_eq(memcmp(data, zero, SECTOR), 0);
+    memset(data, 0xa5, sizeof(data));
+    cr_assert_eq(request(0, OUT, 7, data), OK);
+    cr_assert_eq(request(0, FLUSH, 0, data), OK);
+    peer_kill();
+    start_daemon();
+
+    memset(data, 0, sizeof(data));
+    cr_assert_eq(request(1, IN, 7, data), OK);
+    cr_assert_eq(data[0], 0xa5);
+    cr_assert_eq(data[SECTOR - 1], 0xa5);
+    cr_assert_eq(request(1, IN, 8, data), OK);
+    cr_assert_eq(memcmp(data, zero, SECTOR), 0);
+}
+
+static void begin_nbd(void)
+{
+    static char address[PEER_PATH + 64];
+    char blockdev[PEER_PATH + 64], listen[PEER_PATH + 64];
+    char *argv[] = { "/usr/bin/qemu-storage-daemon",
+                     "--blockdev",
+                     blockdev,
+                     "--nbd-server",
+                     listen,
+                     "--export",
+                     "type=nbd,id=n,node-name=disk,name=disk,writable=on",
+                     NULL };
+    char path[PEER_PATH];
+    int fd = -1;
+
+    peer_begin();
+    make_image();
+    snprintf(path, sizeof(path), "%s/nbd", peer.dir);
+    snprintf(blockdev, sizeof(blockdev), "driver=file,filename=%s,node-name=disk", image);
+    snprintf(listen, sizeof(listen), "addr.type=unix,addr.path=%s", path);
+    peer_start(argv);
+    peer.helper = peer.pid;
+    for (unsigned i = 0; fd < 0 && i < PEER_WAIT_S * 100; i++) {
+        cr_assert_geq(vm_loop_step(peer.h.loop, PEER_SECOND / 100), 0);
+        fd = vm_socket_connect(path);
+    }
+    cr_assert_geq(fd, 0);
+    close(fd);
+    snprintf(address, sizeof(address), "nbd,server.type=unix,server.path=%s,export=disk", path);
+    server = address;
+    start_daemon();
+    peer_device("type=block");
+}
+
+Test(qemu_storage_daemon, a_disk_behind_nbd_is_read_and_written, .init = begin_nbd,
+     .fini = peer_end)
+{
+    uint8_t data[SECTOR], file[SECTOR];
+    int fd = open(image, O_RDONLY);
+
+    cr_assert_eq(request(0, IN, 5, data), OK);
+    cr_assert_eq(data[0], 5);
+    memset(data, 0xa5, sizeof(data));
+    cr_assert_eq(request(1, OUT, 7, data), OK);
+    cr_assert_eq(request(0, FLUSH, 0, data), OK);
+
+    cr_assert_eq(pread(fd, file, SECTOR, 7 * SECTOR), SECTOR);
+    cr_assert_eq(memcmp(file, data, SECTOR), 0);
+    close(fd);
 }

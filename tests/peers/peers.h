@@ -30,7 +30,7 @@ extern const struct vdev_class vhost_user_class;
 static struct peer {
     struct vh h;
     char dir[64], socket[PEER_PATH];
-    pid_t pid;
+    pid_t pid, helper; /* the back end; what it needs itself */
 } peer;
 
 static inline int peer_open(void *ctx, const char *name, unsigned how)
@@ -65,15 +65,20 @@ static inline void peer_start(char *const argv[])
     }
 }
 
-static inline void peer_kill(void)
+static inline void peer_end_of(pid_t *pid)
 {
     int status;
 
-    if (peer.pid <= 0)
+    if (*pid <= 0)
         return;
-    kill(peer.pid, SIGKILL);
-    waitpid(peer.pid, &status, 0);
-    peer.pid = 0;
+    kill(*pid, SIGKILL);
+    waitpid(*pid, &status, 0);
+    *pid = 0;
+}
+
+static inline void peer_kill(void)
+{
+    peer_end_of(&peer.pid);
 }
 
 static inline void peer_end(void)
@@ -84,6 +89,7 @@ static inline void peer_end(void)
         vh_destroy(&peer.h);
     vh_close(&peer.h);
     peer_kill();
+    peer_end_of(&peer.helper);
     snprintf(command, sizeof(command), "rm -rf '%s'", peer.dir);
     cr_assert_eq(system(command), 0);
 }

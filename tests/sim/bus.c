@@ -207,6 +207,25 @@ void sim_bus_queue(struct sim *s, struct sim_dev *d, unsigned n, const struct fa
     sim_write(s, common + 0x1c, 2, 1);
 }
 
+/* 4.1.4.3.2: the driver polls queue_reset; 4.2.2.2: with MMIO the write of QueueReady is the whole of it. */
+void sim_bus_queue_stop(struct sim *s, struct sim_dev *d, unsigned n)
+{
+    select_queue(s, d, n);
+    if (!d->pci) {
+        sim_write(s, d->base + 0x44, 4, 0);
+        if (sim_read(s, d->base + 0x44, 4) && !d->leaving)
+            sim_fail(s, "%s: queue %u is ready right after it was stopped", d->id, n);
+        return;
+    }
+    sim_write(s, d->bar + d->common + 0x3a, 2, 1);
+    for (unsigned polls = 0; sim_read(s, d->bar + d->common + 0x3a, 2) && !d->leaving; polls++) {
+        if (polls == PATIENCE)
+            sim_fail(s, "%s: queue %u: a reset that never ends", d->id, n);
+        sim_background(s, true);
+        sim_wait_running(s);
+    }
+}
+
 void sim_bus_kick(struct sim *s, struct sim_dev *d, unsigned n)
 {
     if (d->pci)

@@ -118,11 +118,20 @@ void sim_pause(struct sim *s)
         sim_fail(s, "pause: %s", vm_error_text());
 }
 
+/* A machine cannot be saved whose requests are in the log of a process that is not there. */
+static bool all_whole(const struct sim *s)
+{
+    for (unsigned i = 0; i < s->devs; i++)
+        if (!sim_far_is_whole(&s->dev[i]))
+            return false;
+    return true;
+}
+
 static void resume(struct sim *s)
 {
     if (sim_heap_hash(s) != s->quiet_hash)
         sim_fail(s, "guest memory changed while the machine was paused");
-    if (sim_one_in(s, 2))
+    if (all_whole(s) && sim_one_in(s, 2))
         sim_reload(s);
     sim_say(s, "resume");
     if (vmm_machine_resume(s->machine))
@@ -134,6 +143,7 @@ static void loop(struct sim *s, uint64_t ns)
 {
     if (vm_loop_step(s->env.loop, ns) < 0)
         sim_fail(s, "the loop failed: %s", vm_error_text());
+    sim_far_tend(s);
 }
 
 void sim_background(struct sim *s, bool stuck)
@@ -154,6 +164,8 @@ void sim_background(struct sim *s, bool stuck)
         resume(s);
     else if (s->unplugs && sim_one_in(s, 4096))
         sim_unplug(s);
+    else if (s->far_lies && sim_one_in(s, 256))
+        sim_far_die(s);
 }
 
 void sim_wait_running(struct sim *s)

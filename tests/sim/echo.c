@@ -8,19 +8,31 @@
  *   lock-inversion   its statistics are kept under a leaf lock, below which it takes the device's
  *   late-completion  a reset does not wait for a transfer that is on its way into guest memory
  *   late-removal     the same of a removal: the transfer outlives the device
+ *
+ * In a process of its own (far.c) it has others, and none of these:
+ *
+ *   runs-twice       it does not look at the mark of a request that it takes up
+ *   out-of-log       it takes a request out of the log of those in flight before the driver has it back
+ *
+ * Each request has an effect outside of the process (struct sim_effect). Of those with an even number it may not take place twice
+ * (as VDEV_REPLAY_MARKED has it), the odd ones it rather fails than runs again (VDEV_REPLAY_NONE).
  */
 #include "sim.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <vmm/base/error.h>
+#include <vmm/base/le.h>
+#include <vmm/virtio-queue/inflight.h>
 
 enum { ECHO_QUEUE_SIZE = 64, ECHO_BUSY_MAX = 16, ECHO_BYTES = 512, ECHO_MOST_NS = 2000000 };
 
 struct echo {
     struct virtio_dev dev;
     struct sim *sim;
+    struct mortal *process; /* NULL: it is the machine's */
     struct vq_pool *pool;
     struct vq_req *busy[ECHO_BUSY_MAX];
     uint64_t due[ECHO_BUSY_MAX];
@@ -50,12 +62,81 @@ static void arm(struct echo *e)
         (void)vm_timer_set(e->dev.dev.env->loop, &e->timer, first, fired);
 }
 
+static bool has(const struct echo *e, enum sim_plant plant)
+{
+    return e->sim->plant == plant && !e->process == (plant < SIM_RUNS_TWICE);
+}
+
+static bool is_ghost(const struct echo *e)
+{
+    return e->process && e->process->dead;
+}
+
+/* What a ghost does reaches nobody. */
+static void take_effect(struct echo *e, uint32_t serial)
+{
+    struct sim_effect *effect = &e->sim->effect[serial % SIM_SERIALS];
+
+    if (!is_ghost(e) && effect->runs < UINT8_MAX)
+        effect->runs++;
+}
+
+static void reply(struct vq *q, struct vq_chain *c, uint8_t *data, size_t len)
+{
+    for (size_t k = 0; k < len; k++)
+        data[k] ^= 0x5a;
+    (void)vq_push(q, c, data, len);
+}
+
+/* Death between effect and mark excuses a second run. */
+static void run_marked(struct echo *e, struct vq *q, struct vq_chain *c, uint8_t *data, size_t len)
+{
+    uint32_t serial = (uint32_t)vm_load_le(data, sizeof(serial));
+    bool alive;
+
+    if (c->marked && !has(e, SIM_RUNS_TWICE)) {
+        c->pushed = len; /* the answer is there */
+        return;
+    }
+    take_effect(e, serial);
+    reply(q, c, data, len);
+    alive = !is_ghost(e);
+    vq_mark_done(q, c);
+    if (alive && is_ghost(e))
+        e->sim->effect[serial % SIM_SERIALS].excused++;
+}
+
+static void run_never_twice(struct echo *e, struct vq *q, struct vq_chain *c, uint8_t *data,
+                            size_t len)
+{
+    if (c->marked)
+        return;
+    vq_mark_done(q, c);
+    take_effect(e, (uint32_t)vm_load_le(data, sizeof(uint32_t)));
+    reply(q, c, data, len);
+}
+
+static void run(struct echo *e, struct vq *q, struct vq_chain *c, size_t len)
+{
+    enum { ENTRIES = 16, ENTRY_BYTES = 16 }; /* QueueRegionSplit of the vhost-user specification */
+    uint8_t data[ECHO_BYTES], *log;
+
+    if (len < sizeof(uint32_t) || vq_pull(q, c, data, len))
+        return;
+    if (vm_load_le(data, sizeof(uint32_t)) % 2)
+        run_never_twice(e, q, c, data, len);
+    else
+        run_marked(e, q, c, data, len);
+    log = has(e, SIM_OUT_OF_LOG) ? mortal_log(e->process, 0) : NULL;
+    if (log && !(q->features & VQ_F_RING_PACKED))
+        log[ENTRIES + ENTRY_BYTES * c->id] = 0;
+}
+
 static void finish(struct echo *e, unsigned i)
 {
     struct vq_req *req = e->busy[i];
     struct vq_chain *c = &req->chain;
     uint64_t len = c->readable_bytes < c->writable_bytes ? c->readable_bytes : c->writable_bytes;
-    uint8_t data[ECHO_BYTES];
 
     e->busy[i] = e->busy[--e->count];
     e->due[i] = e->due[e->count];
@@ -63,13 +144,7 @@ static void finish(struct echo *e, unsigned i)
         vq_req_drop(e->pool, req);
         return;
     }
-    if (len > sizeof(data))
-        len = sizeof(data);
-    if (!vq_pull(req->q, c, data, (size_t)len)) {
-        for (unsigned k = 0; k < len; k++)
-            data[k] ^= 0x5a;
-        (void)vq_push(req->q, c, data, (size_t)len);
-    }
+    run(e, req->q, c, len < ECHO_BYTES ? (size_t)len : ECHO_BYTES);
     (void)vq_req_done(e->pool, req);
 }
 
@@ -77,6 +152,7 @@ static void rest(struct echo *e)
 {
     if (e->count)
         return;
+    virtio_queue_stopped(&e->dev, 0);
     if (e->stopping || e->quiescing) {
         e->stopping = e->quiescing = false;
         virtio_stopped(&e->dev);
@@ -111,7 +187,7 @@ static void fired(struct vm_timer *timer)
 {
     struct echo *e = container_of(timer, struct echo, timer);
 
-    if (e->sim->plant == SIM_LOCK_INVERSION && e->count > 2) {
+    if (has(e, SIM_LOCK_INVERSION) && e->count > 2) {
         vm_lock_acquire(&e->statistics);
         vm_lock_acquire(&e->dev.dev.lock);
         complete(e);
@@ -130,7 +206,7 @@ static int echo_kick(struct virtio_dev *dev, uint16_t n)
     struct vq_req *req;
     int rc = 0;
 
-    if (e->sim->plant == SIM_LOST_KICK && e->count && sim_one_in(e->sim, 4))
+    if (has(e, SIM_LOST_KICK) && e->count && sim_one_in(e->sim, 4))
         return 0;
     while (e->count < ECHO_BUSY_MAX && (rc = vq_next_req(&dev->queue[n], e->pool, &req)) > 0) {
         e->busy[e->count] = req;
@@ -197,9 +273,9 @@ static int echo_stop(struct virtio_dev *dev)
 
     if (!e->count)
         return 0;
-    if (e->sim->plant == SIM_LATE_REMOVAL && dev->dev.leaving)
+    if (has(e, SIM_LATE_REMOVAL) && dev->dev.leaving)
         plant_stray(e);
-    if (e->sim->plant == SIM_LATE_COMPLETION && !e->quiescing)
+    if (has(e, SIM_LATE_COMPLETION) && !e->quiescing)
         plant_late(e);
     if (e->count && sim_one_in(e->sim, 2)) {
         e->stopping = true;
@@ -210,6 +286,23 @@ static int echo_stop(struct virtio_dev *dev)
     if (e->late)
         arm(e);
     return 0;
+}
+
+/* Half the time what is under way is dropped at once, else it comes to its end. */
+static int echo_queue_stop(struct virtio_dev *dev, uint16_t n)
+{
+    struct echo *e = echo_of(dev);
+
+    (void)n; /* it has one */
+    if (!e->count)
+        return 0;
+    if (has(e, SIM_LATE_COMPLETION))
+        plant_late(e);
+    else if (sim_one_in(e->sim, 2))
+        return -EINPROGRESS;
+    else
+        drop_all(e);
+    return e->count ? -EINPROGRESS : 0;
 }
 
 static int echo_quiesce(struct virtio_dev *dev)
@@ -247,6 +340,7 @@ static void echo_destroy(struct virtio_dev *dev)
 static const struct virtio_ops echo_ops = {
     .kick = echo_kick,
     .stop = echo_stop,
+    .queue_stop = echo_queue_stop,
     .quiesce = echo_quiesce,
     .resume = echo_resume,
     .config_read = echo_config_read,
@@ -269,7 +363,8 @@ static int echo_create(const struct vdev_context *context, struct vdev **ret_dev
         free(e);
         return rc;
     }
-    e->sim = context->env->ctx;
+    e->process = strcmp(context->id, SIM_FAR) ? NULL : context->env->ctx;
+    e->sim = e->process ? e->process->world->ctx : context->env->ctx;
     vm_lock_init(&e->statistics, VM_RANK_LEAF, "echo statistics");
     rc = vq_pool_new(&e->dev.queue[0], 0, &e->pool);
     if (rc) {
@@ -288,7 +383,8 @@ static const struct vm_prop props[] = { VDEV_PROPS(struct echo_config), { 0 } };
 const struct vdev_class sim_echo_class = {
     .name = "sim-echo",
     .kind = VDEV_VIRTIO,
-    .placements = VDEV_THREAD,
+    .placements = VDEV_THREAD | VDEV_PROCESS,
+    .replay = VDEV_REPLAY_MARKED,
     .props = props,
     .config_size = sizeof(struct echo_config),
     .create = echo_create,

@@ -7,7 +7,7 @@
  *   cpu.c     the guest's accesses through vCPUs  bus.c     the transports as a driver sees them
  *   driver.c  queues, requests, what they gave    lies.c    a hostile driver
  *   steps.c   the scheduler, what must hold       echo.c    a slow device, and the planted bugs
- *   unplug.c  devices that are taken out
+ *   unplug.c  devices that are taken out          far.c     devices in processes of their own
  */
 #ifndef TESTS_SIM_H
 #define TESTS_SIM_H
@@ -22,6 +22,7 @@
 #include <vmm/virtio/device.h>
 
 #include "fake_driver.h"
+#include "mortal.h"
 #include "test_arch.h"
 
 enum {
@@ -36,6 +37,8 @@ enum {
     SIM_SECTORS = 64,
     SIM_WIRES = 24, /* wired interrupts that the devices have */
     SIM_STREAM = 1 << 16, /* bytes of a console, of random numbers */
+    SIM_SERIALS = 1 << 15, /* requests of all echo devices */
+    SIM_GHOSTS = 64, /* dead processes that have not ended yet */
 };
 #define SIM_RAM_BYTES (4ULL << 20)
 #define SIM_RAM_END   (TEST_RAM_BASE + SIM_RAM_BYTES)
@@ -48,7 +51,9 @@ enum sim_plant {
     SIM_LOST_KICK,
     SIM_LOCK_INVERSION,
     SIM_LATE_COMPLETION,
-    SIM_LATE_REMOVAL
+    SIM_LATE_REMOVAL,
+    SIM_RUNS_TWICE, /* from here on in echo devices with processes of their own */
+    SIM_OUT_OF_LOG
 };
 enum sim_kind { SIM_RNG, SIM_BLK, SIM_CONSOLE, SIM_ECHO, SIM_KINDS };
 
@@ -62,12 +67,15 @@ struct sim_cpu {
     unsigned len;
 };
 
+#define SIM_FAR "far" /* the id of a device in its own process */
+
 /* What is known of a request in flight. */
 struct sim_req {
     bool out;
     uint8_t slot;
     uint8_t op; /* blk: request type */
     uint32_t readable, writable, sector;
+    uint32_t serial; /* echo */
 };
 
 struct sim_queue {
@@ -80,6 +88,21 @@ struct sim_queue {
     bool irq; /* an interrupt came */
     bool quiet; /* the driver polls */
     bool endless; /* its requests may stay out for ever */
+};
+
+/* A device in a process of its own, behind vhost-user. */
+struct sim_far {
+    bool on;
+    const struct vdev_class *cls; /* the device's; sim_dev's is the front end's */
+    void *config;
+    struct mortal *m; /* the last process, dead or alive */
+    uint64_t due; /* the next one begins, or the liar dies */
+    bool unsettled; /* what the last one had taken may not have been taken up yet */
+    struct fake_back_end *liar; /* in the process's place; NULL: none */
+    unsigned deaths;
+    size_t chains,
+        settled; /* a console's: chains sent, the first byte that is not accepted as it is */
+    uint32_t *chain;
 };
 
 struct sim_dev {
@@ -106,6 +129,12 @@ struct sim_dev {
     uint8_t *sent;
     size_t sent_len;
     int file;
+    struct sim_far far;
+};
+
+/* How often the effect of an echo device's request took place, and how often its process died between that and the mark. */
+struct sim_effect {
+    uint8_t runs, excused;
 };
 
 struct sim {
@@ -125,6 +154,7 @@ struct sim {
     uint64_t quiet_hash; /* of the drivers' memory when the pause began */
     struct sim_cpu cpu[SIM_CPUS];
     bool unplugs; /* devices may be taken out now */
+    bool far_lies; /* processes may be replaced by liars, and die again at once */
     struct sim_dev *acting; /* whose driver is at work */
     struct sim_dev *removing;
 
@@ -140,7 +170,11 @@ struct sim {
     uint8_t random[SIM_STREAM]; /* what the entropy device drew and the driver has not seen */
     size_t random_len;
     struct sim_dev serial; /* only its stream */
-    unsigned pauses, moves, requests, lies, loads, removals;
+    struct sim_effect effect[SIM_SERIALS];
+    uint32_t serials;
+    struct mortal *ghost[SIM_GHOSTS];
+    unsigned ghosts;
+    unsigned pauses, moves, requests, lies, loads, removals, deaths, liars;
 };
 
 /* main.c: the seed has failed. */
@@ -208,6 +242,8 @@ void sim_bus_set_status(struct sim *s, struct sim_dev *d, uint8_t status);
 void sim_bus_reset(struct sim *s, struct sim_dev *d);
 unsigned sim_bus_queue_max(struct sim *s, struct sim_dev *d, unsigned n);
 void sim_bus_queue(struct sim *s, struct sim_dev *d, unsigned n, const struct fake_driver *drv);
+/* Stops the queue alone, and waits likewise. */
+void sim_bus_queue_stop(struct sim *s, struct sim_dev *d, unsigned n);
 void sim_bus_kick(struct sim *s, struct sim_dev *d, unsigned n);
 /* ISR or InterruptStatus, acknowledged. */
 unsigned sim_bus_interrupt(struct sim *s, struct sim_dev *d);
@@ -219,6 +255,8 @@ enum { SIM_PATTERN = 0xa5 }; /* in memory that is the guest's own again */
 void sim_driver_start(struct sim *s, struct sim_dev *d);
 /* Resets the device, and looks that nothing is written after. */
 void sim_driver_stop(struct sim *s, struct sim_dev *d);
+/* The same with one queue, which begins anew; where the driver may. */
+void sim_driver_stop_queue(struct sim *s, struct sim_dev *d);
 void sim_driver_offer(struct sim *s, struct sim_dev *d);
 void sim_driver_kick(struct sim *s, struct sim_dev *d, unsigned n);
 void sim_driver_collect(struct sim *s, struct sim_dev *d, unsigned n);
@@ -242,6 +280,28 @@ void sim_unplug_again(struct sim *s);
 void sim_unplug_touch(struct sim *s, struct sim_dev *d);
 /* Nothing is left of the devices that are out. all: also of those that were looked at often. */
 void sim_unplug_check(struct sim *s, bool all);
+
+/* far.c */
+/* The process and the options of its front end. */
+void sim_far_configure(struct sim *s, struct sim_dev *d, const char *options);
+/* env.open for a front end. */
+int sim_far_connect(struct sim *s, const char *name);
+/* Something happens to a process, whichever. */
+void sim_far_step(struct sim *s);
+/* One dies, now or soon: at any time. */
+void sim_far_die(struct sim *s);
+/* Outside of the loop's call-backs: the dead end, others begin. */
+void sim_far_tend(struct sim *s);
+/* All are alive and serve: no liar is left, and nobody dies any more for now. False: not yet. */
+bool sim_far_settled(struct sim *s);
+/* Its process lives, and has taken up all that was in flight. */
+bool sim_far_is_whole(const struct sim_dev *d);
+void sim_far_close(struct sim *s);
+/* A console's output: what was sent, but a chain may stand there twice for each death. */
+void sim_far_note_chain(struct sim *s, struct sim_dev *d, uint32_t len);
+bool sim_far_stream_fits(const struct sim_dev *d, const uint8_t *came, size_t len, bool all);
+/* The stream is what has come. */
+void sim_far_stream_forget(struct sim_dev *d, size_t len);
 
 /* steps.c */
 void sim_run(struct sim *s);

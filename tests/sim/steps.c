@@ -77,7 +77,9 @@ static void check_queue(struct sim *s, struct sim_dev *d, unsigned n)
     there = fake_driver_pending(&q->drv);
     sim_fail(s, "%s: queue %u: %u chains are still out: %s", d->id, n,
              fake_driver_in_flight(&q->drv),
-             there ? "they were used, but no interrupt came" : "a kick was lost");
+             there           ? "they were used, but no interrupt came"
+             : d->far.deaths ? "no process took them up"
+                             : "a kick was lost");
 }
 
 static void check_all(struct sim *s)
@@ -102,11 +104,24 @@ static void check_all(struct sim *s)
         sim_stream_check(s, &s->serial, true);
 }
 
+static void wait_for_processes(struct sim *s)
+{
+    for (unsigned rounds = 0; !sim_far_settled(s); rounds++) {
+        if (rounds == SETTLE_ROUNDS)
+            sim_fail(s, "a process never serves its rings");
+        sim_driver_interrupts(s);
+        (void)vm_loop_step(s->env.loop, 10000000);
+        sim_far_tend(s);
+    }
+}
+
 static void settle(struct sim *s)
 {
-    uint64_t end = vm_loop_now_ns(s->env.loop) + SETTLE_NS;
+    uint64_t end;
 
     sim_say(s, "settle");
+    wait_for_processes(s);
+    end = vm_loop_now_ns(s->env.loop) + SETTLE_NS;
     for (unsigned i = 0; i < s->devs; i++)
         for (unsigned n = 0; s->dev[i].up && !s->dev[i].leaving && n < s->dev[i].queues; n++)
             sim_driver_kick(s, &s->dev[i], n);
@@ -121,6 +136,7 @@ static void settle(struct sim *s)
     sim_driver_interrupts(s);
     check_all(s);
     sim_unplug_check(s, true);
+    s->far_lies = true;
 }
 
 static void device_step(struct sim *s, struct sim_dev *d)
@@ -150,6 +166,8 @@ static void device_step(struct sim *s, struct sim_dev *d)
     } else if (choice < 57) {
         if (d->pci)
             sim_bus_move(s, d);
+    } else if (choice < 59) {
+        sim_driver_stop_queue(s, d);
     } else if (choice < 61) {
         sim_driver_stop(s, d);
     } else {
@@ -180,8 +198,10 @@ static void step(struct sim *s)
         sim_pause(s);
     else if (choice < 61)
         settle(s);
-    else if (choice < 62 && sim_one_in(s, 4))
-        sim_unplug(s);
+    else if (choice < 62)
+        sim_one_in(s, 4) ? sim_unplug(s) : sim_far_step(s);
+    else if (choice < 63)
+        sim_far_step(s);
     else
         sim_background(s, false);
     sim_wait_running(s);
@@ -208,7 +228,7 @@ void sim_run(struct sim *s)
 {
     if (s->config.arch.irqchip == VARCH_IRQCHIP_SPLIT)
         set_pins(s);
-    s->unplugs = true;
+    s->unplugs = s->far_lies = true;
     for (s->step = 0; s->step < s->steps; s->step++)
         step(s);
     settle(s);

@@ -47,7 +47,7 @@ static void env_log(void *ctx, enum vm_level level, const char *text)
     sim_say(ctx, "log: %s", text);
 }
 
-/* Names: "disk", "0" to "4" (a console's number), "serial". */
+/* Names: "disk", "0" to "4" (a console's number), "serial"; "/0" to "/4" are sockets of processes. */
 static int env_open(void *ctx, const char *name, unsigned how)
 {
     struct sim *s = ctx;
@@ -55,7 +55,8 @@ static int env_open(void *ctx, const char *name, unsigned how)
              : !strcmp(name, "serial") ? s->serial.file
                                        : s->dev[(unsigned)(name[0] - '0') % SIM_DEVS].file;
 
-    (void)how;
+    if (how == VM_OPEN_CONNECT)
+        return sim_far_connect(s, name);
     fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     return fd < 0 ? vm_fail_errno("%s", name) : fd;
 }
@@ -122,23 +123,41 @@ static void stream_open(struct sim *s, struct sim_dev *d)
 
 static void configure(struct sim *s, struct sim_dev *d)
 {
-    char text[96];
+    char text[192], own[64] = "";
 
     snprintf(d->id, sizeof(d->id), "dev%u", d->number);
-    snprintf(text, sizeof(text), "id=%s,bus=%s%s%s", d->id, d->pci ? "pci" : "mmio",
-             d->segment ? ",pci_segment=1" : "", d->kind == SIM_BLK ? ",path=disk,serial=sim" : "");
+    if (d->kind == SIM_BLK)
+        snprintf(own, sizeof(own), "path=disk,serial=sim");
     if (d->kind == SIM_CONSOLE)
-        snprintf(text + strlen(text), sizeof(text) - strlen(text), ",mode=file,file=%u,append",
-                 d->number);
+        snprintf(own, sizeof(own), "mode=file,file=%u,append", d->number);
+    snprintf(text, sizeof(text), "id=%s,bus=%s%s%s%s%s", d->id, d->pci ? "pci" : "mmio",
+             d->segment ? ",pci_segment=1" : "", d->far.on ? ",type=1,socket=/" : "",
+             *own && !d->far.on ? "," : "", d->far.on ? "" : own);
     d->config = calloc(1, d->cls->config_size);
     if (!d->config || vm_prop_defaults(d->cls->props, d->config) ||
         vm_prop_parse(d->cls->props, d->config, d->id, NULL, text))
         sim_fail(s, "%s: %s", text, vm_error_text());
     if (d->kind == SIM_CONSOLE)
         stream_open(s, d);
+    if (d->far.on)
+        sim_far_configure(s, d, own);
     s->want[d->number] = (struct vmm_machine_device){ .cls = d->cls, .config = d->config };
-    sim_say(s, "device %s: %s %s%s", d->id, d->cls->name, d->pci ? "pci" : "mmio",
-            d->pci && !d->msix ? " intx" : "");
+    sim_say(s, "device %s: %s %s%s%s", d->id, d->far.on ? d->far.cls->name : d->cls->name,
+            d->pci ? "pci" : "mmio", d->pci && !d->msix ? " intx" : "",
+            d->far.on ? ", in a process" : "");
+}
+
+/* The front end is what the machine has then. */
+static void choose_process(struct sim *s, struct sim_dev *d)
+{
+    const struct vdev_class *front = class_of("vhost-user");
+
+    d->far.on = front && sim_one_in(s, 2);
+    if (!d->far.on)
+        return;
+    d->far.cls = d->cls;
+    d->cls = front;
+    s->config.ram.kind = GM_MEMFD;
 }
 
 static void choose_devices(struct sim *s)
@@ -165,6 +184,7 @@ static void choose_devices(struct sim *s)
         d->queues = d->kind == SIM_CONSOLE ? 2 : 1;
         for (unsigned q = 0; q < d->queues; q++)
             d->q[q].base = SIM_HEAP + (d->number * SIM_QUEUES + q) * (uint64_t)SIM_QUEUE_BYTES;
+        choose_process(s, d);
         configure(s, d);
     }
 }
@@ -182,9 +202,10 @@ static void ended(void *ctx, enum vmm_end end)
     sim_fail(ctx, "the machine ended: %s", vmm_end_name(end));
 }
 
-static void event(void *ctx, const char *source, const char *what)
+static void event(void *ctx, enum vmm_event event, const char *source, const char *text)
 {
-    sim_fail(ctx, "%s: %s", source, what);
+    if (event == VMM_EVENT_TROUBLE)
+        sim_fail(ctx, "%s: %s", source, text);
 }
 
 static void choose_machine(struct sim *s)
@@ -289,6 +310,7 @@ void sim_close(struct sim *s)
     s->unplugs = false;
     vmm_machine_free(s->machine);
     s->ram = NULL;
+    sim_far_close(s);
     for (unsigned i = 0; i < s->devs; i++)
         free_stream(&s->dev[i]);
     free_stream(&s->serial);
@@ -388,6 +410,9 @@ void sim_reload(struct sim *s)
         sim_fail(s, "no memory");
     sim_say(s, "save, destroy, load");
     s->loads++;
+    for (unsigned i = 0; i < s->devs; i++)
+        if (s->dev[i].far.on)
+            mortal_arm(s->dev[i].far.m, 0); /* its machine needs it to begin */
     vmm_machine_walk_devices(s->machine, save_one, &before);
     sim_take_interrupts(s);
     memcpy(ram, sim_host(s, SIM_HEAP), SIM_HEAP_END - SIM_HEAP);

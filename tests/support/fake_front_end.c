@@ -33,6 +33,8 @@ int ffe_init(struct ffe *f, uint64_t ram_bytes, void (*pump)(void *ctx), void *c
     return 0;
 }
 
+enum { REQUESTS_MOST = 32 }; /* taken at a time */
+
 static void close_rings(struct ffe *f)
 {
     for (unsigned i = 0; i < FFE_RINGS; i++) {
@@ -289,7 +291,9 @@ int ffe_table(struct ffe *f)
 int ffe_ring(struct ffe *f, uint16_t n, uint16_t size, uint64_t desc, uint64_t driver,
              uint64_t device, uint32_t base)
 {
-    uint64_t at = f->protocol & VHOST_PROTOCOL(GPA_ADDRESSES) ? 0 : FFE_USER;
+    /* Behind an IOMMU (VIRTIO_F_ACCESS_PLATFORM) they are the driver's. */
+    bool plain = f->protocol & VHOST_PROTOCOL(GPA_ADDRESSES) || f->features & 1ULL << 33;
+    uint64_t at = plain ? 0 : FFE_USER;
     struct vhost_ring_addr addr = {
         .index = n, .desc = at + desc, .avail = at + driver, .used = at + device, .log = device
     };
@@ -321,6 +325,16 @@ int ffe_ring_on(struct ffe *f, uint16_t n)
     return rc;
 }
 
+int ffe_iotlb(struct ffe *f, uint8_t type, uint64_t iova, uint64_t size, uint64_t user,
+              uint8_t access)
+{
+    const struct vhost_iotlb iotlb = { iova, size, user, access, type };
+    struct vhost_message m = ffe_message(VHOST_USER_IOTLB_MSG, &iotlb, sizeof(iotlb)), reply;
+    int rc = ffe_ask(f, &m, &reply);
+
+    return rc ? rc : reply.payload.u64 ? FFE_REFUSED : 0;
+}
+
 int ffe_ring_stop(struct ffe *f, uint16_t n, uint32_t *ret_base)
 {
     struct vhost_ring_state state = { n, 0 };
@@ -331,6 +345,68 @@ int ffe_ring_stop(struct ffe *f, uint16_t n, uint32_t *ret_base)
         return rc;
     *ret_base = reply.payload.state.num;
     return reply.payload.state.index == n ? 0 : -EPROTO;
+}
+
+int ffe_state(struct ffe *f, uint32_t direction, int fd)
+{
+    const struct vhost_transfer transfer = { direction, VHOST_TRANSFER_STOPPED };
+    struct vhost_message m =
+        ffe_message(VHOST_USER_SET_DEVICE_STATE_FD, &transfer, sizeof(transfer));
+    struct vhost_message reply;
+    int rc;
+
+    m.fd[m.fds++] = fd;
+    rc = ffe_ask(f, &m, &reply);
+    if (rc)
+        return rc;
+    if (reply.payload.u64 != 0x100 && reply.payload.u64 != 0x101)
+        return -EPROTO; /* ours never gives a channel of its own */
+    return reply.payload.u64 & 0xff ? FFE_REFUSED : 0;
+}
+
+int ffe_state_check(struct ffe *f)
+{
+    uint64_t answer = 0;
+    int rc = ffe_get_u64(f, VHOST_USER_CHECK_DEVICE_STATE, &answer);
+
+    return rc ? rc : answer ? FFE_REFUSED : 0;
+}
+
+int ffe_state_save(struct ffe *f, void *ret_bytes, size_t room, size_t *ret_len)
+{
+    int pipes[2], rc;
+    ssize_t n = 1;
+
+    if (pipe2(pipes, O_CLOEXEC | O_NONBLOCK))
+        return -errno;
+    rc = ffe_state(f, VHOST_TRANSFER_SAVE, pipes[1]);
+    vm_close(&pipes[1]);
+    for (*ret_len = 0; !rc && n && *ret_len < room; *ret_len += (size_t)n) {
+        f->pump(f->ctx);
+        n = read(pipes[0], (uint8_t *)ret_bytes + *ret_len, room - *ret_len);
+        if (n < 0)
+            rc = -errno;
+    }
+    vm_close(&pipes[0]);
+    return rc ? rc : ffe_state_check(f);
+}
+
+int ffe_state_load(struct ffe *f, const void *bytes, size_t len)
+{
+    int pipes[2], rc;
+
+    if (pipe2(pipes, O_CLOEXEC))
+        return -errno;
+    rc = ffe_state(f, VHOST_TRANSFER_LOAD, pipes[0]);
+    vm_close(&pipes[0]);
+    for (size_t at = 0; !rc && at < len; f->pump(f->ctx)) {
+        size_t step = len - at < 1024 ? len - at : 1024;
+
+        rc = vm_write_full(pipes[1], (const uint8_t *)bytes + at, step);
+        at += step;
+    }
+    vm_close(&pipes[1]);
+    return rc ? rc : ffe_state_check(f);
 }
 
 void ffe_kick(struct ffe *f, uint16_t n)
@@ -349,16 +425,24 @@ static void take_request(struct ffe *f, const struct vhost_message *m)
         f->calls_in_band[n]++;
     if (m->request == VHOST_USER_BACKEND_VRING_ERR && n < FFE_RINGS)
         f->errors_in_band[n]++;
+    if (m->request == VHOST_USER_BACKEND_IOTLB_MSG) {
+        f->misses++;
+        f->miss = m->payload.iotlb;
+        reply.payload.u64 = f->miss_answer;
+        if (f->missed)
+            f->missed(f, &f->miss);
+    }
     reply.flags |= VHOST_MESSAGE_REPLY;
     if (m->flags & VHOST_MESSAGE_NEED_REPLY)
         (void)transmit(f->back_fd, &reply);
 }
 
+/* Each step lets time pass, in which a ring that is polled asks again for what it was not told: not for ever. */
 void ffe_take_requests(struct ffe *f)
 {
     struct vhost_message m;
 
-    while (f->back_fd >= 0 && !receive(f->back_fd, &m)) {
+    for (unsigned i = 0; i < REQUESTS_MOST && f->back_fd >= 0 && !receive(f->back_fd, &m); i++) {
         take_request(f, &m);
         f->pump(f->ctx);
     }
@@ -382,4 +466,19 @@ unsigned ffe_errors(struct ffe *f, uint16_t n)
 {
     ffe_take_requests(f);
     return take(f->ring[n].err, &f->errors_in_band[n]);
+}
+
+int ffe_next_request(struct ffe *f, struct vhost_message *ret_request)
+{
+    return f->back_fd < 0 ? -ENOTCONN : receive(f->back_fd, ret_request);
+}
+
+int ffe_answer(struct ffe *f, const struct vhost_message *request, uint64_t value, int fd)
+{
+    struct vhost_message reply = ffe_message(request->request, &value, sizeof(value));
+
+    reply.flags |= VHOST_MESSAGE_REPLY;
+    if (fd >= 0)
+        reply.fd[reply.fds++] = fd;
+    return transmit(f->back_fd, &reply);
 }

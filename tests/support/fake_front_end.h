@@ -19,6 +19,7 @@
 #define TESTS_SUPPORT_FAKE_FRONT_END_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <vmm/vhost/message.h>
@@ -39,6 +40,11 @@ struct ffe {
     struct ffe_ring {
         int kick, call, err; /* -1: none yet */
     } ring[FFE_RINGS];
+    /* Addresses that the back end asks for: what the last one was, what is said (1: there is none), and what is done before. */
+    unsigned misses;
+    struct vhost_iotlb miss;
+    uint64_t miss_answer;
+    void (*missed)(struct ffe *f, const struct vhost_iotlb *miss);
     unsigned config_changes, calls_in_band[FFE_RINGS], errors_in_band[FFE_RINGS];
 };
 
@@ -82,13 +88,25 @@ int ffe_ring(struct ffe *f, uint16_t n, uint16_t size, uint64_t desc, uint64_t d
              uint64_t device, uint32_t base);
 /* CALL, ERR, KICK with eventfds of ours, and enabled. */
 int ffe_ring_on(struct ffe *f, uint16_t n);
+/* IOTLB_MSG; access: permissions; type 2: update, 3: invalidate. What the back end answers. */
+int ffe_iotlb(struct ffe *f, uint8_t type, uint64_t iova, uint64_t size, uint64_t user,
+              uint8_t access);
 /* GET_VRING_BASE. */
 int ffe_ring_stop(struct ffe *f, uint16_t n, uint32_t *ret_base);
+/* SET_DEVICE_STATE_FD with fd, the back end's end of a channel: 0, FFE_REFUSED, -errno; CHECK_DEVICE_STATE likewise. */
+int ffe_state(struct ffe *f, uint32_t direction, int fd);
+int ffe_state_check(struct ffe *f);
+/* Both, with a pipe between them: the device's state, at most room bytes of it; and back again. */
+int ffe_state_save(struct ffe *f, void *ret_bytes, size_t room, size_t *ret_len);
+int ffe_state_load(struct ffe *f, const void *bytes, size_t len);
 /* The driver rang: by eventfd. */
 void ffe_kick(struct ffe *f, uint16_t n);
 /* Interrupts and errors since the last time; config changes and messages in band are taken and answered. */
 unsigned ffe_calls(struct ffe *f, uint16_t n);
 unsigned ffe_errors(struct ffe *f, uint16_t n);
 void ffe_take_requests(struct ffe *f);
+/* One of them, to be answered by the test: with a u64 and an fd (-1: none). -EAGAIN: there is none. */
+int ffe_next_request(struct ffe *f, struct vhost_message *ret_request);
+int ffe_answer(struct ffe *f, const struct vhost_message *request, uint64_t value, int fd);
 
 #endif

@@ -127,7 +127,7 @@ static inline int plat_open(struct plat *p)
 {
     int rc;
 
-    *p = (struct plat){ .machine = { &plat_machine_ops }, .sink = { plat_note_message } };
+    *p = (struct plat){ .machine = { .ops = &plat_machine_ops }, .sink = { plat_note_message } };
     p->env = (struct vm_env){ .ctx = p, .log = plat_note_log, .now_ns = plat_now };
     rc = vm_loop_new(&p->env, VM_LOOP_VIRTUAL, &p->loop);
     if (!rc)

@@ -2,11 +2,14 @@
 /* A vhost-user back end for tests of the front end. */
 #include "vhost_back_end.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <vmm/base/fd.h>
+#include <vmm/virtio-queue/inflight.h>
 
 static void forget(struct fake_back_end *b)
 {
@@ -20,6 +23,8 @@ static void forget(struct fake_back_end *b)
     vm_close(&b->log_fd);
     b->log_count = b->regions = b->removed = 0;
     b->rarp = b->mtu = 0;
+    b->listening = false;
+    b->table_acks = 0;
     memset(&b->log_area, 0, sizeof(b->log_area));
     memset(&b->transfer, 0, sizeof(b->transfer));
     b->set_features = b->set_protocol = b->status = 0;
@@ -33,7 +38,7 @@ void fbe_init(struct fake_back_end *b, const struct vm_env *env)
     b->env = env;
     for (unsigned n = 0; n < FBE_QUEUES; n++)
         b->ring[n].kick = b->ring[n].call = b->ring[n].err = -1;
-    b->log_fd = -1;
+    b->log_fd = b->inflight_fd = b->object_fd = -1;
     b->queues = FBE_QUEUES;
     b->slots = 509;
     b->state_answer = 0x100; /* "no fd" */
@@ -57,6 +62,54 @@ unsigned fbe_count(const struct fake_back_end *b, uint32_t request)
 }
 
 /* Requests with an answer of their own: true, and the answer. */
+static int make_log(const struct fake_back_end *b, uint64_t bytes)
+{
+    int fd;
+
+    if (b->no_inflight_fd)
+        return -1;
+    if (b->inflight_no_file)
+        return vm_eventfd();
+    fd = memfd_create("in-flight", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    return fd >= 0 && ftruncate(fd, (off_t)(b->inflight_short ? bytes - 1 : bytes)) ? -1 : fd;
+}
+
+/* What it shares, and memory that is on its way. */
+static bool answer_more(struct fake_back_end *b, struct vhost_message *in,
+                        struct vhost_message *out)
+{
+    switch (in->request) {
+    case VHOST_USER_SET_MEM_TABLE:
+        if (!b->listening || !in->payload.table.count)
+            return false;
+        out->size = in->size;
+        out->payload.table = in->payload.table;
+        for (unsigned i = 0; i < in->payload.table.count; i++) {
+            out->payload.table.region[i].user_addr += FBE_BASE;
+            out->payload.table.region[i].size += b->table_lie;
+        }
+        return true;
+    case VHOST_USER_POSTCOPY_ADVISE:
+        out->size = 0;
+        out->fds = !b->no_userfault;
+        out->fd[0] = b->no_userfault ? -1 : vm_eventfd();
+        return true;
+    case VHOST_USER_POSTCOPY_END: b->listening = false; return true;
+    case VHOST_USER_GET_SHMEM_CONFIG:
+        out->size = 8 + sizeof(b->shmem);
+        out->payload.shmem_config = (struct vhost_shmem_config){ .count = b->shmem_count };
+        memcpy(out->payload.shmem_config.size, b->shmem, sizeof(b->shmem));
+        return true;
+    case VHOST_USER_GET_SHARED_OBJECT:
+        b->object = in->payload.uuid;
+        out->size = 0;
+        out->fds = b->object_fd >= 0;
+        out->fd[0] = b->object_fd >= 0 ? dup(b->object_fd) : -1;
+        return true;
+    default: return false;
+    }
+}
+
 static bool answer(struct fake_back_end *b, struct vhost_message *in, struct vhost_message *out)
 {
     switch (in->request) {
@@ -65,8 +118,10 @@ static bool answer(struct fake_back_end *b, struct vhost_message *in, struct vho
     case VHOST_USER_GET_QUEUE_NUM: out->payload.u64 = b->queues; return true;
     case VHOST_USER_GET_MAX_MEM_SLOTS: out->payload.u64 = b->slots; return true;
     case VHOST_USER_GET_VRING_BASE:
+    case VHOST_USER_GET_VRING_BASE_SKIP_DRAIN:
         out->payload.state = in->payload.state;
         out->payload.state.num = b->base_answer;
+        b->bases++;
         b->ring[in->payload.state.index % FBE_QUEUES].stopped = true;
         return true;
     case VHOST_USER_GET_CONFIG:
@@ -77,9 +132,13 @@ static bool answer(struct fake_back_end *b, struct vhost_message *in, struct vho
     case VHOST_USER_GET_INFLIGHT_FD:
         out->size = in->size;
         out->payload.inflight = in->payload.inflight;
-        out->payload.inflight.mmap_size = 4096;
-        out->fds = !b->no_inflight_fd;
-        out->fd[0] = b->no_inflight_fd ? -1 : memfd_create("in-flight", MFD_CLOEXEC);
+        out->payload.inflight.mmap_size =
+            in->payload.inflight.queues *
+            vq_inflight_bytes(in->payload.inflight.queue_size, b->set_features & VQ_F_RING_PACKED);
+        out->fd[0] = make_log(b, out->payload.inflight.mmap_size);
+        out->fds = out->fd[0] >= 0;
+        vm_close(&b->inflight_fd);
+        b->inflight_fd = dup(out->fd[0]);
         return true;
     case VHOST_USER_SET_LOG_BASE:
         b->log_area = in->payload.log;
@@ -93,8 +152,12 @@ static bool answer(struct fake_back_end *b, struct vhost_message *in, struct vho
         out->fds = b->state_fd;
         out->fd[0] = b->state_fd ? memfd_create("state", MFD_CLOEXEC) : -1;
         return true;
+    case VHOST_USER_IOTLB_MSG:
+        b->iotlb = in->payload.iotlb;
+        out->payload.u64 = b->iotlb_answer;
+        return true;
     case VHOST_USER_CHECK_DEVICE_STATE: out->payload.u64 = b->check_answer; return true;
-    default: return false;
+    default: return answer_more(b, in, out);
     }
 }
 
@@ -128,6 +191,7 @@ static int on_answer(void *ctx, struct vhost_message *m)
     struct fake_back_end *b = ctx;
 
     b->asks_answer = m->payload.u64;
+    b->asks_fds = m->fds;
     b->asks_answers++;
     return 0;
 }
@@ -154,8 +218,17 @@ static void take(struct fake_back_end *b, struct vhost_message *m)
     case VHOST_USER_SEND_RARP: b->rarp = m->payload.u64; break;
     case VHOST_USER_NET_SET_MTU: b->mtu = m->payload.u64; break;
     case VHOST_USER_SET_STATUS: b->status = m->payload.u64; break;
-    case VHOST_USER_SET_MEM_TABLE: b->table = m->payload.table; break;
-    case VHOST_USER_ADD_MEM_REG: b->regions++; break;
+    case VHOST_USER_POSTCOPY_LISTEN: b->listening = true; break;
+    case VHOST_USER_SET_MEM_TABLE:
+        if (b->listening)
+            b->table_acks++;
+        else
+            b->table = m->payload.table;
+        break;
+    case VHOST_USER_ADD_MEM_REG:
+        b->regions++;
+        b->last_added = m->payload.single.region;
+        break;
     case VHOST_USER_REM_MEM_REG:
         b->removed++;
         b->last_removed = m->payload.single.region;
@@ -203,6 +276,11 @@ static void on_closed(void *ctx, const struct vm_error *why)
     fbe_die(b);
 }
 
+int fbe_ask(struct fake_back_end *b, const struct vhost_message *m)
+{
+    return b->asks ? vhost_channel_send(b->asks, m) : -ENOTCONN;
+}
+
 int fbe_serve(struct fake_back_end *b, int fd)
 {
     static const struct vhost_channel_ops ops = { on_request, on_closed };
@@ -213,6 +291,9 @@ int fbe_serve(struct fake_back_end *b, int fd)
 
 void fbe_die(struct fake_back_end *b)
 {
+    if (b->inflight_cut)
+        (void)!ftruncate(b->inflight_fd, 0);
+    vm_close(&b->inflight_fd);
     vhost_channel_free(b->channel);
     vhost_channel_free(b->asks);
     b->channel = b->asks = NULL;

@@ -10,7 +10,7 @@
 #define PROTOCOL                                                                      \
     (VHOST_PROTOCOL(MQ) | VHOST_PROTOCOL(REPLY_ACK) | VHOST_PROTOCOL(BACKEND_REQ) |   \
      VHOST_PROTOCOL(CONFIG) | VHOST_PROTOCOL(STATUS) | VHOST_PROTOCOL(RESET_DEVICE) | \
-     VHOST_PROTOCOL(CONFIGURE_MEM_SLOTS))
+     VHOST_PROTOCOL(CONFIGURE_MEM_SLOTS) | VHOST_PROTOCOL(DEVICE_STATE))
 #define NOT_VIRTIO (VHOST_FEATURE_LOG_ALL | VHOST_FEATURE_PROTOCOL)
 enum { ROUNDS_MAX = 100000 };
 
@@ -93,7 +93,7 @@ int vhost_harness_disconnect(struct vh *h)
 
 static int other_plug(struct vh *h, struct virtio_dev *dev)
 {
-    static const struct vhost_backend_ops ops = { closed };
+    static const struct vhost_backend_ops ops = { .closed = closed };
     struct vhost_harness *v = h->other;
     int rc = vhost_backend_new(dev, h->device_memory, &ops, v, &v->backend);
 

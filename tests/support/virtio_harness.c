@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include <vmm/base/check.h>
 #include <vmm/base/error.h>
 #include <vmm/base/fd.h>
 #include <vmm/base/le.h>
@@ -62,6 +63,7 @@ static int fill_random(void *ctx, void *buf, size_t len)
     struct vh *h = ctx;
     uint8_t *p = buf;
 
+    h->random_asked = true;
     if (h->random_rc)
         return vm_fail(h->random_rc, "random numbers: as the test wants");
     for (size_t i = 0; i < len; i++)
@@ -171,6 +173,48 @@ struct vh_doorbell *vh_find_doorbell(struct vh *h, bool pio, uint64_t addr, unsi
     return NULL;
 }
 
+/* Overlaps are refused, as by KVM. */
+static int memory_add(struct vdev_machine *machine, uint64_t gpa, uint64_t size, void *host,
+                      bool read_only)
+{
+    struct vh *h = of(machine);
+    int n = -1;
+
+    for (int i = 0; i < VH_MEMORY; i++) {
+        if (h->memory[i].used && vm_ranges_overlap(h->memory[i].gpa, h->memory[i].size, gpa, size))
+            return vm_fail(-EEXIST, "the harness has memory there");
+        n = n < 0 && !h->memory[i].used ? i : n;
+    }
+    if (n < 0 || h->refuse_memory)
+        return vm_fail(-ENOSPC, "the harness takes no more memory");
+    h->memory[n] = (struct vh_memory){ true, read_only, gpa, size, host };
+    return n;
+}
+
+static int memory_del(struct vdev_machine *machine, int slot)
+{
+    of(machine)->memory[slot].used = false;
+    return 0;
+}
+
+struct vh_memory *vh_find_memory(struct vh *h, uint64_t gpa)
+{
+    for (unsigned i = 0; i < VH_MEMORY; i++)
+        if (h->memory[i].used && gpa >= h->memory[i].gpa &&
+            gpa - h->memory[i].gpa < h->memory[i].size)
+            return &h->memory[i];
+    return NULL;
+}
+
+unsigned vh_memories(const struct vh *h)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < VH_MEMORY; i++)
+        n += h->memory[i].used;
+    return n;
+}
+
 static void take_unpark(struct vdev_machine *machine, struct vdev *dev)
 {
     struct vh *h = of(machine);
@@ -192,12 +236,48 @@ static void take_broken(struct vdev_machine *machine, struct vdev *dev, const ch
     pthread_mutex_unlock(&h->lock);
 }
 
+static int call_add(struct vdev_machine *machine, const struct vdev_msi *msi, int fd,
+                    uint32_t *ret_number)
+{
+    struct vh *h = of(machine);
+    uint32_t n = 0;
+
+    if (!h->config.takes_calls)
+        return -ENOTSUP;
+    pthread_mutex_lock(&h->lock);
+    while (n < VH_QUEUES && h->call[n].used)
+        n++;
+    if (n < VH_QUEUES) {
+        h->call[n] = (struct vh_call){ true, fd, *msi };
+        h->calls++;
+        *ret_number = n;
+    }
+    pthread_mutex_unlock(&h->lock);
+    return n < VH_QUEUES ? 0 : -ENOSPC;
+}
+
+static void call_del(struct vdev_machine *machine, int fd, uint32_t number)
+{
+    struct vh *h = of(machine);
+
+    pthread_mutex_lock(&h->lock);
+    if (h->call[number].used && h->call[number].fd == fd) {
+        h->call[number].used = false;
+        h->calls--;
+    }
+    pthread_mutex_unlock(&h->lock);
+}
+
 static const struct vdev_machine_ops machine_ops = {
     .event = take_event,
     .doorbell_add = doorbell_add,
     .doorbell_del = doorbell_del,
+    .memory_add = memory_add,
+    .memory_del = memory_del,
     .unpark = take_unpark,
     .broken = take_broken,
+    .call_add = call_add,
+    .call_del = call_del,
 };
 
 static int take_message(struct vdev_msi_sink *sink, const struct vdev_msi *msi)

@@ -29,6 +29,7 @@
 enum {
     VH_QUEUES = 64, /* fake drivers; a device may have more queues */
     VH_DOORBELLS = 256,
+    VH_MEMORY = 300,
     VH_VECTORS = 128,
     VH_PINS = 8, /* interrupt lines for platform devices */
     VH_LOG_LINES = 16,
@@ -85,6 +86,7 @@ struct vh_config {
     bool packed; /* vh_start() asks for packed rings where offered */
     bool no_event_idx, no_indirect;
     bool refuse_doorbells; /* kicks reach the device through its register */
+    bool takes_calls; /* eventfds may send messages: vh.call has them, and nothing more happens */
     bool real_time; /* the loop waits, for threads */
     bool
         own_interrupts; /* the test looks at lines and status bits by itself: see vh_take_interrupt() */
@@ -95,11 +97,23 @@ struct vh_config {
     uint64_t seed; /* of env.random */
 };
 
+struct vh_memory { /* what devices mapped into the guest: number n is slot n */
+    bool used, read_only;
+    uint64_t gpa, size;
+    uint8_t *host;
+};
+
 struct vh_doorbell {
     bool used, pio, match;
     uint64_t addr, value;
     unsigned len;
     int fd;
+};
+
+struct vh_call {
+    bool used;
+    int fd;
+    struct vdev_msi msi;
 };
 
 struct vh_pin {
@@ -126,6 +140,7 @@ struct vh {
     struct vdev_irq *irqs[VH_PINS];
     struct vh_pin pin[VH_PINS];
     uint64_t random_state;
+    bool random_asked; /* env.random was called */
     int random_rc; /* != 0: env.random fails with it */
 
     /* The machine. lock guards what other threads may change. */
@@ -133,6 +148,10 @@ struct vh {
     pthread_mutex_t lock;
     struct vh_doorbell doorbell[VH_DOORBELLS];
     unsigned doorbells; /* installed now */
+    struct vh_memory memory[VH_MEMORY];
+    bool refuse_memory; /* the hypervisor takes no more */
+    struct vh_call call[VH_QUEUES];
+    unsigned calls; /* likewise */
     unsigned events, unparks, broken;
     enum vdev_event event; /* the last one */
     uint32_t event_value;
@@ -208,6 +227,9 @@ int vh_write(struct vh *h, uint64_t addr, unsigned len, uint64_t value);
 /* A doorbell for this write, or NULL. */
 struct vh_doorbell *vh_find_doorbell(struct vh *h, bool pio, uint64_t addr, unsigned len,
                                      uint64_t value);
+/* The memory that a device mapped there, or NULL. */
+struct vh_memory *vh_find_memory(struct vh *h, uint64_t gpa);
+unsigned vh_memories(const struct vh *h);
 /* Configuration space of the PCI function. */
 uint32_t vh_pci_read(struct vh *h, unsigned at, unsigned len);
 int vh_pci_write(struct vh *h, unsigned at, unsigned len, uint32_t value);
@@ -224,6 +246,8 @@ int vh_set_status(struct vh *h, uint8_t status);
 /* Status 0, and waits as a driver of this transport does, at most so much virtual time. 0, -ETIMEDOUT. Rings of fake drivers
  * are forgotten. */
 int vh_reset(struct vh *h, uint64_t limit_ns);
+/* Stops queue n alone and waits likewise: RING_RESET, where it was agreed on, for PCI, QueueReady for MMIO. Not by messages. */
+int vh_queue_stop(struct vh *h, uint16_t n, uint64_t limit_ns);
 /* ACKNOWLEDGE, DRIVER, features (all we know of queues, the config's wishes, and of the device's own those in want; want 0:
  * all of them), FEATURES_OK. -ENOTSUP: the device refused. */
 int vh_negotiate(struct vh *h, uint64_t want);

@@ -44,6 +44,7 @@ enum {
     C_QUEUE_VECTOR = 0x1a,
     C_QUEUE_ENABLE = 0x1c,
     C_QUEUE_NOTIFY_OFF = 0x1e,
+    C_QUEUE_RESET = 0x3a,
     C_QUEUE_DESC = 0x20,
     C_QUEUE_DRIVER = 0x28,
     C_QUEUE_DEVICE = 0x30,
@@ -317,9 +318,38 @@ int vh_reset(struct vh *h, uint64_t limit_ns)
     return vh_status(h) ? -EIO : vh_idle(h);
 }
 
+static bool queue_stop_ended(struct vh *h)
+{
+    if (is_pci(h))
+        return !common_read(h, C_QUEUE_RESET, 2);
+    return !__atomic_load_n(&h->dev->parked, __ATOMIC_ACQUIRE);
+}
+
+int vh_queue_stop(struct vh *h, uint16_t n, uint64_t limit_ns)
+{
+    uint64_t end = vm_loop_now_ns(h->loop) + limit_ns;
+
+    if (is_pci(h)) {
+        common_write(h, C_QUEUE_SELECT, 2, n);
+        common_write(h, C_QUEUE_RESET, 2, 1);
+    } else {
+        window_write(h, M_QUEUE_SEL, n);
+        window_write(h, M_QUEUE_READY, 0);
+    }
+    while (!queue_stop_ended(h)) {
+        if (vm_loop_now_ns(h->loop) >= end)
+            return -ETIMEDOUT;
+        if (vm_loop_step(h->loop, end - vm_loop_now_ns(h->loop)) < 0)
+            return -EIO;
+    }
+    forget(h, n);
+    return vh_queue_enabled(h, n) ? -EIO : 0;
+}
+
 int vh_negotiate(struct vh *h, uint64_t want)
 {
-    uint64_t features = COMMON_FEATURES | (want ? want & OWN_FEATURES : OWN_FEATURES);
+    uint64_t features =
+        COMMON_FEATURES | (want ? want & (OWN_FEATURES | VIRTIO_F_ACCESS_PLATFORM) : OWN_FEATURES);
 
     if (h->config.packed)
         features |= VQ_F_RING_PACKED;

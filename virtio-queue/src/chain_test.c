@@ -176,3 +176,44 @@ Test(chain, ring_that_an_iommu_moves_to_an_odd_address_is_no_ring)
     ring_at_odd_address(0);
     ring_at_odd_address(VQ_F_RING_PACKED);
 }
+
+/* The page at 1 MiB is not known before it was asked for. */
+static bool known;
+
+static int later(void *ctx, uint64_t iova, unsigned access, gpa_t *ret_gpa, uint64_t *ret_len)
+{
+    (void)ctx, (void)access, (void)ret_len;
+    if (iova >= 0x100000 && !known)
+        return -EAGAIN;
+    *ret_gpa = iova;
+    return 0;
+}
+
+static void chain_that_waits(uint64_t features)
+{
+    struct gm_iommu iommu = { .translate = later };
+    struct fake_buf b[2] = { { 0x1000, 16, false }, { 0x100000, 16, true } };
+    struct vq_chain c;
+
+    known = false;
+    cr_assert_eq(fake_queue_init(&fq, 8, features, 1 << 21), 0);
+    gm_view_set_iommu(&fq.view, &iommu);
+    fake_driver_offer(&fq.drv, b, 2);
+
+    cr_assert_eq(vq_next(&fq.q, &c), 0);
+    cr_assert_not(fq.q.broken);
+    known = true;
+    cr_assert_eq(vq_next(&fq.q, &c), 1);
+
+    cr_assert_eq(c.readable + c.writable, 2);
+    cr_assert_eq(vq_done(&fq.q, &c), 0);
+    cr_assert_eq(vq_next(&fq.q, &c), 0);
+    gm_view_set_iommu(&fq.view, NULL);
+    fake_queue_exit(&fq);
+}
+
+Test(chain, whose_address_is_not_known_yet_stays_in_the_ring)
+{
+    chain_that_waits(0);
+    chain_that_waits(VQ_F_RING_PACKED);
+}

@@ -219,6 +219,15 @@ int vq_start(struct vq *q, uint64_t features)
     return 0;
 }
 
+bool vq_touches(const struct vq *q, uint64_t from, uint64_t to)
+{
+    uint64_t len = to - from == UINT64_MAX ? UINT64_MAX : to - from + 1;
+
+    return vm_ranges_overlap(q->desc, vq_desc_bytes(q), from, len) ||
+           vm_ranges_overlap(q->driver, vq_driver_bytes(q), from, len) ||
+           vm_ranges_overlap(q->device, vq_device_bytes(q), from, len);
+}
+
 void vq_stop(struct vq *q)
 {
     q->started = false;
@@ -230,20 +239,38 @@ void vq_stop(struct vq *q)
     memset(q->taken, 0, q->size_max);
 }
 
+/* Behind an IOMMU that has to ask for a translation the chain stays in the ring: nothing but the break has happened. */
+__attribute__((cold, noinline)) static int next_failed(struct vq *q, int rc)
+{
+    if (!q->view->awaited)
+        return rc;
+    q->view->awaited = false;
+    q->broken = false;
+    q->gate = q->log;
+    q->why = NULL;
+    return 0;
+}
+
 __attribute__((noinline)) static int next_gated(struct vq *q, struct vq_chain *ret_chain)
 {
+    int rc;
+
     if (!q->started || q->broken)
         return 0;
     vq_sync(q);
-    return vq_log_next(q, ret_chain);
+    rc = vq_log_next(q, ret_chain);
+    return rc < 0 ? next_failed(q, rc) : rc;
 }
 
 int vq_next(struct vq *q, struct vq_chain *ret_chain)
 {
+    int rc;
+
     if (VQ_UNLIKELY(q->gate))
         return next_gated(q, ret_chain);
     vq_sync(q);
-    return vq_is_packed(q) ? vq_packed_next(q, ret_chain) : vq_split_next(q, ret_chain);
+    rc = vq_is_packed(q) ? vq_packed_next(q, ret_chain) : vq_split_next(q, ret_chain);
+    return VQ_UNLIKELY(rc < 0) ? next_failed(q, rc) : rc;
 }
 
 /* Back over so many entries. */

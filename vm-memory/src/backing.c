@@ -79,6 +79,7 @@ static int map_region(struct gm_region *region, int prot, int flags)
     }
     region->host = host;
     region->mapped = true;
+    region->shared = flags & MAP_SHARED;
     return 0;
 }
 
@@ -119,7 +120,7 @@ static int check_huge(const struct gm_region *region)
 {
     struct stat st;
 
-    if (fstat(region->fd, &st))
+    if (vm_fstat(region->fd, &st))
         return vm_fail_errno("memfd: fstat");
     /* hugetlbfs reports the page size as block size */
     if ((region->base | region->size) & ((uint64_t)st.st_blksize - 1))
@@ -162,7 +163,7 @@ static int check_file(const struct gm_region *region, const struct gm_backing *b
     if (backing->fd_offset % GM_PAGE_BYTES)
         return vm_fail(-EINVAL, "file offset 0x%" PRIx64 ": not a multiple of %d",
                        backing->fd_offset, GM_PAGE_BYTES);
-    if (fstat(backing->fd, &st))
+    if (vm_fstat(backing->fd, &st))
         return vm_fail_errno("fd %d", backing->fd);
     /* An access behind the end would be SIGBUS. Devices have no size. */
     if (S_ISREG(st.st_mode) && !vm_range_in(backing->fd_offset, region->size, (uint64_t)st.st_size))

@@ -317,6 +317,39 @@ void gm_listener_del(struct gm_listener *listener)
     gm_space_advance(space);
 }
 
+void gm_space_reap(struct gm_space *space)
+{
+    struct vm_list *node = space->listeners.next;
+
+    while (node != &space->listeners) {
+        struct gm_listener *l = listener_of(node);
+
+        node = node->next;
+        if (!__atomic_load_n(&l->left, __ATOMIC_ACQUIRE)) /* pairs with gm_listener_abandon() */
+            continue;
+        gm_listener_del(l);
+        l->abandoned(l);
+        node = space->listeners.next; /* a change may have ended */
+    }
+}
+
+static void reap_posted(struct vm_work *work)
+{
+    gm_space_reap(container_of(work, struct gm_space, reap_work));
+}
+
+void gm_listener_abandon(struct gm_listener *listener)
+{
+    struct gm_space *space = listener->space;
+    struct vm_loop *loop = gm_space_loop(space);
+
+    __atomic_store_n(&listener->left, true, __ATOMIC_RELEASE);
+    if (loop && !vm_loop_is_mine(loop))
+        vm_loop_post(loop, &space->reap_work, reap_posted);
+    else
+        gm_space_reap(space);
+}
+
 void gm_listener_done(struct gm_listener *listener, int code)
 {
     struct gm_space *space = listener->space;

@@ -397,3 +397,31 @@ Test(space, the_next_change_may_begin_in_done_and_be_asynchronous)
     gm_region_unref(a);
     gm_space_free(space);
 }
+
+static unsigned abandonments;
+
+static void count_abandoned(struct gm_listener *listener)
+{
+    (void)listener;
+    abandonments++;
+}
+
+Test(listener, that_is_abandoned_is_forgotten_and_not_waited_for)
+{
+    struct gm_space *space = make_space(NULL);
+    struct gm_region *a = make_ram(PAGE, PAGE);
+    struct heard h;
+
+    abandonments = 0;
+    listen_to(space, &h, "device");
+    h.listener.abandoned = count_abandoned;
+    h.add_later = true;
+    cr_assert_eq(add_region(space, a), -EINPROGRESS);
+
+    gm_listener_abandon(&h.listener);
+
+    cr_assert_eq(abandonments, 1);
+    cr_assert_eq(count_regions(space), 1);
+    gm_region_unref(a);
+    gm_space_free(space);
+}

@@ -5,6 +5,7 @@
  *   space.c    owns the live maps and the views; publishes
  *   change.c   the two phases: decides when listeners are told what
  *   backing.c  where a region's bytes come from
+ *   discard.c  and how they go back
  */
 #ifndef VMM_VM_MEMORY_PRIVATE_H
 #define VMM_VM_MEMORY_PRIVATE_H
@@ -26,6 +27,7 @@ struct gm_region {
     uint32_t refs;
     bool read_only;
     bool mapped; /* host is a mapping of ours: unmapped at the end */
+    bool shared; /* ... and writes reach the file */
     gpa_t base;
     uint64_t size;
     uint8_t *host; /* NULL: this process cannot reach it */
@@ -102,6 +104,10 @@ struct gm_pending {
  */
 enum gm_step { GM_STEP_IDLE, GM_STEP_ADD, GM_STEP_UNDO, GM_STEP_REMOVE };
 
+struct gm_space;
+/* Listeners that were abandoned are forgotten. */
+void gm_space_reap(struct gm_space *space);
+
 struct gm_space {
     uint32_t refs; /* the owner's and one per live map */
     const struct vm_env *env;
@@ -119,7 +125,7 @@ struct gm_space {
         posted; /* work is on its way to the loop; until it runs nothing else takes up departures */
 
     /* Of the thread that changes the space. */
-    struct vm_work work;
+    struct vm_work work, reap_work;
     struct vm_list listeners;
     struct gm_pending *change;
     uint64_t serial;

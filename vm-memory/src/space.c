@@ -12,6 +12,11 @@
 
 #include "memory_private.h"
 
+struct vm_loop *gm_space_loop(const struct gm_space *space)
+{
+    return space->env ? space->env->loop : NULL;
+}
+
 int gm_space_new(const struct vm_env *env, struct gm_space **ret_space)
 {
     struct gm_space *space = calloc(1, sizeof(*space));
@@ -61,6 +66,9 @@ void gm_space_free(struct gm_space *space)
 {
     if (!space)
         return;
+    if (gm_space_loop(space))
+        vm_work_cancel(gm_space_loop(space), &space->reap_work);
+    gm_space_reap(space);
     assert(vm_list_empty(&space->views) && vm_list_empty(&space->stale));
     assert(vm_list_empty(&space->listeners) && vm_list_empty(&space->departures));
     assert(vm_list_empty(&space->pins) && vm_list_empty(&space->discards));

@@ -82,14 +82,16 @@ static int find_ram(struct gm_view *view, gpa_t gpa, uint64_t len, unsigned acce
     return 0;
 }
 
-static int translate(const struct gm_view *view, uint64_t iova, uint64_t *len, unsigned access,
+static int translate(struct gm_view *view, uint64_t iova, uint64_t *len, unsigned access,
                      gpa_t *ret_gpa)
 {
     uint64_t wanted = *len;
     int rc = view->iommu->translate(view->iommu->ctx, iova, access, ret_gpa, len);
 
-    if (rc)
+    if (rc) {
+        view->awaited = rc == -EAGAIN;
         return rc == -EIO ? -EIO : -EFAULT;
+    }
     if (*len > wanted)
         *len = wanted;
     return *len ? 0 : -EFAULT;

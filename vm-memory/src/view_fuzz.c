@@ -333,7 +333,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     check(w && !gm_space_new(NULL, &w->space));
     check(!gm_dirty_new(BYTES, false, &w->dirty));
-    w->iommu = (struct gm_iommu){ w, translate, 0 };
+    w->iommu = (struct gm_iommu){ .ctx = w, .translate = translate };
     w->in = data;
     w->left = size;
     gm_view_init(&w->view, w->space, NULL);

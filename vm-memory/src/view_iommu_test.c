@@ -40,7 +40,7 @@ static struct gm_iommu iommu;
 static void add_iommu(void)
 {
     table = (struct table){ .page = { 0x2000, 0x1000, 0x8000 }, .allowed = { 3, 3, GM_READ } };
-    iommu = (struct gm_iommu){ &table, translate, 0 };
+    iommu = (struct gm_iommu){ .ctx = &table, .translate = translate };
     gm_view_set_iommu(&view, &iommu);
 }
 

@@ -53,8 +53,10 @@ static int check(const struct vboot_arm_fdt *c)
     size_t len = c->cmdline ? strlen(c->cmdline) : 0;
 
     if (len > VBOOT_ARM_CMDLINE_MAX)
-        return vm_fail(-EINVAL, "command line of %zu bytes: AArch64 kernels take %u at most", len,
-                       VBOOT_ARM_CMDLINE_MAX);
+        return vm_fail(
+            -EINVAL,
+            "command line of %zu bytes: AArch64 kernels take %u at most; give a shorter one", len,
+            VBOOT_ARM_CMDLINE_MAX);
     return check_cpus(c);
 }
 

@@ -525,7 +525,7 @@ Test(arm_fdt, command_line_has_a_bound)
     line[2048] = 0;
     config.cmdline = line;
     FAILS(vboot_arm_fdt_make(&config, &blob), -EINVAL,
-          "command line of 2048 bytes: AArch64 kernels take 2047 at most");
+          "command line of 2048 bytes: AArch64 kernels take 2047 at most; give a shorter one");
     line[2047] = 0;
     make();
     STRING("/chosen", "bootargs", line);

@@ -264,10 +264,10 @@ Test(arm_kernel, gzip_that_is_broken_is_refused)
 
     packed[len - 8] ^= 1;
     FAILS(boot_load(&b, packed, len), -EINVAL,
-          "kernel: its gzip data is broken: incorrect data check");
+          "kernel: its gzip data is broken (copy it again): incorrect data check");
     packed[2] = 7;
     FAILS(boot_load(&b, packed, len), -EINVAL,
-          "kernel: its gzip data is broken: unknown compression method");
+          "kernel: its gzip data is broken (copy it again): unknown compression method");
     free(packed);
 }
 
@@ -278,7 +278,7 @@ Test(arm_kernel, zstd_that_is_broken_is_refused)
 
     packed[4] |= 8; /* a reserved bit of the frame header */
     FAILS(boot_load(&b, packed, len), -EINVAL,
-          "kernel: its zstd data is broken: Unsupported frame parameter");
+          "kernel: its zstd data is broken (copy it again): Unsupported frame parameter");
     free(packed);
 }
 

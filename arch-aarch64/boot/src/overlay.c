@@ -145,7 +145,8 @@ static int check(const void *overlay, size_t len, const char *name)
     int rc;
 
     if (len < sizeof(struct fdt_header) || fdt_magic(overlay) != FDT_MAGIC)
-        return vm_fail(-EINVAL, "%s is not a device tree blob (.dtbo)", name);
+        return vm_fail(-EINVAL, "%s is not a device tree blob (.dtbo): make one by dtc -@ -O dtb",
+                       name);
     if (fdt_version(overlay) < VERSION)
         return vm_fail(-EINVAL, "%s is a device tree blob of version %u: make one of version %u",
                        name, fdt_version(overlay), VERSION);
@@ -154,7 +155,8 @@ static int check(const void *overlay, size_t len, const char *name)
                        fdt_totalsize(overlay), len);
     rc = fdt_check_full(overlay, len);
     if (rc)
-        return vm_fail(-EINVAL, "%s is a broken device tree blob: %s", name, fdt_strerror(rc));
+        return vm_fail(-EINVAL, "%s is a broken device tree blob: %s (copy or make it again)", name,
+                       fdt_strerror(rc));
     rc = check_nodes(overlay, name);
     return rc ? rc : check_fixups(overlay, name);
 }

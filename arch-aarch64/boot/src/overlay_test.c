@@ -112,9 +112,9 @@ Test(arm_overlay, a_file_of_another_kind_is_refused)
     static const char source[] = "/dts-v1/; /plugin/; &uart0 { status = \"disabled\"; };";
 
     REFUSED(vboot_arm_fdt_overlay(&blob, "my.dts", source, sizeof(source)), -EINVAL,
-            "my.dts is not a device tree blob (.dtbo)");
+            "my.dts is not a device tree blob (.dtbo): make one by dtc -@ -O dtb");
     REFUSED(vboot_arm_fdt_overlay(&blob, "my.dts", "", 0), -EINVAL,
-            "my.dts is not a device tree blob (.dtbo)");
+            "my.dts is not a device tree blob (.dtbo): make one by dtc -@ -O dtb");
 }
 
 Test(arm_overlay, a_file_that_is_cut_off_is_refused)
@@ -199,7 +199,7 @@ Test(arm_overlay, a_broken_tree_is_refused)
     memcpy(copy, blob.data, blob.len);
     fdt_set_off_dt_struct(copy, 0x7ffffff0);
     REFUSED(vboot_arm_fdt_overlay(&blob, "my.dtbo", copy, blob.len), -EINVAL,
-            "my.dtbo is a broken device tree blob: FDT_ERR_TRUNCATED");
+            "my.dtbo is a broken device tree blob: FDT_ERR_TRUNCATED (copy or make it again)");
     free(copy);
 }
 

@@ -118,7 +118,7 @@ static int read_gzip(struct vboot_arm_stream *s, void *buf, size_t len, size_t *
         else if (result == Z_MEM_ERROR)
             rc = vm_fail(-ENOMEM, "%s: out of memory for unpacking", s->file->name);
         else if (result != Z_OK)
-            rc = vm_fail(-EINVAL, "%s: its gzip data is broken: %s", s->file->name,
+            rc = vm_fail(-EINVAL, "%s: its gzip data is broken (copy it again): %s", s->file->name,
                          s->z.msg ? s->z.msg : zError(result));
     }
     *ret_len = len - s->z.avail_out;
@@ -136,7 +136,7 @@ static int zstd_error(const struct vboot_arm_stream *s, size_t result)
                        "without --long",
                        s->file->name);
     default:
-        return vm_fail(-EINVAL, "%s: its zstd data is broken: %s", s->file->name,
+        return vm_fail(-EINVAL, "%s: its zstd data is broken (copy it again): %s", s->file->name,
                        ZSTD_getErrorName(result));
     }
 }

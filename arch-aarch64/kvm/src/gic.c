@@ -39,8 +39,8 @@ static int check_cpus(const struct varch *arch)
     unsigned most = v3 ? VBOOT_ARM_CPUS_MAX : VBOOT_ARM_CPUS_MAX_V2;
 
     if (arch->config.cpus > most)
-        return vm_fail(-EINVAL, "%u vCPUs: a GICv%d takes at most %u", arch->config.cpus,
-                       v3 ? 3 : 2, most);
+        return vm_fail(-EINVAL, "%u vCPUs: a GICv%d takes at most %u: give fewer%s",
+                       arch->config.cpus, v3 ? 3 : 2, most, v3 ? "" : ", or --irqchip gicv3");
     return 0;
 }
 
@@ -164,11 +164,27 @@ static int send_v2m(struct varch *arch, const struct vdev_msi *msi)
 }
 
 /* KVM finds the ITS by the doorbell's address; there is one for each segment, so the device's id is what is left. */
-int varch_msi_send(struct varch *arch, const struct vdev_msi *msi)
+static struct hv_msi message(const struct vdev_msi *msi)
 {
-    struct hv_msi to = {
+    return (struct hv_msi){
         .addr = msi->addr, .data = msi->data, .devid = msi->devid & 0xffff, .has_devid = true
     };
+}
+
+/* GICv2m's messages are wired interrupts to KVM. */
+int varch_msi_route(const struct varch *arch, const struct vdev_msi *msi, struct hv_msi *ret_msi)
+{
+    if (!arch->vm || !arch->msi)
+        return -ENODEV;
+    if (arch->gic == VBOOT_ARM_GIC_V2)
+        return -ENOTSUP;
+    *ret_msi = message(msi);
+    return 0;
+}
+
+int varch_msi_send(struct varch *arch, const struct vdev_msi *msi)
+{
+    struct hv_msi to = message(msi);
     int rc;
 
     if (!arch->vm || !arch->msi)

@@ -111,11 +111,12 @@ Test(gic, more_cpus_than_it_takes_are_refused_with_the_limit)
     k.config.cpus = 9;
     k.config.irqchip = VARCH_IRQCHIP_GICV2;
     cr_expect_eq(varch_new(&k.env, k.vm, &k.config, &k.arch), -EINVAL);
-    cr_expect_str_eq(vm_error_text(), "9 vCPUs: a GICv2 takes at most 8");
+    cr_expect_str_eq(vm_error_text(),
+                     "9 vCPUs: a GICv2 takes at most 8: give fewer, or --irqchip gicv3");
     k.config.cpus = 513;
     k.config.irqchip = VARCH_IRQCHIP_DEFAULT;
     cr_expect_eq(varch_new(&k.env, k.vm, &k.config, &k.arch), -EINVAL);
-    cr_expect_str_eq(vm_error_text(), "513 vCPUs: a GICv3 takes at most 512");
+    cr_expect_str_eq(vm_error_text(), "513 vCPUs: a GICv3 takes at most 512: give fewer");
     kt_close();
 }
 

@@ -86,8 +86,9 @@ static int check_cmdline(const struct vboot_x86_kernel *k, size_t len)
         max = VBOOT_X86_CMDLINE_ROOM - 1;
     if (len > max)
         return vm_fail(-EINVAL,
-                       "the kernel command line has %zu bytes: this kernel takes at most %zu", len,
-                       max);
+                       "the kernel command line has %zu bytes: this kernel takes at most %zu; give "
+                       "a shorter one",
+                       len, max);
     return 0;
 }
 

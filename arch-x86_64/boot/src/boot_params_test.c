@@ -146,7 +146,8 @@ Test(x86_boot_params, command_line_may_have_what_the_kernel_takes_and_no_more)
 
     WORKS(params_with(2047));
     FAILS(params_with(2048), -EINVAL,
-          "the kernel command line has 2048 bytes: this kernel takes at most 2047");
+          "the kernel command line has 2048 bytes: this kernel takes at most 2047; give a shorter "
+          "one");
 }
 
 Test(x86_boot_params, kernel_that_takes_anything_gets_what_fits)
@@ -155,7 +156,8 @@ Test(x86_boot_params, kernel_that_takes_anything_gets_what_fits)
 
     WORKS(params_with(65535));
     FAILS(params_with(65536), -EINVAL,
-          "the kernel command line has 65536 bytes: this kernel takes at most 65535");
+          "the kernel command line has 65536 bytes: this kernel takes at most 65535; give a "
+          "shorter one");
 }
 
 Test(x86_boot_params, kernel_that_takes_none_gets_none)
@@ -164,7 +166,7 @@ Test(x86_boot_params, kernel_that_takes_none_gets_none)
 
     WORKS(params_with(0));
     FAILS(params_with(1), -EINVAL,
-          "the kernel command line has 1 bytes: this kernel takes at most 0");
+          "the kernel command line has 1 bytes: this kernel takes at most 0; give a shorter one");
 }
 
 /* ---- zero page ---- */

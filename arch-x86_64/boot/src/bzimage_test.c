@@ -213,7 +213,7 @@ Test(x86_bzimage, load_address_below_1_mib_is_refused)
 
     FAILS(load(), -ENOSPC,
           "kernel: the kernel with its work space at 0x0 lies below 1 MiB, where boot data and the "
-          "legacy hole are");
+          "legacy hole are: give another kernel");
 }
 
 Test(x86_bzimage, too_little_memory_is_refused)

@@ -18,6 +18,9 @@ enum {
     NOTE_HEADER = 12,
 };
 
+/* How most of what cannot be loaded came about. */
+#define DAMAGED ": the file is damaged (copy or build it again)"
+
 struct elf {
     const struct vm_file *file;
     Elf64_Ehdr e;
@@ -42,10 +45,13 @@ static int read_headers(struct elf *f)
                        "kernel is wanted",
                        name, f->e.e_ident[EI_CLASS], f->e.e_machine);
     if (f->e.e_type != ET_EXEC && f->e.e_type != ET_DYN)
-        return vm_fail(-EINVAL, "%s is an ELF file of type %u, not an executable", name,
-                       f->e.e_type);
+        return vm_fail(
+            -EINVAL,
+            "%s is an ELF file of type %u, not an executable: give the vmlinux that was linked",
+            name, f->e.e_type);
     if (!f->e.e_phnum || f->e.e_phnum > PHDRS_MAX || f->e.e_phentsize != sizeof(Elf64_Phdr))
-        return vm_fail(-EINVAL, "%s: %u program headers of %u bytes: 1 to %u of %zu are understood",
+        return vm_fail(-EINVAL,
+                       "%s: %u program headers of %u bytes: 1 to %u of %zu are understood" DAMAGED,
                        name, f->e.e_phnum, f->e.e_phentsize, PHDRS_MAX, sizeof(Elf64_Phdr));
     bytes = f->e.e_phnum * sizeof(Elf64_Phdr);
     if (!vm_range_in(f->e.e_phoff, bytes, f->file->size))
@@ -60,18 +66,18 @@ static int check_segment(const struct elf *f, unsigned i, struct vboot_x86_kerne
     uint64_t end;
 
     if (p->p_filesz > p->p_memsz)
-        return vm_fail(-EINVAL, "%s: segment %u has more bytes in the file than in memory",
+        return vm_fail(-EINVAL, "%s: segment %u has more bytes in the file than in memory" DAMAGED,
                        f->file->name, i);
     if (!p->p_memsz)
         return 0;
     if (!vm_add(p->p_paddr, p->p_memsz, &end))
-        return vm_fail(-EINVAL, "%s: segment %u at 0x%llx wraps around the address space",
+        return vm_fail(-EINVAL, "%s: segment %u at 0x%llx wraps around the address space" DAMAGED,
                        f->file->name, i, (unsigned long long)p->p_paddr);
     for (unsigned j = 0; j < i; j++)
         if (f->p[j].p_type == PT_LOAD &&
             vm_ranges_overlap(f->p[j].p_paddr, f->p[j].p_memsz, p->p_paddr, p->p_memsz))
-            return vm_fail(-EINVAL, "%s: segments %u and %u overlap at 0x%llx", f->file->name, j, i,
-                           (unsigned long long)p->p_paddr);
+            return vm_fail(-EINVAL, "%s: segments %u and %u overlap at 0x%llx" DAMAGED,
+                           f->file->name, j, i, (unsigned long long)p->p_paddr);
     if (p->p_paddr < k->start)
         k->start = p->p_paddr;
     if (end > k->end)
@@ -159,13 +165,14 @@ static int check_entry(const struct elf *f, struct vboot_x86_kernel *k)
     k->protocol = pvh ? VBOOT_X86_ENTRY_PVH : VBOOT_X86_ENTRY_64;
     k->entry = pvh ? pvh : f->e.e_entry;
     if (!in_a_segment(f, k->entry))
-        return vm_fail(-EINVAL,
-                       "%s: the entry point 0x%llx lies outside the kernel, 0x%llx to 0x%llx",
-                       f->file->name, (unsigned long long)k->entry, (unsigned long long)k->start,
-                       (unsigned long long)k->end);
+        return vm_fail(
+            -EINVAL, "%s: the entry point 0x%llx lies outside the kernel, 0x%llx to 0x%llx" DAMAGED,
+            f->file->name, (unsigned long long)k->entry, (unsigned long long)k->start,
+            (unsigned long long)k->end);
     if (!pvh && k->end > VBOOT_X86_MAPPED)
         return vm_fail(-EINVAL,
-                       "%s ends at 0x%llx, beyond the first GiB, which the boot page tables map",
+                       "%s ends at 0x%llx, beyond the first GiB, which the boot page tables map: "
+                       "link it lower, or give it a PVH note",
                        f->file->name, (unsigned long long)k->end);
     return 0;
 }
@@ -183,7 +190,7 @@ int vboot_x86_elf_load(const struct vboot_x86_map *map, struct gm_view *memory,
         if (f.p[i].p_type == PT_LOAD)
             rc = check_segment(&f, i, &k);
     if (!rc && k.start == UINT64_MAX)
-        rc = vm_fail(-EINVAL, "%s has no segment to load", file->name);
+        rc = vm_fail(-EINVAL, "%s has no segment to load: give a vmlinux", file->name);
     if (!rc)
         rc = check_entry(&f, &k);
     for (unsigned i = 0; !rc && i < f.e.e_phnum; i++)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 #include "boot_test.h"
 
+#define DAMAGED ": the file is damaged (copy or build it again)"
+
 enum { PVH_ENTRY = 18 };
 
 static struct boot b;
@@ -246,28 +248,32 @@ Test(x86_elf, object_file_is_refused)
 {
     elf.e.e_type = ET_REL;
 
-    FAILS(load(), -EINVAL, "kernel is an ELF file of type 1, not an executable");
+    FAILS(load(), -EINVAL,
+          "kernel is an ELF file of type 1, not an executable: give the vmlinux that was linked");
 }
 
 Test(x86_elf, odd_program_headers_are_refused)
 {
     elf.e.e_phnum = 0;
-    FAILS(load(), -EINVAL, "kernel: 0 program headers of 56 bytes: 1 to 64 of 56 are understood");
+    FAILS(load(), -EINVAL,
+          "kernel: 0 program headers of 56 bytes: 1 to 64 of 56 are understood" DAMAGED);
     elf.e.e_phnum = 65;
-    FAILS(load(), -EINVAL, "kernel: 65 program headers of 56 bytes: 1 to 64 of 56 are understood");
+    FAILS(load(), -EINVAL,
+          "kernel: 65 program headers of 56 bytes: 1 to 64 of 56 are understood" DAMAGED);
     elf.e.e_phnum = 2;
     elf.e.e_phentsize = 32;
-    FAILS(load(), -EINVAL, "kernel: 2 program headers of 32 bytes: 1 to 64 of 56 are understood");
+    FAILS(load(), -EINVAL,
+          "kernel: 2 program headers of 32 bytes: 1 to 64 of 56 are understood" DAMAGED);
 }
 
 Test(x86_elf, nothing_to_load_is_refused)
 {
     elf.p[0].p_type = elf.p[1].p_type = PT_DYNAMIC;
-    FAILS(load(), -EINVAL, "kernel has no segment to load");
+    FAILS(load(), -EINVAL, "kernel has no segment to load: give a vmlinux");
 
     elf_init(&elf);
     elf.p[0].p_filesz = elf.p[0].p_memsz = elf.p[1].p_filesz = elf.p[1].p_memsz = 0;
-    FAILS(load(), -EINVAL, "kernel has no segment to load");
+    FAILS(load(), -EINVAL, "kernel has no segment to load: give a vmlinux");
 }
 
 Test(x86_elf, empty_segment_may_be_anywhere)
@@ -283,18 +289,18 @@ Test(x86_elf, more_bytes_in_the_file_than_in_memory_is_refused)
 {
     elf.p[1].p_memsz = elf.p[1].p_filesz - 1;
 
-    FAILS(load(), -EINVAL, "kernel: segment 1 has more bytes in the file than in memory");
+    FAILS(load(), -EINVAL, "kernel: segment 1 has more bytes in the file than in memory" DAMAGED);
 }
 
 Test(x86_elf, segments_that_overlap_are_refused)
 {
     elf.p[1].p_paddr = ELF_BASE + 2 * ELF_TEXT_BYTES - 1;
-    FAILS(load(), -EINVAL, "kernel: segments 0 and 1 overlap at 0x1001fff");
+    FAILS(load(), -EINVAL, "kernel: segments 0 and 1 overlap at 0x1001fff" DAMAGED);
 
     elf.p[1].p_paddr = ELF_BASE + 2 * ELF_TEXT_BYTES;
     WORKS(load());
     elf.p[1].p_paddr = ELF_BASE - ELF_TEXT_BYTES + 1;
-    FAILS(load(), -EINVAL, "kernel: segments 0 and 1 overlap at 0xfff001");
+    FAILS(load(), -EINVAL, "kernel: segments 0 and 1 overlap at 0xfff001" DAMAGED);
 }
 
 Test(x86_elf, segment_that_wraps_is_refused)
@@ -302,10 +308,10 @@ Test(x86_elf, segment_that_wraps_is_refused)
     elf.p[1].p_paddr = UINT64_MAX - 10;
 
     FAILS(load(), -EINVAL,
-          "kernel: segment 1 at 0xfffffffffffffff5 wraps around the address space");
+          "kernel: segment 1 at 0xfffffffffffffff5 wraps around the address space" DAMAGED);
     elf.p[1].p_paddr = ELF_BASE + 0x10000;
     elf.p[1].p_memsz = UINT64_MAX;
-    FAILS(load(), -EINVAL, "kernel: segment 1 at 0x1010000 wraps around the address space");
+    FAILS(load(), -EINVAL, "kernel: segment 1 at 0x1010000 wraps around the address space" DAMAGED);
 }
 
 Test(x86_elf, segment_below_1_mib_is_refused)
@@ -314,7 +320,7 @@ Test(x86_elf, segment_below_1_mib_is_refused)
 
     FAILS(load(), -ENOSPC,
           "kernel: segment 01 at 0xff000 lies below 1 MiB, where boot data and the legacy hole "
-          "are");
+          "are: give another kernel");
 }
 
 Test(x86_elf, segment_beyond_memory_is_refused)
@@ -344,26 +350,28 @@ Test(x86_elf, segment_in_the_hole_for_devices_is_refused)
     elf.p[1].p_paddr = VBOOT_X86_LOW_END - 4095;
     FAILS(boot_load(&big, &elf, sizeof(elf)), -ENOSPC,
           "kernel: segment 01 needs 0xbffff001 to 0xc0000001, which hits the hole for devices at "
-          "0xc0000000: no machine has memory there");
+          "0xc0000000: no machine has memory there; link it lower");
     elf.p[1].p_paddr = VBOOT_X86_LAPIC_BASE;
     FAILS(boot_load(&big, &elf, sizeof(elf)), -ENOSPC,
           "kernel: segment 01 needs 0xfee00000 to 0xfee01000, which hits the hole for devices at "
-          "0xc0000000: no machine has memory there");
+          "0xc0000000: no machine has memory there; link it lower");
     boot_close(&big);
 }
 
 Test(x86_elf, entry_outside_the_kernel_is_refused)
 {
     elf.e.e_entry = ELF_BASE - 1;
-    FAILS(load(), -EINVAL,
-          "kernel: the entry point 0xffffff lies outside the kernel, 0x1000000 to 0x1011000");
+    FAILS(
+        load(), -EINVAL,
+        "kernel: the entry point 0xffffff lies outside the kernel, 0x1000000 to 0x1011000" DAMAGED);
     elf.e.e_entry = ELF_BASE + 0x11000;
     FAILS(load(), -EINVAL,
-          "kernel: the entry point 0x1011000 lies outside the kernel, 0x1000000 to 0x1011000");
+          "kernel: the entry point 0x1011000 lies outside the kernel, 0x1000000 to "
+          "0x1011000" DAMAGED);
     elf.e.e_entry = 0xffffffff81000000;
     FAILS(load(), -EINVAL,
           "kernel: the entry point 0xffffffff81000000 lies outside the kernel, 0x1000000 to "
-          "0x1011000");
+          "0x1011000" DAMAGED);
 }
 
 Test(x86_elf, entry_between_the_segments_is_refused)
@@ -377,8 +385,9 @@ Test(x86_elf, pvh_entry_outside_the_kernel_is_refused)
 {
     elf_note(&elf, 0, "Xen", PVH_ENTRY, 0x200000);
 
-    FAILS(load(), -EINVAL,
-          "kernel: the entry point 0x200000 lies outside the kernel, 0x1000000 to 0x1011000");
+    FAILS(
+        load(), -EINVAL,
+        "kernel: the entry point 0x200000 lies outside the kernel, 0x1000000 to 0x1011000" DAMAGED);
 }
 
 Test(x86_elf, kernel_beyond_the_mapped_gib_is_refused)
@@ -389,6 +398,7 @@ Test(x86_elf, kernel_beyond_the_mapped_gib_is_refused)
     elf.p[1].p_paddr = GIB;
 
     FAILS(boot_load(&big, &elf, sizeof(elf)), -EINVAL,
-          "kernel ends at 0x40001000, beyond the first GiB, which the boot page tables map");
+          "kernel ends at 0x40001000, beyond the first GiB, which the boot page tables map: link "
+          "it lower, or give it a PVH note");
     boot_close(&big);
 }

@@ -16,12 +16,13 @@ int vboot_x86_check_room(const struct vboot_x86_map *map, const struct vm_file *
 {
     if (start < VBOOT_X86_KERNEL_MIN)
         return vm_fail(-ENOSPC,
-                       "%s: %s at 0x%llx lies below 1 MiB, where boot data and the legacy hole are",
+                       "%s: %s at 0x%llx lies below 1 MiB, where boot data and the legacy hole "
+                       "are: give another kernel",
                        file->name, what, (unsigned long long)start);
     if (end > VBOOT_X86_LOW_END)
         return vm_fail(-ENOSPC,
                        "%s: %s needs 0x%llx to 0x%llx, which hits the hole for devices at 0x%llx: "
-                       "no machine has memory there",
+                       "no machine has memory there; link it lower",
                        file->name, what, (unsigned long long)start, (unsigned long long)end,
                        VBOOT_X86_LOW_END);
     if (end < start || end > map->ram_low.size)
@@ -47,8 +48,10 @@ int vboot_x86_load_piece(const struct vboot_x86_map *map, struct gm_view *memory
             "%s: %s ends behind the file's end (%llu bytes): the file is cut off (copy it again)",
             file->name, what, (unsigned long long)file->size);
     if (!vm_add(gpa, len, &end))
-        return vm_fail(-ENOSPC, "%s: %s at 0x%llx wraps around the address space", file->name, what,
-                       (unsigned long long)gpa);
+        return vm_fail(-ENOSPC,
+                       "%s: %s at 0x%llx wraps around the address space: the file is damaged (copy "
+                       "or build it again)",
+                       file->name, what, (unsigned long long)gpa);
     rc = vboot_x86_check_room(map, file, what, gpa, end);
     for (uint64_t done = 0; !rc && done < len;) {
         uint64_t n = len - done < READ_BYTES ? len - done : READ_BYTES;

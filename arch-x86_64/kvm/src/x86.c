@@ -227,6 +227,17 @@ int varch_msi_send(struct varch *arch, const struct vdev_msi *msi)
     return rc < 0 ? rc : 0;
 }
 
+/* Routes of a controller in the kernel would have to name all its pins again. */
+int varch_msi_route(const struct varch *arch, const struct vdev_msi *msi, struct hv_msi *ret_msi)
+{
+    if (!arch->vm)
+        return -ENODEV;
+    if (arch->config.irqchip == VARCH_IRQCHIP_KERNEL)
+        return -ENOTSUP;
+    *ret_msi = (struct hv_msi){ .addr = msi->addr, .data = msi->data };
+    return 0;
+}
+
 int varch_vm_setup(struct varch *arch)
 {
     uint64_t identity = VBOOT_X86_IDENTITY_MAP, tss = VBOOT_X86_IDENTITY_MAP + GM_PAGE_BYTES;

@@ -442,6 +442,17 @@ static const struct vdev_ops ops = {
     .destroy = serial_destroy,
 };
 
+/* ACPI 6.5, 6.1.12: devices of one _HID have different _UIDs. COM1 to COM4 of a PC count from 0, as Linux's ttyS do. */
+static uint32_t uid_of(uint64_t port)
+{
+    static const uint16_t ports[] = { 0x3f8, 0x2f8, 0x3e8, 0x2e8 };
+    uint32_t i = 0;
+
+    while (i < VM_ARRAY_SIZE(ports) && ports[i] != port)
+        i++;
+    return i;
+}
+
 static int serial_create(const struct vdev_context *context, struct vdev **ret_dev)
 {
     const struct serial_config *config = context->config;
@@ -456,6 +467,7 @@ static int serial_create(const struct vdev_context *context, struct vdev **ret_d
     u->s = power_on;
     u->dev.firmware = (struct vdev_firmware){
         .acpi_hid = "PNP0501",
+        .uid = uid_of(context->resources[0].base),
         .compatible = "ns16550a",
         .resource = { { VDEV_RES_PIO, context->resources[0].base, REGISTERS },
                       { VDEV_RES_IRQ, u->irq ? u->irq->number : 0, 0 } },

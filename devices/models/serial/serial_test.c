@@ -508,3 +508,17 @@ Test(serial, firmware_learns_of_port_and_interrupt)
     cr_assert_eq(p.dev->firmware.resource[0].size, 8);
     cr_assert_eq(p.dev->firmware.resource[1].type, VDEV_RES_IRQ);
 }
+
+Test(serial, second_port_has_another_uid_than_the_first)
+{
+    static const struct serial_config config = { .chr = { .mode = VCHAR_NULL } };
+    uint32_t first = p.dev->firmware.uid;
+
+    plat_destroy(&p);
+    p.resource[0] = (struct vdev_resource){ VDEV_RES_PIO, 0x2f8, 8 };
+    p.context.config = &config;
+    cr_assert_eq(plat_create(&p, &serial_class), 0);
+
+    cr_assert_eq(first, 0);
+    cr_assert_eq(p.dev->firmware.uid, 1);
+}

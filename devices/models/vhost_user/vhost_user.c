@@ -22,9 +22,10 @@ static const char *const modes[] = { "client", "server", NULL };
 
 struct vhost_user_config {
     struct vdev_common common;
-    char *type, *socket, *tag;
+    char *type, *socket, *program, *tag;
     int fd;
     uint32_t mode, queues, queue_size, config_bytes, wait, reconnect;
+    bool iommu;
     struct virtio_options virtio;
 };
 
@@ -92,6 +93,16 @@ static void settle_config(struct vhost_front *front, uint8_t *config, uint32_t b
     }
 }
 
+/* 5.2.4: whether a disk's cache writes back is its driver's to say. */
+static struct virtio_span chosen_of(const struct type *type, uint32_t config_bytes)
+{
+    struct virtio_span cache = { .at = 32, .bytes = 1 };
+
+    if (type->id != VIRTIO_ID_BLOCK || config_bytes < cache.at + cache.bytes)
+        cache.at = cache.bytes = 0;
+    return cache;
+}
+
 static void destroy(struct vhost_front *front)
 {
     free(vhost_front_user(front));
@@ -99,8 +110,15 @@ static void destroy(struct vhost_front *front)
 
 static int check(const struct vhost_user_config *c, const struct type *type)
 {
-    if (!c->socket && c->fd < 0)
-        return vm_fail(-EINVAL, "no back end: give socket=PATH or fd=N");
+    if (c->program && (c->socket || c->fd >= 0 || c->mode == MODE_SERVER))
+        return vm_fail(-EINVAL,
+                       "program= with %s: the program gets its socket as a descriptor ({fd} or "
+                       "{listen} in its text): leave one of them out",
+                       c->socket    ? "socket="
+                       : c->fd >= 0 ? "fd="
+                                    : "vhost_mode=server");
+    if (!c->socket && !c->program && c->fd < 0)
+        return vm_fail(-EINVAL, "no back end: give socket=PATH, program=TEXT or fd=N");
     if (c->socket && c->fd >= 0)
         return vm_fail(-EINVAL, "socket=%s and fd=%d: give one of them", c->socket, c->fd);
     if (c->fd >= 0 && c->mode == MODE_SERVER)
@@ -137,13 +155,15 @@ static int vhost_user_create(const struct vdev_context *context, struct vdev **r
         .queue_size = (uint16_t)c->queue_size,
         .config_bytes = c->config_bytes ? c->config_bytes : type.config_bytes,
         .packed = c->virtio.packed,
-        .socket = c->socket,
+        .platform = c->iommu,
+        .socket = c->program ? c->program : c->socket, /* the opener knows which */
         .fd = c->fd >= 0 ? fcntl(c->fd, F_DUPFD_CLOEXEC, 3) : -1,
         .server = c->mode == MODE_SERVER,
         .user = strdup(c->tag ? c->tag : ""),
         .wait_ns = c->wait * SECOND_NS,
         .reconnect_ns = c->reconnect ? c->reconnect * SECOND_NS : UINT64_MAX,
     };
+    setup.chosen = chosen_of(&type, setup.config_bytes);
     if (c->fd >= 0 && setup.fd < 0)
         rc = vm_fail_errno("fd=%d", c->fd);
     if (!setup.user)
@@ -174,6 +194,11 @@ static const struct vm_prop props[] = {
       .type = VM_PROP_PATH,
       .offset = FIELD(socket),
       .help = "Unix socket of the back end" },
+    { .name = "program",
+      .type = VM_PROP_STRING,
+      .offset = FIELD(program),
+      .help = "command line of a back end that is started, and ends, with the machine; {fd} in it "
+              "becomes the number of its connected socket, {listen} of one that listens" },
     { .name = "fd", .type = VM_PROP_FD, .offset = FIELD(fd), .help = "connected socket instead" },
     { .name = "vhost_mode",
       .type = VM_PROP_ENUM,
@@ -204,6 +229,12 @@ static const struct vm_prop props[] = {
       .offset = FIELD(tag),
       .max = TAG_BYTES,
       .help = "type=fs: the name a guest mounts it by" },
+    { .name = "iommu",
+      .type = VM_PROP_BOOL,
+      .offset = FIELD(iommu),
+      .preset = "off",
+      .help =
+          "offer VIRTIO_F_ACCESS_PLATFORM: the back end asks where the driver's addresses lead" },
     { .name = "wait",
       .type = VM_PROP_U32,
       .offset = FIELD(wait),

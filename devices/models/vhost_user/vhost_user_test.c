@@ -153,7 +153,10 @@ Test(vhost_user, what_cannot_work_is_refused_before_anything_is_opened)
     refused("type=toaster,socket=/s", "type=toaster is no virtio device type");
     refused("type=64,socket=/s", "type=64 is no virtio device type");
     refused("type=,socket=/s", "is no virtio device type");
-    refused("type=rng", "give socket=PATH or fd=N");
+    refused("type=rng", "give socket=PATH, program=TEXT or fd=N");
+    refused("type=rng,program=\"p {fd}\",socket=/s", "program= with socket=");
+    refused("type=rng,program=\"p {fd}\",fd=1", "program= with fd=");
+    refused("type=rng,program=\"p {fd}\",vhost_mode=server", "program= with vhost_mode=server");
     refused("type=rng,socket=/s,fd=1", "give one of them");
     refused("type=rng,fd=1,vhost_mode=server", "goes with socket=");
     refused("type=fs,socket=/s", "type=fs needs tag=NAME");

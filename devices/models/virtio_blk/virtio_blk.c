@@ -8,16 +8,20 @@
  *
  *   [running] --stop, quiesce--> in_flight == 0: at rest
  *                                in_flight > 0:  -EINPROGRESS; the last one calls virtio_stopped()
+ *             --queue_stop---->  the same of one queue's
  */
 #include "virtio_blk_private.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <vmm/base/check.h>
 #include <vmm/base/error.h>
 #include <vmm/base/le.h>
+#include <vmm/devices-core/ledger.h>
 
 enum { QUEUE_SIZE_LEAST = 4, SEG_MAX_MOST = 254 };
 
@@ -52,6 +56,7 @@ static void blk_config_write(struct virtio_dev *dev, uint32_t offset, const uint
         !virtio_has(dev, VIRTIO_BLK_F_CONFIG_WCE))
         return;
     blk->cache = data[0] ? VIRTIO_BLK_CACHE_BACK : VIRTIO_BLK_CACHE_THROUGH;
+    vdev_ledger_changed(&dev->dev);
 }
 
 static uint64_t features(const struct vblock *disk, const struct virtio_blk_config *config)
@@ -108,6 +113,11 @@ static int blk_rest(struct virtio_dev *dev)
     return virtio_blk_of(dev)->in_flight ? -EINPROGRESS : 0;
 }
 
+static int blk_queue_stop(struct virtio_dev *dev, uint16_t n)
+{
+    return virtio_blk_of(dev)->of_queue[n] ? -EINPROGRESS : 0;
+}
+
 static void blk_reset(struct virtio_dev *dev)
 {
     virtio_blk_of(dev)->cache = VIRTIO_BLK_CACHE_UNSET;
@@ -149,6 +159,7 @@ static const struct virtio_ops ops = {
     .kick = virtio_blk_kick,
     .kick_now = virtio_blk_kick_now,
     .stop = blk_rest,
+    .queue_stop = blk_queue_stop,
     .reset = blk_reset,
     .config_read = blk_config_read,
     .config_write = blk_config_write,
@@ -204,6 +215,7 @@ int virtio_blk_new(const struct vdev_context *context, const struct virtio_blk_c
                                   .queue_sizes = sizes,
                                   .queues = (uint16_t)config->num_queues,
                                   .config_bytes = sizeof(struct virtio_blk_space),
+                                  .chosen = { offsetof(struct virtio_blk_space, writeback), 1 },
                                   .options = &config->virtio };
     struct virtio_blk *blk = calloc(1, sizeof(*blk));
     const char *serial = config->serial ? config->serial : disk->info.id;
@@ -286,12 +298,16 @@ static const struct vm_prop props[] = {
 };
 
 static const struct vm_jail_rule jail[] = {
-    VM_JAIL("preadv"),
     VM_JAIL("preadv2"),
-    VM_JAIL("pwritev"),
+    VM_JAIL("pwritev2"),
     VM_JAIL("fdatasync"),
-    VM_JAIL("fallocate"),
-    VM_JAIL("ioctl", VM_JAIL_BITS(1, 0xff00, 0x1200)), /* BLK...: linux/fs.h */
+    VM_JAIL("fallocate", VM_JAIL_IS(1, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE)),
+    VM_JAIL("fallocate", VM_JAIL_IS(1, FALLOC_FL_KEEP_SIZE | FALLOC_FL_ZERO_RANGE)),
+    VM_JAIL("ioctl", VM_JAIL_IS(1, BLKDISCARD)),
+    VM_JAIL("ioctl", VM_JAIL_IS(1, BLKGETSIZE64)), /* what is opened */
+    VM_JAIL("ioctl", VM_JAIL_IS(1, BLKSSZGET)),
+    VM_JAIL("ioctl", VM_JAIL_IS(1, BLKPBSZGET)),
+    VM_JAIL("ioctl", VM_JAIL_IS(1, BLKROGET)),
     { 0 }
 };
 
@@ -328,6 +344,7 @@ const struct vdev_class virtio_blk_class = {
     .state_size = sizeof(struct blk_state),
     .state_version = 1,
     .replay = VDEV_REPLAY_ALL,
+    .ledger = state_fields,
     .metrics = metrics,
     .create = blk_create,
 };

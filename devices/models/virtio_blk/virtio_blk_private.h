@@ -104,6 +104,7 @@ struct virtio_blk {
     struct vblock *disk;
     struct vq_pool *pool[VIRTIO_BLK_QUEUES_MAX];
     uint32_t in_flight; /* requests that are the back end's, or will be */
+    uint32_t of_queue[VIRTIO_BLK_QUEUES_MAX]; /* the same, of each queue */
     bool now; /* a vCPU's thread is in virtio_blk_kick_now() */
     struct virtio_blk_request *waiting, **waiting_end; /* what it left to the loop, oldest first */
     struct vm_work waiting_work;

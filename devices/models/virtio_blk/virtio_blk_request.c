@@ -87,6 +87,27 @@ static int end_request(struct virtio_blk_request *r, int rc)
     return vq_req_done(blk->pool[r->queue], req);
 }
 
+static void count_out(struct virtio_blk_request *r)
+{
+    r->blk->in_flight++;
+    r->blk->of_queue[r->queue]++;
+}
+
+static void count_in(struct virtio_blk *blk, uint16_t queue)
+{
+    blk->in_flight--;
+    blk->of_queue[queue]--;
+}
+
+/* Who waits for the end of all, or of a queue's, is told. */
+static void tell_rest(struct virtio_blk *blk, uint16_t queue)
+{
+    if (!blk->of_queue[queue])
+        virtio_queue_stopped(&blk->dev, queue);
+    if (!blk->in_flight)
+        virtio_stopped(&blk->dev);
+}
+
 static int next_ranges(struct virtio_blk_request *r);
 
 /* The back end has ended what it took on. In the loop's thread, without the lock. */
@@ -97,15 +118,14 @@ static void ended(struct vblock_req *io, int rc)
     uint16_t n = r->queue;
 
     virtio_enter(&blk->dev);
-    blk->in_flight--;
+    count_in(blk, n);
     if (!rc && r->next_range < r->ranges)
         rc = next_ranges(r);
     if (rc != -EINPROGRESS) {
         /* A queue that was broken meanwhile takes nothing back; its driver knows already. */
         if (!end_request(r, rc))
             virtio_notify(&blk->dev, n);
-        if (!blk->in_flight)
-            virtio_stopped(&blk->dev);
+        tell_rest(blk, n);
     }
     virtio_leave(&blk->dev);
 }
@@ -151,7 +171,7 @@ static int submit_now(struct virtio_blk_request *r)
     if (r->io.op == VBLOCK_READ && r->io.bytes <= VIRTIO_BLK_NOW_BYTES &&
         !vblock_read_now(blk->disk, &r->io))
         return 0;
-    blk->in_flight++;
+    count_out(r);
     r->next = NULL;
     *blk->waiting_end = r;
     blk->waiting_end = &r->next;
@@ -168,12 +188,12 @@ static int submit(struct virtio_blk_request *r)
 
     if (blk->now)
         return submit_now(r);
-    blk->in_flight++;
+    count_out(r);
     virtio_leave(&blk->dev);
     rc = vblock_submit(blk->disk, &r->io);
     virtio_enter(&blk->dev);
     if (rc != -EINPROGRESS)
-        blk->in_flight--;
+        count_in(blk, r->queue);
     return rc;
 }
 
@@ -396,8 +416,7 @@ int virtio_blk_kick(struct virtio_dev *dev, uint16_t n)
 
     if (done)
         virtio_notify(dev, n);
-    if (!blk->in_flight)
-        virtio_stopped(dev);
+    tell_rest(blk, n);
     return rc;
 }
 

@@ -18,6 +18,8 @@
 #include <vmm/base/error.h>
 #include <vmm/base/le.h>
 #include <vmm/char/char.h>
+#include <vmm/devices-core/ledger.h>
+#include <vmm/virtio-queue/inflight.h>
 #include <vmm/virtio/device.h>
 
 extern const struct vdev_class virtio_console_class;
@@ -140,6 +142,14 @@ static bool transmit(struct console *con, struct vq *q, struct vq_chain *c)
     return true;
 }
 
+/* Who keeps a log may die and be followed by another: from here on the bytes are neither lost with this process nor sent by the
+ * next one, too. */
+static void is_out(struct console *con, struct vq *q, const struct vq_chain *c)
+{
+    vchar_flush(con->chr);
+    vq_mark_done(q, c);
+}
+
 static int serve_transmit(struct console *con, struct vq *q)
 {
     uint64_t bytes = 0;
@@ -148,16 +158,25 @@ static int serve_transmit(struct console *con, struct vq *q)
 
     con->waiting = false;
     while (done < CHAINS_PER_KICK && bytes < BYTES_PER_KICK && (rc = vq_next(q, &c)) > 0) {
+        bool begun = con->s.tx_done;
+
         /* The chain that was put back comes first; after a reset of the queue there is none. */
         if (con->s.tx_done && con->s.tx_at != c.id)
             con->s.tx_done = 0;
-        if (!transmit(con, q, &c)) {
+        if (!c.marked && !transmit(con, q, &c)) {
             con->s.tx_at = c.id;
+            if (q->log)
+                vchar_flush(con->chr); /* what the ledger calls done */
+            vdev_ledger_changed(&con->dev.dev);
             vq_undo(q, &c);
             begin_waiting(con);
             break;
         }
+        if (q->log)
+            is_out(con, q, &c);
         con->s.tx_done = 0;
+        if (begun) /* not before the mark, nor after the driver has it back and may use its id again */
+            vdev_ledger_changed(&con->dev.dev);
         bytes += c.pulled;
         rc = vq_done(q, &c);
         if (rc)
@@ -196,6 +215,7 @@ static size_t input(void *ctx, const uint8_t *data, size_t len)
         n = n < len ? n : len;
         memcpy(s->rx + s->rx_len, data, n);
         s->rx_len += (uint32_t)n;
+        vdev_ledger_changed(&con->dev.dev);
     }
     vm_lock_release(&con->dev.dev.lock);
     if (n)
@@ -215,6 +235,7 @@ static void receive(struct console *con, struct vq *q, struct vq_chain *c)
     }
     s->rx_len -= len;
     memmove(s->rx, s->rx + len, s->rx_len);
+    vdev_ledger_changed(&con->dev.dev);
     vm_count(&con->count.rx, len);
 }
 
@@ -429,18 +450,21 @@ static const struct vdev_metric metrics[] = {
     { 0 },
 };
 
-/* What a process cannot have, or would take with it when it dies. */
+/* Ctrl-A x at a terminal stops the machine, which no process of a device may; and the user's own terminal is read for it whatever becomes
+ * of a device. */
 static const char *thread_reason(const void *config)
 {
     const struct console_config *c = config;
+    bool keys = c->chr.mode == VCHAR_TTY || c->chr.mode == VCHAR_PTY;
 
-    switch (c->chr.mode) {
-    case VCHAR_TTY: return "the escape key works whatever becomes of a device";
-    case VCHAR_PTY: return "a pseudo-terminal would end with its process";
-    case VCHAR_SOCKET: return "a client would be cut off when its process is replaced";
-    default: return NULL;
-    }
+    return keys ? "its escape key stops the machine, which no process of a device may" : NULL;
 }
+
+static const struct vm_jail_rule jail[] = {
+    VM_JAIL("accept4"), /* a client of the socket */
+    VM_JAIL("ppoll"), /* is the one before it still there */
+    { 0 },
+};
 
 const struct vdev_class virtio_console_class = {
     .name = "virtio-console",
@@ -453,8 +477,10 @@ const struct vdev_class virtio_console_class = {
     .state = state_fields,
     .state_size = sizeof(struct console_state),
     .state_version = 1,
-    .replay = VDEV_REPLAY_ALL,
+    .replay = VDEV_REPLAY_MARKED,
+    .ledger = state_fields,
     .metrics = metrics,
     .thread_reason = thread_reason,
+    .jail = jail,
     .create = console_create,
 };

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
  * Entropy device (VIRTIO 1.2, 5.4): one queue of buffers that the device fills with random bytes. They come from the
- * environment's generator, or from a file, FIFO or character device (src) that is never waited for: while it has nothing,
- * the buffers wait. A source that ends or fails stops the device (NEEDS_RESET): bytes that are not random are no answer.
+ * environment's generator, or from a file, FIFO or character device (src, or a descriptor, fd) that is never waited for: while it has
+ * nothing, the buffers wait. A source that ends or fails stops the device (NEEDS_RESET): bytes that are not random are no answer.
+ *
+ * A limit (rate_bytes in rate_period) keeps one guest from drinking the source of all: buffers wait until there is something for them.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +12,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include <vmm/base/bucket.h>
+#include <vmm/base/check.h>
 #include <vmm/base/error.h>
 #include <vmm/base/fd.h>
 #include <vmm/virtio/device.h>
@@ -18,13 +22,18 @@ enum {
     QUEUE_SIZE = 64,
     PIECE_BYTES = 256,
     REQUESTS_PER_ROUND = 64, /* then others of the loop have their turn */
+    LEAST_BYTES =
+        64, /* a request that asks for so many is not answered with fewer for want of tokens: Linux takes 32 to 128 */
 };
+#define MS_NS    1000000ULL
 #define RETRY_NS (10 * 1000000ULL) /* until a source without bytes is looked at again */
 
 struct virtio_rng_config {
     struct vdev_common common;
     char *src;
-    uint64_t max_bytes;
+    uint64_t max_bytes, rate_bytes;
+    uint32_t rate_period;
+    int fd;
     struct virtio_options virtio;
 };
 
@@ -33,8 +42,10 @@ struct virtio_rng {
     uint64_t max_bytes; /* of one request */
     int fd; /* the source; -1: the environment's generator */
     struct vm_timer retry;
+    struct vm_bucket rate;
+    uint64_t rate_bytes, rate_period_ns; /* what the user wants of it */
     struct {
-        uint64_t requests, bytes, waits;
+        uint64_t requests, bytes, waits, throttled;
     } count;
 };
 
@@ -60,10 +71,19 @@ static ssize_t get(struct virtio_rng *rng, void *buf, size_t len)
     return n ? n : -ENODATA;
 }
 
-/* 0, with at least one byte where the buffer has room for one (5.4.6.1), or -errno and none. */
-static int fill(struct virtio_rng *rng, struct vq *q, struct vq_chain *c)
+static uint64_t least(uint64_t a, uint64_t b)
 {
-    uint64_t left = vq_push_left(c) < rng->max_bytes ? vq_push_left(c) : rng->max_bytes;
+    return a < b ? a : b;
+}
+
+static uint64_t now_ns(const struct virtio_rng *rng)
+{
+    return vm_loop_now_ns(rng->dev.dev.env->loop);
+}
+
+/* 0, with at least one byte where the buffer has room for one (5.4.6.1), or -errno and none. */
+static int fill(struct virtio_rng *rng, struct vq *q, struct vq_chain *c, uint64_t left)
+{
     uint8_t piece[PIECE_BYTES];
 
     while (left) {
@@ -78,31 +98,75 @@ static int fill(struct virtio_rng *rng, struct vq *q, struct vq_chain *c)
     return 0;
 }
 
+/* How much of the request may be answered now; 0: the limit wants it to wait. */
+static uint64_t allowed(struct virtio_rng *rng, uint64_t wanted)
+{
+    uint64_t least_now = least(wanted, LEAST_BYTES),
+             tokens = vm_bucket_look(&rng->rate, now_ns(rng));
+
+    if (rng->rate.size)
+        least_now = least(least_now, rng->rate.size);
+    return tokens < least_now ? 0 : least(wanted, tokens);
+}
+
+static int wait_until(struct virtio_rng *rng, uint64_t ns);
+
+/* In the loop, where timers are set. */
+static int wait_for_tokens(struct virtio_rng *rng, uint64_t wanted)
+{
+    uint64_t least_now = least(least(wanted, LEAST_BYTES), rng->rate.size);
+
+    vm_count(&rng->count.throttled, 1);
+    return wait_until(rng, vm_bucket_wait_ns(&rng->rate, least_now, now_ns(rng)));
+}
+
 static void retry(struct vm_timer *timer)
 {
     virtio_kick_later(&container_of(timer, struct virtio_rng, retry)->dev, 0);
 }
 
-/* 0, or -errno: the chain was given back. */
+/* 0, or -errno: the chain was given back; -EBUSY: until the limit allows it, -EAGAIN: until the source has something. */
 static int answer(struct virtio_rng *rng, struct vq *q, struct vq_chain *c)
 {
-    int rc = fill(rng, q, c);
+    uint64_t wanted = least(vq_push_left(c), rng->max_bytes), may = allowed(rng, wanted);
+    int rc;
 
+    if (wanted && !may) {
+        vq_undo(q, c);
+        rc = wait_for_tokens(rng, wanted);
+        return rc ? rc : -EBUSY;
+    }
+    rc = fill(rng, q, c, may);
     if (rc) {
         vq_undo(q, c);
         return rc;
     }
+    vm_bucket_take(&rng->rate, c->pushed, now_ns(rng));
     vm_count(&rng->count.requests, 1);
     vm_count(&rng->count.bytes, c->pushed);
     return vq_done(q, c);
 }
 
+static int wait_until(struct virtio_rng *rng, uint64_t ns)
+{
+    uint64_t when;
+
+    if (!vm_add(now_ns(rng), ns, &when))
+        when = UINT64_MAX;
+    return vm_timer_set(rng->dev.dev.env->loop, &rng->retry, when, retry);
+}
+
 static int wait_for_source(struct virtio_rng *rng)
 {
-    struct vm_loop *loop = rng->dev.dev.env->loop;
-
     vm_count(&rng->count.waits, 1);
-    return vm_timer_set(loop, &rng->retry, vm_loop_now_ns(loop) + RETRY_NS, retry);
+    return wait_until(rng, RETRY_NS);
+}
+
+/* The user has changed the limit. */
+static void keep_rate(struct virtio_rng *rng)
+{
+    if (rng->rate.size != rng->rate_bytes || rng->rate.period_ns != rng->rate_period_ns)
+        vm_bucket_set(&rng->rate, rng->rate_bytes, rng->rate_period_ns, now_ns(rng));
 }
 
 static int rng_kick(struct virtio_dev *dev, uint16_t n)
@@ -112,6 +176,7 @@ static int rng_kick(struct virtio_dev *dev, uint16_t n)
     struct vq_chain c;
     int rc, done = 0;
 
+    keep_rate(rng);
     while ((rc = vq_next(q, &c)) > 0) {
         rc = answer(rng, q, &c);
         if (rc || ++done == REQUESTS_PER_ROUND)
@@ -120,6 +185,8 @@ static int rng_kick(struct virtio_dev *dev, uint16_t n)
     virtio_notify(dev, n);
     if (done == REQUESTS_PER_ROUND && !rc)
         virtio_kick_later(dev, n);
+    if (rc == -EBUSY)
+        return 0;
     return rc == -EAGAIN ? wait_for_source(rng) : rc;
 }
 
@@ -127,10 +194,20 @@ static int rng_set(struct virtio_dev *dev, const struct vm_prop *prop, const voi
 {
     const struct virtio_rng_config *c = config;
 
-    if (strcmp(prop->name, "max_bytes"))
-        return vm_fail(-ENOTSUP, "%s: %s cannot be changed while the machine runs; max_bytes can",
+    struct virtio_rng *rng = of(dev);
+
+    if (!prop->live)
+        return vm_fail(-ENOTSUP,
+                       "%s: %s cannot be changed while the machine runs; max_bytes, rate_bytes and "
+                       "rate_period can",
                        dev->dev.id, prop->name);
-    of(dev)->max_bytes = c->max_bytes;
+    if (prop->offset == offsetof(struct virtio_rng_config, max_bytes))
+        rng->max_bytes = c->max_bytes;
+    else if (prop->offset == offsetof(struct virtio_rng_config, rate_bytes))
+        rng->rate_bytes = c->rate_bytes;
+    else
+        rng->rate_period_ns = c->rate_period * MS_NS;
+    virtio_kick_later(dev, 0); /* the limit is the loop's, and who waits may go on now */
     return 0;
 }
 
@@ -152,7 +229,7 @@ static int use_source(const char *id, int fd)
     struct stat st;
     int flags;
 
-    if (fstat(fd, &st))
+    if (vm_fstat(fd, &st))
         return vm_fail_errno("%s: src", id);
     if (S_ISDIR(st.st_mode))
         return vm_fail(-EISDIR, "%s: src is a directory; name a file, FIFO or character device",
@@ -163,12 +240,33 @@ static int use_source(const char *id, int fd)
     return 0;
 }
 
-static int open_source(const struct vdev_context *context, const char *src, int *ret_fd)
+/* Ours from then on: the user's own may be closed, or be another device's, too. */
+static int take_fd(const struct vdev_context *context, int given, int *ret_fd)
+{
+    int fd = fcntl(given, F_DUPFD_CLOEXEC, 3), rc;
+
+    if (fd < 0)
+        return vm_fail_errno("%s: fd=%d", context->id, given);
+    rc = use_source(context->id, fd);
+    if (rc)
+        vm_close(&fd);
+    *ret_fd = fd;
+    return rc;
+}
+
+static int open_source(const struct vdev_context *context, const struct virtio_rng_config *config,
+                       int *ret_fd)
 {
     const struct vm_env *env = context->env;
+    const char *src = config->src;
     int fd, rc;
 
     *ret_fd = -1;
+    if (src && config->fd >= 0)
+        return vm_fail(-EINVAL, "%s: src=%s and fd=%d: give one source", context->id, src,
+                       config->fd);
+    if (config->fd >= 0)
+        return take_fd(context, config->fd, ret_fd);
     if (!src)
         return 0;
     if (!env->open)
@@ -196,7 +294,7 @@ static int rng_create(const struct vdev_context *context, struct vdev **ret_dev)
 
     if (!rng)
         return vm_fail(-ENOMEM, "%s: out of memory", context->id);
-    rc = open_source(context, config->src, &fd);
+    rc = open_source(context, config, &fd);
     if (rc)
         goto free_rng;
     rc = virtio_init(&rng->dev, &virtio_rng_class, &ops, context, &setup);
@@ -204,6 +302,10 @@ static int rng_create(const struct vdev_context *context, struct vdev **ret_dev)
         goto close_source;
     rng->fd = fd;
     rng->max_bytes = config->max_bytes;
+    rng->rate_bytes = config->rate_bytes;
+    rng->rate_period_ns = config->rate_period * MS_NS;
+    vm_bucket_init(&rng->rate, rng->rate_bytes, rng->rate_period_ns, 0,
+                   vm_now_ns(context->env, VM_CLOCK_MONOTONIC));
     *ret_dev = &rng->dev.dev;
     return 0;
 
@@ -222,6 +324,10 @@ static const struct vm_prop props[] = {
       .offset = offsetof(struct virtio_rng_config, src),
       .help = "file, FIFO or character device to take the bytes from; the host's generator if not "
               "given" },
+    { .name = "fd",
+      .type = VM_PROP_FD,
+      .offset = offsetof(struct virtio_rng_config, fd),
+      .help = "an open descriptor to take the bytes from, in place of src" },
     { .name = "max_bytes",
       .type = VM_PROP_SIZE,
       .live = true,
@@ -230,12 +336,28 @@ static const struct vm_prop props[] = {
       .min = 1,
       .max = 1 << 20,
       .help = "most bytes for one request; may be changed at run time" },
+    { .name = "rate_bytes",
+      .type = VM_PROP_SIZE,
+      .live = true,
+      .offset = offsetof(struct virtio_rng_config, rate_bytes),
+      .max = 1ULL << 40,
+      .help = "most bytes in rate_period; 0: no limit; may be changed at run time" },
+    { .name = "rate_period",
+      .type = VM_PROP_U32,
+      .live = true,
+      .offset = offsetof(struct virtio_rng_config, rate_period),
+      .preset = "1000",
+      .min = 1,
+      .max = 86400000,
+      .help = "milliseconds that rate_bytes are for; may be changed at run time" },
     { 0 },
 };
 static const struct vdev_metric metrics[] = {
     { "requests", offsetof(struct virtio_rng, count.requests), "requests answered" },
     { "bytes", offsetof(struct virtio_rng, count.bytes), "random bytes given" },
     { "waits", offsetof(struct virtio_rng, count.waits), "times the source had nothing" },
+    { "throttled", offsetof(struct virtio_rng, count.throttled),
+      "times a request waited for the limit" },
     { 0 },
 };
 static const struct vm_jail_rule jail[] = { VM_JAIL("getrandom"), VM_JAIL("read"), { 0 } };

@@ -2,6 +2,7 @@
 /* Tests of the entropy device. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -39,6 +40,19 @@ static void start(const char *options)
 {
     cr_assert_eq(make(options), 0, "%s", vm_error_text());
     cr_assert_eq(vh_start(&h, 0), 0);
+}
+
+static int set(const char *key_value)
+{
+    const struct vm_prop *prop;
+    void *config;
+    int rc = vdev_config_parse(h.dev, key_value, &prop, &config);
+
+    if (rc)
+        return rc;
+    rc = vdev_set(h.dev, prop, config);
+    vdev_config_free(h.dev, config);
+    return rc;
 }
 
 /* len bytes at 0x8000: how many came, and whether any is not zero. */
@@ -108,20 +122,12 @@ Test(virtio_rng, gives_no_more_than_max_bytes_per_request)
 
 Test(virtio_rng, max_bytes_can_be_changed_at_run_time)
 {
-    struct {
-        struct vdev_common common;
-        char *src;
-        uint64_t max_bytes;
-    } config = { .max_bytes = 7 };
-
     start(NULL);
 
-    cr_assert_eq(
-        h.dev->ops->set(h.dev, vm_prop_find(virtio_rng_class.props, "max_bytes", 9), &config), 0);
+    cr_assert_eq(set("max_bytes=7"), 0);
 
     cr_assert_eq(ask(100), 7);
-    cr_assert_eq(h.dev->ops->set(h.dev, vm_prop_find(virtio_rng_class.props, "src", 3), &config),
-                 -ENOTSUP);
+    cr_assert_eq(set("src=x"), -ENOTSUP);
     vh_close(&h);
 }
 
@@ -227,5 +233,114 @@ Test(virtio_rng, where_nothing_may_be_opened_a_source_is_refused)
     h.env.open = NULL;
 
     cr_assert_eq(vh_create(&h, &virtio_rng_class, "src=pipe"), -EACCES);
+    vh_close(&h);
+}
+
+/* ---- limits ---- */
+
+/* Buffers that came back, and their bytes. */
+static unsigned collect(uint64_t *bytes)
+{
+    unsigned n = 0;
+    uint16_t id;
+    uint32_t len;
+
+    while (fake_driver_collect(&h.drv[0], &id, &len) > 0) {
+        *bytes += len;
+        n++;
+    }
+    return n;
+}
+
+static void offer(uint32_t len, unsigned count)
+{
+    struct fake_buf b = { 0x8000, len, true };
+
+    for (unsigned i = 0; i < count; i++)
+        cr_assert_geq(fake_driver_offer(&h.drv[0], &b, 1), 0);
+    cr_assert_eq(vh_serve(&h, 0), 0);
+}
+
+Test(virtio_rng, a_limit_is_kept_to_the_byte_and_buffers_wait)
+{
+    uint64_t bytes = 0;
+
+    start("rate_bytes=1000,rate_period=500");
+    offer(100, 32);
+
+    cr_assert_eq(collect(&bytes), 10);
+    vh_pass(&h, 32000000ULL - 1); /* 2 bytes a millisecond: 64 after 32 */
+    cr_assert_eq(collect(&bytes), 0);
+    vh_pass(&h, 1);
+    cr_assert_eq(collect(&bytes), 1);
+    cr_assert_eq(bytes, 1064);
+    vh_pass(&h, 9 * 32000000ULL);
+
+    cr_assert_eq(collect(&bytes), 9);
+    cr_assert_eq(bytes, 1000 + 10 * 64);
+    vh_close(&h);
+}
+
+Test(virtio_rng, a_limit_smaller_than_a_request_answers_in_part)
+{
+    uint64_t bytes = 0;
+
+    start("rate_bytes=10");
+    offer(100, 3);
+
+    cr_assert_eq(collect(&bytes), 1);
+    cr_assert_eq(bytes, 10);
+    vh_pass(&h, 999999999ULL);
+    cr_assert_eq(collect(&bytes), 0);
+    vh_pass(&h, 1);
+
+    cr_assert_eq(collect(&bytes), 1);
+    cr_assert_eq(bytes, 20);
+    vh_close(&h);
+}
+
+Test(virtio_rng, a_limit_that_is_lifted_lets_waiting_buffers_go)
+{
+    uint64_t bytes = 0;
+
+    start("rate_bytes=1,rate_period=86400000");
+    offer(100, 3);
+    cr_assert_eq(collect(&bytes), 1);
+
+    cr_assert_eq(set("rate_bytes=0"), 0);
+    vh_idle(&h);
+
+    cr_assert_eq(collect(&bytes), 2);
+    cr_assert_eq(bytes, 201);
+    cr_assert_eq(set("rate_period=0"), -ERANGE);
+    vh_close(&h);
+}
+
+Test(virtio_rng, a_descriptor_is_a_source_and_two_sources_are_one_too_many)
+{
+    char options[64];
+
+    cr_assert_eq(pipe(source), 0);
+    cr_assert_eq(write(source[1], "abcdef", 6), 6);
+    snprintf(options, sizeof(options), "fd=%d", source[0]);
+    start(options);
+    close(source[0]); /* it has its own */
+
+    cr_assert_eq(ask(6), 6);
+    cr_assert_arr_eq(h.guest.host + 0x8000, "abcdef", 6);
+    vh_close(&h);
+
+    cr_assert_eq(pipe(source), 0);
+    snprintf(options, sizeof(options), "src=pipe,fd=%d", source[0]);
+    cr_assert_eq(make(options), -EINVAL);
+    cr_assert(strstr(vm_error_text(), "give one source"), "%s", vm_error_text());
+    vh_close(&h);
+}
+
+Test(virtio_rng, a_descriptor_that_is_not_open_is_refused)
+{
+    cr_assert_eq(make("fd=199"), -EBADF);
+
+    cr_assert(strstr(vm_error_text(), "fd=199"), "%s", vm_error_text());
     vh_close(&h);
 }

@@ -80,6 +80,7 @@ void *memcpy(void *restrict to, const void *restrict from, size_t n);
     T(intx_status)             \
     T(traffic)                 \
     T(reset_in_flight)         \
+    T(stop_queue_in_flight)    \
     T(unplug)
 #define T(name) void test_##name(void);
 TESTS(T)

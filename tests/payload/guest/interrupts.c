@@ -80,7 +80,8 @@ void test_traffic(void)
 }
 
 /* A reset with requests on their way: once it is over the device touches nothing of theirs, and it starts anew. */
-static void reset_one(struct virtio *v, struct virtio *other)
+static void reset_one(struct virtio *v, struct virtio *other, void (*stop)(struct virtio *v),
+                      void (*start)(struct virtio *v))
 {
     for (unsigned slot = 0; slot < IN_FLIGHT; slot++)
         if (v->type == VIRTIO_BLK)
@@ -88,12 +89,12 @@ static void reset_one(struct virtio *v, struct virtio *other)
         else
             rng_offer(v, slot, 16); /* these wait: nothing was fed */
     virtio_kick(v);
-    virtio_reset(v);
+    stop(v);
     requests_poison(v);
     rng_feed(v->type == VIRTIO_RNG ? 16 * IN_FLIGHT : 0);
     traffic(other);
     requests_check_poison(v);
-    virtio_start(v);
+    start(v);
     if (v->type == VIRTIO_RNG) { /* what was fed is still there */
         for (unsigned slot = 0; slot < IN_FLIGHT; slot++)
             rng_offer(v, slot, 16);
@@ -104,7 +105,7 @@ static void reset_one(struct virtio *v, struct virtio *other)
     traffic(v);
 }
 
-void test_reset_in_flight(void)
+static void reset_rounds(void (*stop)(struct virtio *v), void (*start)(struct virtio *v))
 {
     struct virtio *blk, *rng;
 
@@ -114,7 +115,17 @@ void test_reset_in_flight(void)
     virtio_start(blk);
     virtio_start(rng);
     for (unsigned round = 0; round < ROUNDS / 2; round++) {
-        reset_one(blk, rng);
-        reset_one(rng, blk);
+        reset_one(blk, rng, stop, start);
+        reset_one(rng, blk, stop, start);
     }
+}
+
+void test_reset_in_flight(void)
+{
+    reset_rounds(virtio_reset, virtio_start);
+}
+
+void test_stop_queue_in_flight(void)
+{
+    reset_rounds(virtio_stop_queue, virtio_start_queue);
 }

@@ -10,6 +10,7 @@ enum {
     NEEDS_RESET = 64,
     FEATURE_VERSION_1 = 32 - 32, /* in the second word, chapter 6 */
     FEATURE_PACKED = 34 - 32,
+    FEATURE_RING_RESET = 40 - 32,
     CAP_TYPE = 3, /* struct virtio_pci_cap, 4.1.4 */
     CAP_BAR = 4,
     CAP_OFFSET = 8,
@@ -180,9 +181,36 @@ static void start_queue_mmio(struct virtio *v)
     write32(v->base + MMIO_QUEUE_READY, 1);
 }
 
+void virtio_start_queue(struct virtio *v)
+{
+    queue_init(v->q, v->packed);
+    if (v->mmio)
+        start_queue_mmio(v);
+    else
+        start_queue_pci(v);
+}
+
+void virtio_stop_queue(struct virtio *v)
+{
+    uint64_t c = v->base + v->common;
+
+    if (v->mmio) {
+        write32(v->base + MMIO_QUEUE_SEL, 0);
+        write32(v->base + MMIO_QUEUE_READY, 0);
+        check_eq(read32(v->base + MMIO_QUEUE_READY), 0);
+        return;
+    }
+    write16(c + COMMON_QUEUE_SELECT, 0);
+    write16(c + COMMON_QUEUE_RESET, 1);
+    while (read16(c + COMMON_QUEUE_RESET))
+        ;
+    check_eq(read16(c + COMMON_QUEUE_ENABLE), 0);
+}
+
 void virtio_start(struct virtio *v)
 {
-    uint32_t wanted = 1u << FEATURE_VERSION_1 | (v->packed ? 1u << FEATURE_PACKED : 0);
+    uint32_t wanted =
+        1u << FEATURE_VERSION_1 | 1u << FEATURE_RING_RESET | (v->packed ? 1u << FEATURE_PACKED : 0);
 
     virtio_reset(v);
     set_status(v, ACKNOWLEDGE | DRIVER);
@@ -191,11 +219,7 @@ void virtio_start(struct virtio *v)
     set_features(v, 1, wanted);
     set_status(v, ACKNOWLEDGE | DRIVER | FEATURES_OK);
     check_eq(virtio_status(v), ACKNOWLEDGE | DRIVER | FEATURES_OK);
-    queue_init(v->q, v->packed);
-    if (v->mmio)
-        start_queue_mmio(v);
-    else
-        start_queue_pci(v);
+    virtio_start_queue(v);
     set_status(v, ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
     check_eq(virtio_status(v), ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
 }

@@ -31,6 +31,7 @@ enum {
     COMMON_QUEUE_VECTOR = 0x1a,
     COMMON_QUEUE_ENABLE = 0x1c,
     COMMON_QUEUE_DESC = 0x20,
+    COMMON_QUEUE_RESET = 0x3a,
     MSIX_ENABLE = 0x8000, /* PCI Local Bus 3.0, 6.8.2.3 */
     MSIX_MASK_ALL = 0x4000,
 };
@@ -62,6 +63,9 @@ struct virtio *virtio_find(unsigned type, unsigned nth);
 void virtio_start(struct virtio *v);
 /* Reset, waited for. */
 void virtio_reset(struct virtio *v);
+/* Its queue alone: stopped, waited for (2.6.1, 4.2.2.2); and begun anew. */
+void virtio_stop_queue(struct virtio *v);
+void virtio_start_queue(struct virtio *v);
 uint8_t virtio_status(struct virtio *v);
 /* Whether the device shows its registers at base: a read that a device elsewhere would not answer so. */
 bool virtio_answers(struct virtio *v);

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -139,6 +140,7 @@ static void start(struct run *r, const char *const arguments[])
     r->pid = fork();
     cr_assert(r->pid >= 0);
     if (!r->pid) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that times out is killed, and cannot end it */
         dup2(open("/dev/null", O_RDONLY | O_CLOEXEC), 0);
         dup2(out[1], 1);
         dup2(out[1], 2);

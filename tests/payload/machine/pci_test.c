@@ -118,6 +118,37 @@ Test(rings, packed_ones_are_reset_on_virtio_mmio)
     RUN("reset_in_flight", "fifo=on bus=mmio ring=packed", "--pci", "off");
 }
 
+/* The same with the queue alone, for devices on threads and in processes of their own (which is the default). */
+Test(rings, are_stopped_alone_with_requests_under_way)
+{
+    RUN("stop_queue_in_flight", "fifo=on");
+}
+
+Test(rings, of_threads_are_stopped_alone_with_requests_under_way)
+{
+    RUN("stop_queue_in_flight", "fifo=on irq=on", "--sandbox", "thread");
+}
+
+Test(rings, packed_ones_are_stopped_alone_with_requests_under_way)
+{
+    RUN("stop_queue_in_flight", "fifo=on irq=on ring=packed");
+}
+
+Test(rings, are_stopped_alone_on_virtio_mmio)
+{
+    RUN("stop_queue_in_flight", "fifo=on bus=mmio irq=on", "--pci", "off");
+}
+
+Test(rings, packed_ones_are_stopped_alone_on_virtio_mmio)
+{
+    RUN("stop_queue_in_flight", "fifo=on bus=mmio ring=packed", "--pci", "off");
+}
+
+Test(rings, of_threads_are_stopped_alone_on_virtio_mmio)
+{
+    RUN("stop_queue_in_flight", "fifo=on bus=mmio irq=on", "--pci", "off", "--sandbox", "thread");
+}
+
 TestSuite(removal, .timeout = 120);
 
 Test(removal, of_a_function_with_a_request_under_way)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* A machine on the real KVM whose guest writes to read-only memory: `vmm run` makes none yet. */
+/* Machines on the real KVM whose memory is not what their guest thinks: read-only, which `vmm run` makes none of yet, or gone. */
 #include <criterion/criterion.h>
 #include <elf.h>
 #include <errno.h>
@@ -65,15 +65,12 @@ static void ended(void *ctx, enum vmm_end end)
     t.end = end;
 }
 
-/* movl ROM_AT, %eax; movl %eax, ROM_AT + 8; then what must not be reached: hlt. */
-static int kernel(void)
+static int kernel(const uint8_t *code, size_t bytes)
 {
-    static const uint8_t code[] = { 0x8b, 0x04, 0x25, 0, 0,    0,    0x08, 0x89, 0x04,
-                                    0x25, 8,    0,    0, 0x08, 0xf4, 0xeb, 0xfd };
     Elf64_Phdr p = { .p_type = PT_LOAD,
                      .p_offset = sizeof(Elf64_Ehdr) + sizeof(p),
                      .p_paddr = ENTRY,
-                     .p_filesz = sizeof(code),
+                     .p_filesz = bytes,
                      .p_memsz = 0x1000 };
     Elf64_Ehdr e = { .e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT },
                      .e_type = ET_EXEC,
@@ -86,7 +83,7 @@ static int kernel(void)
 
     cr_assert_eq(vm_pwrite_full(fd, &e, sizeof(e), 0), 0);
     cr_assert_eq(vm_pwrite_full(fd, &p, sizeof(p), sizeof(e)), 0);
-    cr_assert_eq(vm_pwrite_full(fd, code, sizeof(code), sizeof(e) + sizeof(p)), 0);
+    cr_assert_eq(vm_pwrite_full(fd, code, bytes, sizeof(e) + sizeof(p)), 0);
     return fd;
 }
 
@@ -110,6 +107,9 @@ Test(rom, a_guest_that_writes_to_it_ends_with_its_registers_in_the_log, .timeout
                                          .initrd = { "", -1 },
                                          .cmdline = "",
                                          .ended = ended };
+    /* movl ROM_AT, %eax; movl %eax, ROM_AT + 8; then what must not be reached: hlt. */
+    static const uint8_t code[] = { 0x8b, 0x04, 0x25, 0, 0,    0,    0x08, 0x89, 0x04,
+                                    0x25, 8,    0,    0, 0x08, 0xf4, 0xeb, 0xfd };
     int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
     struct vmm_machine *machine;
     struct gm_region *rom;
@@ -119,7 +119,7 @@ Test(rom, a_guest_that_writes_to_it_ends_with_its_registers_in_the_log, .timeout
     t.env = (struct vm_env){ .log = take_log, .now_ns = now, .random = random_bytes };
     cr_assert_eq(vm_loop_new(&t.env, 0, &t.env.loop), 0);
     cr_assert_eq(hv_kvm_new(&t.env, kvm, &config.hv), 0, "%s", vm_error_text());
-    config.kernel = (struct varch_image){ "kernel", kernel() };
+    config.kernel = (struct varch_image){ "kernel", kernel(code, sizeof(code)) };
     cr_assert_eq(vmm_machine_new(&config, &machine), 0, "%s", vm_error_text());
     rom = add_rom(machine);
 
@@ -136,5 +136,56 @@ Test(rom, a_guest_that_writes_to_it_ends_with_its_registers_in_the_log, .timeout
     cr_assert_eq(vmm_machine_free(machine), 0);
     hv_free(config.hv);
     close(config.kernel.fd);
+    vm_loop_free(t.env.loop);
+}
+
+/* The file behind the guest's memory is cut short under it (as a foreign back end might): the guest finds zeros there, can write, and
+ * runs on to its own end. */
+Test(rom, a_guest_whose_memory_is_cut_short_finds_zeros_and_runs_on, .timeout = 60)
+{
+    enum { RAM = 64 << 20, LEFT = 32 << 20 };
+    /* movl 0x3000000, %eax; incl %eax; movl %eax, 0x3000008; movl 0x3000008, %ebx; ud2: a triple fault, for there is no IDT. */
+    static const uint8_t code[] = { 0x8b, 0x04, 0x25, 0, 0,    0,    0x03, 0xff, 0xc0,
+                                    0x89, 0x04, 0x25, 8, 0,    0,    0x03, 0x8b, 0x1c,
+                                    0x25, 8,    0,    0, 0x03, 0x0f, 0x0b };
+    struct vmm_machine_config config = { .env = &t.env,
+                                         .classes = vdev_classes,
+                                         .arch = { .cpus = 1, .ram_bytes = RAM },
+                                         .initrd = { "", -1 },
+                                         .cmdline = "",
+                                         .ram = { .kind = GM_FILE, .shared = true },
+                                         .ended = ended };
+    int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    struct vmm_machine *machine;
+    struct vmm_machine_info info;
+
+    if (kvm < 0)
+        cr_skip_test("/dev/kvm cannot be used: %s", strerror(errno));
+    t.env = (struct vm_env){ .log = take_log, .now_ns = now, .random = random_bytes };
+    cr_assert_eq(vm_loop_new(&t.env, 0, &t.env.loop), 0);
+    cr_assert_eq(hv_kvm_new(&t.env, kvm, &config.hv), 0, "%s", vm_error_text());
+    config.kernel = (struct varch_image){ "kernel", kernel(code, sizeof(code)) };
+    config.ram.fd = memfd_create("ram", MFD_CLOEXEC);
+    cr_assert_eq(ftruncate(config.ram.fd, RAM), 0);
+    cr_assert_eq(vmm_machine_new(&config, &machine), 0, "%s", vm_error_text());
+    cr_assert_eq(ftruncate(config.ram.fd, LEFT), 0);
+
+    cr_assert_eq(vmm_machine_start(machine), 0, "%s", vm_error_text());
+    while (!t.ended)
+        cr_assert_geq(vm_loop_step(t.env.loop, UINT64_MAX), 0);
+    while (vm_loop_step(t.env.loop, 0) > 0)
+        ;
+
+    vmm_machine_get_info(machine, &info);
+    cr_assert_eq(info.brokens, 1, "%s %s %s %s %s", t.line[1], t.line[2], t.line[3], t.line[4],
+                 t.line[5]);
+    cr_assert(logged("triple fault"), "%s", t.line[0]);
+    cr_assert(logged("rax 0000000000000001"), "%s", t.line[1]);
+    cr_assert(logged("rbx 0000000000000001"), "%s", t.line[1]);
+    cr_assert(logged("guest memory at 0x0, 64 MiB, is broken"), "%s", t.line[0]);
+    cr_assert_eq(vmm_machine_free(machine), 0);
+    hv_free(config.hv);
+    close(config.kernel.fd);
+    close(config.ram.fd);
     vm_loop_free(t.env.loop);
 }

@@ -79,7 +79,7 @@ static int tell_classes(const struct apply *a)
     char title[VM_ERROR_TEXT];
     int rc;
 
-    snprintf(title, sizeof(title), "%s: %s; NAME,help lists the keys of one", a->what,
+    snprintf(title, sizeof(title), "%s: %s; CLASS,help lists the keys of one", a->what,
              a->option->help ? a->option->help : "");
     rc = vmm_config_help_classes(a->model->classes, title, 0, a->out);
     return rc ? rc : VMM_CONFIG_HELP;

@@ -10,6 +10,7 @@
 #include <vmm/base/error.h>
 #include <vmm/config/help.h>
 
+#include "pick.h"
 #include "text.h"
 
 #define NAMES_MAX 256u
@@ -94,6 +95,21 @@ static int refuse_empty(const struct args *a, const struct vmm_option *option, c
                    what, what, option->argument);
 }
 
+/* The option as one for the property that the text picks. */
+static int apply_picked(const struct args *a, const struct vmm_option *option, const char *what,
+                        const char *value)
+{
+    struct vmm_option picked = *option;
+    char *rest;
+    int rc = vmm_config_pick(option, what, value, &picked.path, &rest);
+
+    if (rc)
+        return rc;
+    rc = vmm_config_apply(a->command->model, &picked, a->object, what, rest, a->out);
+    free(rest);
+    return rc;
+}
+
 static int run(const struct args *a, const struct vmm_option *option, const char *what,
                const char *value)
 {
@@ -104,6 +120,8 @@ static int run(const struct args *a, const struct vmm_option *option, const char
     if (!option->path || !a->command->model)
         return vm_fail(-EINVAL, "%s: %s: its row has no path: a bug of the table", a->command->name,
                        what);
+    if (option->picks && value)
+        return apply_picked(a, option, what, value);
     return vmm_config_apply(a->command->model, option, a->object, what, value, a->out);
 }
 

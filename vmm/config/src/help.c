@@ -69,8 +69,8 @@ static void put_option(struct vmm_config_text *t, const struct vmm_command *comm
         vmm_config_put(&l, "    ");
     vmm_config_put(&l, "--%s%s%s", o->name, o->argument ? " " : "", o->argument ? o->argument : "");
     vmm_config_put(&r, "%s", o->help ? o->help : "");
-    if (prop && prop->preset && o->argument)
-        vmm_config_put(&r, " (default: %s)", prop->preset);
+    if (prop && o->argument)
+        vmm_config_put_preset(&r, prop);
     if (o->argument && vmm_config_has_keys(prop))
         vmm_config_put(&r, "; keys: --%s help", o->name);
     put_aliases(&r, o);

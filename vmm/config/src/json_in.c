@@ -218,13 +218,16 @@ static int load_array(const struct vmm_config_model *model, const struct vm_prop
     return 0;
 }
 
-static int load_optional(const struct vm_prop *prop, void *object, const struct place *at,
-                         const json_t *json)
+/* The value itself in place of a list of one. */
+static int load_optional(const struct vmm_config_model *model, const struct vm_prop *prop,
+                         void *object, const struct place *at, json_t *json, bool root)
 {
     struct vm_prop one[2] = { *prop, { 0 } };
+    struct place p = below(at, prop->name, NULL, root);
 
     vm_prop_free(one, object);
-    return append_scalar(prop, object, at, json);
+    return prop->type == VM_PROP_OBJECTS ? push_object(model, prop, object, &p, json)
+                                         : append_scalar(prop, object, at, json);
 }
 
 static int load_value(const struct vmm_config_model *model, const struct vm_prop *prop,
@@ -233,7 +236,7 @@ static int load_value(const struct vmm_config_model *model, const struct vm_prop
     struct place p;
 
     if (vmm_config_is_optional(prop))
-        return load_optional(prop, object, at, json);
+        return load_optional(model, prop, object, at, json, root);
     switch (prop->type) {
     case VM_PROP_LIST:
     case VM_PROP_OBJECTS:

@@ -150,6 +150,8 @@ static int put_value(const struct schema *s, const struct vm_prop *prop, json_t 
     int rc;
 
     if (vmm_config_is_optional(prop)) {
+        if (prop->type == VM_PROP_OBJECTS)
+            return put_object(s, prop->props, json);
         element = vm_prop_element(prop);
         return put_value(s, &element, json);
     }

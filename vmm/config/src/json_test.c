@@ -113,6 +113,37 @@ Test(json, list_of_at_most_one_is_a_value_that_may_be_missing)
     cr_assert_str_eq(vm_error_text(), "vm.json: memory: node: a number is needed, not an array");
 }
 
+/* As an object whose mere presence says something: --balloon size=0. */
+Test(json, objects_of_which_there_is_one_at_most_are_the_object_itself)
+{
+    static const struct vm_prop inner[] = { { .name = "n", .type = VM_PROP_U32, .preset = "0" },
+                                            { 0 } };
+    static const struct vm_prop props[] = { { .name = "o",
+                                              .type = VM_PROP_OBJECTS,
+                                              .props = inner,
+                                              .element_size = sizeof(uint32_t),
+                                              .max = 1 },
+                                            { 0 } };
+    static const struct vmm_config_model model = { props, NULL };
+    struct vm_prop_list list = { 0 };
+    struct vm_buffer text = { 0 };
+
+    cr_assert_eq(vmm_config_save_json(&model, &list, VM_SURFACE_OWN, 0, &text), 0);
+    cr_assert_arr_eq(text.data, "{}", 2);
+    text.len = 0;
+    cr_assert_eq(vmm_config_load_json(&model, &list, "x", "{\"o\":{\"n\":3}}", 13), 0);
+    cr_assert_eq(vmm_config_load_json(&model, &list, "x", "{\"o\":{}}", 8), 0); /* in its place */
+    cr_assert_eq(list.count, 1);
+    cr_assert_eq(*(uint32_t *)list.items, 0);
+    cr_assert_eq(vmm_config_load_json(&model, &list, "x", "{\"o\":[{}]}", 10), -EINVAL);
+    cr_assert_eq(vmm_config_load_json(&model, &list, "x", "{\"o\":{}}", 8), 0);
+
+    cr_assert_eq(vmm_config_save_json(&model, &list, VM_SURFACE_OWN, 0, &text), 0);
+    cr_assert_arr_eq(text.data, "{\"o\":{\"n\":0}}", 13);
+    vm_buffer_free(&text);
+    vm_prop_free(props, &list);
+}
+
 Test(json, zero_that_is_given_counts_as_given)
 {
     static const struct vm_prop inner[] = { { .name = "n", .type = VM_PROP_U32, .required = true },

@@ -113,6 +113,23 @@ static bool letter_twice(const struct vmm_option *options, const struct vmm_opti
     return false;
 }
 
+/* Each is an object of the same table. */
+static int check_picks(const struct vmm_command *command, const struct vmm_option *option,
+                       const struct vm_prop *own)
+{
+    for (const struct vmm_option_pick *p = option->picks; p && p->item; p++) {
+        const struct vm_prop *prop = own;
+        void *object;
+
+        if (p->path && vmm_config_find(command->model, NULL, p->path, &prop, &object))
+            return vm_wrap(-EINVAL, "%s: %s: %s", command->name, option->name, p->item);
+        if (prop->type != VM_PROP_OBJECT || !strchr(p->item, '='))
+            return vm_fail(-EINVAL, "%s: %s: %s picks no object", command->name, option->name,
+                           p->item);
+    }
+    return 0;
+}
+
 static int check_path(const struct vmm_command *command, const struct vmm_option *option,
                       bool operand)
 {
@@ -136,7 +153,7 @@ static int check_path(const struct vmm_command *command, const struct vmm_option
     if (option->first && !vm_prop_find(prop->props, option->first, strlen(option->first)))
         return vm_fail(-EINVAL, "%s: %s: '%s' is no key of it", command->name, option->name,
                        option->first);
-    return 0;
+    return check_picks(command, option, prop);
 }
 
 static int check_row(const struct vmm_command *command, const struct vmm_option *options,

@@ -157,14 +157,21 @@ static void put_range(struct vmm_config_text *t, const struct vm_prop *prop)
     }
 }
 
+/* A value that is called so says nothing: the text does. */
+void vmm_config_put_preset(struct vmm_config_text *t, const struct vm_prop *prop)
+{
+    if (prop->preset && strcmp(prop->preset, "default"))
+        vmm_config_put(t, " (default: %s)", prop->preset);
+}
+
 void vmm_config_put_help(struct vmm_config_text *t, const struct vm_prop *prop)
 {
     vmm_config_put(t, "%s", prop->help ? prop->help : "");
     put_range(t, prop);
     if (prop->required)
         vmm_config_put(t, " (required)");
-    else if (prop->preset)
-        vmm_config_put(t, " (default: %s)", prop->preset);
+    else
+        vmm_config_put_preset(t, prop);
 }
 
 bool vmm_config_same(const char *have, const char *name, size_t len)

@@ -35,6 +35,8 @@ void vmm_config_put_form(struct vmm_config_text *t, const struct vm_prop *prop);
 
 /* A row's help with its range and default behind it. */
 void vmm_config_put_help(struct vmm_config_text *t, const struct vm_prop *prop);
+/* " (default: X)", where there is one. */
+void vmm_config_put_preset(struct vmm_config_text *t, const struct vm_prop *prop);
 
 /* The property an option sets, NULL for none. */
 const struct vm_prop *vmm_config_option_prop(const struct vmm_command *command,
@@ -43,7 +45,7 @@ const struct vm_prop *vmm_config_option_prop(const struct vmm_command *command,
 /* A LIST of at most one is a value that may be missing: written without brackets everywhere. */
 static inline bool vmm_config_is_optional(const struct vm_prop *prop)
 {
-    return prop->type == VM_PROP_LIST && prop->max == 1;
+    return (prop->type == VM_PROP_LIST || prop->type == VM_PROP_OBJECTS) && prop->max == 1;
 }
 
 /* True for OBJECT, OBJECTS, VARIANTS: their text has keys. */

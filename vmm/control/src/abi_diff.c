@@ -11,6 +11,7 @@
 
 #include <vmm/base/error.h>
 #include <vmm/base/fd.h>
+#include <vmm/base/file.h>
 #include <vmm/control/control.h>
 
 #include "report.h"
@@ -228,9 +229,11 @@ static bool ends(const struct vm_buffer *text, const char *line)
 static int check(const char *path, const struct vm_buffer *text)
 {
     if (!begins(text, ABI_FIRST))
-        return vm_fail(-EINVAL,
-                       "%s is not a report of this version's vmm abi: its first line is not '%s'",
-                       path, ABI_FIRST);
+        return vm_fail(
+            -EINVAL,
+            "%s is not a report of this version's vmm abi: its first line is not '%s'; make "
+            "one by: vmm abi [options] >FILE",
+            path, ABI_FIRST);
     if (memchr(text->data, 0, text->len))
         return vm_fail(-EINVAL, "%s is not a report of vmm abi: it is not text", path);
     if (!ends(text, ABI_LAST))
@@ -246,7 +249,7 @@ int vmm_abi_read(const char *path, struct vm_buffer *ret_text)
     void *data;
 
     if (fd < 0)
-        return vm_fail_errno("%s", path);
+        return vm_file_fail("report", path, false);
     rc = vm_read_file(fd, path, REPORT_BYTES_MAX, &data, &text.len);
     close(fd);
     if (rc)

@@ -16,7 +16,11 @@ struct session {
     const char *dump_dir, *dump_dtb, *compare,
         *root; /* plan --dump-acpi, --dump-dtb, abi --diff, run -r */
     const char *compare_with; /* abi diff A B */
+    const char *binary; /* upgrade --binary */
+    const char *placement; /* move --placement */
+    const char *id; /* balloon --id */
     bool on_host; /* abi --host */
+    bool messages; /* vsock --seqpacket */
     struct device_part *part; /* of vmm device: device_parts */
     unsigned parts;
 };
@@ -26,7 +30,7 @@ enum { DEVICE_PARTS_MAX = 16, DEVICE_TEXT_MAX = 12288 };
 struct device_part {
     char text[DEVICE_TEXT_MAX]; /* NAME,KEY=VALUE,... */
     const char *socket, *fd; /* borrowed from argv; one of them */
-    const char *channel, *jail; /* numbers of fds; NULL: nobody's child */
+    const char *channel, *jail, *ledger; /* numbers of fds; NULL: nobody's child */
     bool print_capabilities;
 };
 

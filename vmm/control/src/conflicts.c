@@ -38,6 +38,19 @@ static const struct vm_prop *find_set(const struct vdev_class *cls, const void *
     return NULL;
 }
 
+bool vmm_run_part_is_set(const struct run_part *part, const void *config)
+{
+    void *preset = calloc(1, part->cls->config_size);
+    char text[VM_ERROR_TEXT];
+    bool set = !preset || vm_prop_defaults(part->cls->props, preset) ||
+               find_set(part->cls, config, preset, text);
+
+    if (preset)
+        vm_prop_free(part->cls->props, preset);
+    free(preset);
+    return set;
+}
+
 static int check_off(const struct run_inputs *in, enum run_part_id id, const char *option,
                      const char *cure)
 {
@@ -87,7 +100,7 @@ static const char *path_of(const struct vdev_class *cls, const void *config, con
     const struct vm_prop *mode = vm_prop_find(cls->props, "mode", strlen("mode"));
     const struct vm_prop *p = vm_prop_find(cls->props, key, strlen(key));
 
-    return mode && mode->values == vchar_modes && p
+    return ((mode && mode->values == vchar_modes) || cls->dials) && p
                ? *(char *const *)(const void *)((const char *)config + p->offset)
                : NULL;
 }
@@ -106,14 +119,17 @@ static int add_output(struct output *all, size_t *count, const char *who, const 
 
 static int check_outputs(const struct run_inputs *in)
 {
-    const struct vchar_config *serial = vmm_run_chr_of(in, RUN_SERIAL);
     const void *console = run_part_of(in->model, in->config, RUN_CONSOLE);
     struct output all[OUTPUTS_MAX];
     size_t count = 0;
     int rc = add_output(all, &count, "--socket", in->config->socket);
 
-    if (!rc && serial)
-        rc = add_output(all, &count, "--serial", serial->file ? serial->file : serial->socket);
+    for (unsigned id = RUN_SERIAL; !rc && id < RUN_SERIAL + RUN_SERIALS; id++) {
+        const struct vchar_config *c = vmm_run_chr_of(in, id);
+
+        if (c)
+            rc = add_output(all, &count, vmm_run_chr_option(id), c->file ? c->file : c->socket);
+    }
     for (size_t i = 0; !rc && i < in->machine.device_count; i++) {
         const struct vmm_machine_device *d = &in->devices[i];
         const struct vdev_common *common = d->config;
@@ -124,7 +140,62 @@ static int check_outputs(const struct run_inputs *in)
         rc = add_output(all, &count, who, path_of(d->cls, d->config, "file"));
         if (!rc)
             rc = add_output(all, &count, who, path_of(d->cls, d->config, "socket"));
+        if (!rc)
+            rc = add_output(all, &count, who, path_of(d->cls, d->config, "seqpacket"));
     }
+    return rc;
+}
+
+/* ---- one image as two disks ---- */
+
+/* What the locks of images would refuse when they are opened, seen without opening any. */
+struct disk {
+    const char *path;
+    bool readonly;
+};
+
+static const void *value_of(const struct vdev_class *cls, const void *config, const char *key)
+{
+    const struct vm_prop *p = vm_prop_find(cls->props, key, strlen(key));
+
+    return p ? (const char *)config + p->offset : NULL;
+}
+
+/* False: it is no disk of ours, or takes no lock. */
+static bool locked_disk(const struct vmm_machine_device *d, struct disk *ret_disk)
+{
+    const bool *lock = value_of(d->cls, d->config, "lock");
+    const bool *readonly = value_of(d->cls, d->config, "readonly");
+    const void *path = value_of(d->cls, d->config, "path");
+
+    if (!lock || !readonly || !path || !*lock)
+        return false;
+    *ret_disk = (struct disk){ *(char *const *)path, *readonly };
+    return ret_disk->path;
+}
+
+static int check_disk_twice(const struct run_inputs *in, size_t second)
+{
+    struct disk a, b;
+
+    if (!locked_disk(&in->devices[second], &b))
+        return 0;
+    for (size_t i = 0; i < second; i++) {
+        if (locked_disk(&in->devices[i], &a) && !strcmp(a.path, b.path) &&
+            !(a.readonly && b.readonly))
+            return vm_fail(-EINVAL,
+                           "two disks are %s: give one of them a copy, or readonly=on to both",
+                           b.path);
+    }
+    return 0;
+}
+
+static int check_disks(const struct run_inputs *in)
+{
+    int rc = 0;
+
+    for (size_t i = 0; !rc && i < in->machine.device_count; i++)
+        rc = check_disk_twice(in, i);
     return rc;
 }
 
@@ -163,11 +234,11 @@ int vmm_run_check_conflicts(const struct run_inputs *in)
 
     if (!rc)
         rc = check_overlay(in->config);
-    if (!rc)
-        rc = check_chr(in, RUN_SERIAL, "--serial");
-    if (!rc)
-        rc = check_chr(in, RUN_CONSOLE, "--console");
+    for (unsigned id = RUN_SERIAL; !rc && id <= RUN_CONSOLE; id++)
+        rc = check_chr(in, id, vmm_run_chr_option(id));
     if (!rc && !in->config->rng_on && in->model->part[RUN_RNG].cls)
         rc = check_off(in, RUN_RNG, "--rng", "add --rng on");
+    if (!rc)
+        rc = check_disks(in);
     return rc ? rc : check_outputs(in);
 }

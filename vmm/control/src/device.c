@@ -13,11 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <vmm/base/error.h>
@@ -27,6 +24,7 @@
 #include <vmm/virtio/device.h>
 
 #include "commands.h"
+#include "options.h"
 
 static struct device_part *current(struct session *s)
 {
@@ -115,6 +113,15 @@ static int option_jail(void *ctx, const struct vmm_option *option, const char *v
     return 0;
 }
 
+static int option_ledger(void *ctx, const struct vmm_option *option, const char *value)
+{
+    struct session *s = ctx;
+
+    (void)option;
+    current(s)->ledger = value;
+    return 0;
+}
+
 static int option_capabilities(void *ctx, const struct vmm_option *option, const char *value)
 {
     struct session *s = ctx;
@@ -158,6 +165,10 @@ const struct vmm_option vmm_options_device[] = {
       .call = option_jail,
       .argument = "N",
       .help = "the jail that it made for this process; not for people" },
+    { .name = "ledger",
+      .call = option_ledger,
+      .argument = "N",
+      .help = "what the last process of this device knew; not for people" },
     { .name = "print-capabilities",
       .call = option_capabilities,
       .help = "print what this back end is as JSON and exit" },
@@ -167,6 +178,8 @@ const struct vmm_option vmm_options_device[] = {
       .argument = "FILE",
       .help = "virtio-blk: path=FILE" },
     { .name = "read-only", .call = option_readonly, .help = "virtio-blk: readonly=on" },
+    OPTIONS_SANDBOX("jailed by all walls there are; thread: by filters and without rights only; "
+                    "off: not at all"),
     { .group = "Messages",
       .name = "log-level",
       .path = "log_level",
@@ -264,7 +277,9 @@ static int take_more(const struct device_part *part, struct device_service *serv
 {
     int rc = part->channel ? fd_number("--channel", part->channel, &service->channel_fd) : 0;
 
-    return rc || !part->jail ? rc : fd_number("--jail", part->jail, &service->profile_fd);
+    if (!rc && part->jail)
+        rc = fd_number("--jail", part->jail, &service->profile_fd);
+    return rc || !part->ledger ? rc : fd_number("--ledger", part->ledger, &service->ledger_fd);
 }
 
 static int take_fd(const char *text, int *ret_fd)
@@ -317,109 +332,30 @@ static int make_service(struct session *s, unsigned n, struct device_service *se
         rc = check_common(service->cls, v->object);
     if (rc)
         return rc;
+    if (service->cls->settle) {
+        struct vm_env env;
+
+        vm_env_host(VM_LOG_WARN, &env);
+        rc = service->cls->settle(&env, v->object);
+        if (rc)
+            return rc;
+    }
     service->config = v->object;
     vdev_id_make(service->cls, n, id);
     service->id = ((const struct vdev_common *)v->object)->id;
     if (!service->id)
         service->id = id;
     service->log_level = s->config->log_level;
+    service->namespaces = s->config->sandbox == RUN_SANDBOX_PROCESS;
     rc = take_more(&s->part[n], service);
     return rc ? rc : open_socket(&s->part[n], service);
 }
-
-/* ---- processes ---- */
 
 static void close_service(struct device_service *service)
 {
     if (service->listener.path[0])
         vmm_listener_close(&service->listener);
     vm_close(&service->fd);
-}
-
-/* A socket has one owner: who is connected to it must see its end when that process ends, whatever becomes of the others. */
-static void disown(struct device_service *service)
-{
-    vm_close(&service->listener.fd);
-    vm_close(&service->fd);
-}
-
-static pid_t start(struct device_service *service, unsigned n, unsigned count, pid_t parent)
-{
-    pid_t pid = fork();
-
-    if (pid)
-        return pid;
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    for (unsigned i = 0; i < count; i++)
-        if (i != n)
-            disown(&service[i]);
-    _exit(getppid() == parent ? vmm_device_serve(&service[n]) : VMM_EXIT_STOPPED);
-}
-
-static void end_all(const pid_t *pid, unsigned count)
-{
-    for (unsigned i = 0; i < count; i++)
-        if (pid[i] > 0)
-            kill(pid[i], SIGTERM);
-}
-
-/* One has ended: the others go on, unless it could not even begin. */
-static int reap(struct device_service *service, pid_t *pid, unsigned count, unsigned *left)
-{
-    int status, code = VMM_EXIT_OK;
-    pid_t who;
-
-    while ((who = waitpid(-1, &status, WNOHANG)) > 0)
-        for (unsigned i = 0; i < count; i++) {
-            if (pid[i] != who)
-                continue;
-            pid[i] = 0;
-            (*left)--;
-            if (WIFSIGNALED(status))
-                dprintf(STDERR_FILENO, "vmm: %s: its process was ended by signal %d\n",
-                        service[i].id, WTERMSIG(status));
-            if (!code)
-                code = WIFEXITED(status) ? WEXITSTATUS(status) : VMM_EXIT_FAILED;
-            if (WIFEXITED(status) && WEXITSTATUS(status))
-                end_all(pid, count);
-        }
-    return code;
-}
-
-static int serve_all(struct device_service *service, unsigned count)
-{
-    pid_t pid[DEVICE_PARTS_MAX] = { 0 }, self = getpid();
-    unsigned left = 0;
-    int code = VMM_EXIT_OK, signal_number;
-    sigset_t set;
-
-    sigemptyset(&set);
-    sigaddset(&set, SIGCHLD);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    for (unsigned i = 0; i < count; i++) {
-        pid[i] = start(service, i, count, self);
-        left += pid[i] > 0;
-        if (pid[i] < 0) {
-            code = vmm_command_fail(vm_fail_errno("vmm device: fork"));
-            end_all(pid, i);
-            break;
-        }
-        disown(&service[i]);
-    }
-    while (left) {
-        int rc;
-
-        if (sigwait(&set, &signal_number))
-            continue;
-        if (signal_number != SIGCHLD)
-            end_all(pid, count);
-        rc = reap(service, pid, count, &left);
-        code = code ? code : rc;
-    }
-    return code;
 }
 
 /* A front end may share 512 regions, and each ring has three descriptors. */
@@ -448,6 +384,11 @@ static void hold_signals(void)
 int vmm_command_device(struct session *s)
 {
     struct device_service service[DEVICE_PARTS_MAX];
+    const struct vmm_machine_sandbox sandbox = {
+        .filters = s->config->sandbox != RUN_SANDBOX_OFF,
+        .action = (enum vmm_jail_action)s->config->seccomp,
+        .policy_dir = s->config->policy_dir,
+    };
     char id[DEVICE_PARTS_MAX][VDEV_ID_MAX + 1];
     unsigned n;
     int rc = 0, code;
@@ -457,10 +398,14 @@ int vmm_command_device(struct session *s)
             rc = find_class(&s->part[n], &service[0].cls);
             return rc ? vmm_command_fail(rc) : print_capabilities(service[0].cls);
         }
+    if (!sandbox.filters && sandbox.policy_dir)
+        return vmm_command_fail(
+            vm_fail(-EINVAL, "--seccomp-policy-dir with --sandbox off: there are no filters; leave "
+                             "one of them out"));
     hold_signals();
     for (n = 0; !rc && n < s->parts; n++) {
         service[n] = (struct device_service){
-            .fd = -1, .channel_fd = -1, .profile_fd = -1, .listener = { .fd = -1 }
+            .fd = -1, .channel_fd = -1, .profile_fd = -1, .ledger_fd = -1, .listener = { .fd = -1 }
         };
         rc = make_service(s, n, &service[n], id[n]);
     }
@@ -468,7 +413,7 @@ int vmm_command_device(struct session *s)
     if (rc)
         code = rc > 0 ? VMM_EXIT_OK : vmm_command_fail(rc);
     else
-        code = n == 1 ? vmm_device_serve(&service[0]) : serve_all(service, n);
+        code = vmm_device_serve_all(service, n, &sandbox);
     while (n)
         close_service(&service[--n]);
     return code;

@@ -4,14 +4,12 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
 #include <vmm/base/error.h>
 #include <vmm/base/fd.h>
-#include <vmm/base/lock.h>
 #include <vmm/machine/process.h>
 
 static struct device_child *of(void *ctx)
@@ -29,8 +27,7 @@ static void child_log(void *ctx, enum vm_level level, const char *text)
     (void)vmm_process_send(of(ctx)->channel, &m, -1); /* nobody to tell */
 }
 
-/* Before the loop runs nothing else comes but the answer. */
-static int wait_for_answer(int channel, struct vmm_process_message *m, int *ret_fd)
+static int receive(int channel, struct vmm_process_message *m, int *ret_fd)
 {
     struct pollfd p = { .fd = channel, .events = POLLIN };
     int rc;
@@ -54,7 +51,7 @@ static int child_open(void *ctx, const char *name, unsigned how)
     vmm_process_message(&m, VMM_PROCESS_OPEN, 0, how, name);
     rc = vmm_process_send(of(ctx)->channel, &m, -1);
     if (!rc)
-        rc = wait_for_answer(of(ctx)->channel, &m, &fd);
+        rc = receive(of(ctx)->channel, &m, &fd);
     if (rc)
         return vm_fail(rc, "%s: the VMM does not answer", name);
     if (m.type == VMM_PROCESS_OPENED && !m.code && fd >= 0)
@@ -71,29 +68,31 @@ void vmm_device_child_init(struct device_child *c, int channel, enum vm_level le
         return;
     env->ctx = c;
     env->open = child_open;
+    env->keeps_names = true;
     env->log = child_log;
 }
 
 /* It was checked by the VMM; a device may still refuse it. */
 static int set(struct vdev *dev, const char *key_value)
 {
-    const char *eq = strchr(key_value, '=');
-    const struct vm_prop *prop =
-        eq ? vm_prop_find(dev->cls->props, key_value, (size_t)(eq - key_value)) : NULL;
-    void *config = prop && prop->live ? calloc(1, dev->cls->config_size) : NULL;
-    int rc;
+    const struct vm_prop *prop;
+    void *config;
+    int rc = vdev_config_parse(dev, key_value, &prop, &config);
 
-    if (!config)
-        return vm_fail(-EINVAL, "%s: '%s' cannot be set", dev->id, key_value);
-    rc = vm_prop_set(prop, config, dev->id, eq + 1, strlen(eq + 1));
-    if (!rc) {
-        vm_lock_acquire(&dev->lock);
-        rc = dev->ops->set(dev, prop, config);
-        vm_lock_release(&dev->lock);
-    }
-    vm_prop_free(dev->cls->props, config);
-    free(config);
+    if (rc)
+        return rc;
+    rc = prop->live ? vdev_set(dev, prop, config)
+                    : vm_fail(-EINVAL, "%s: %s cannot be set", dev->id, prop->name);
+    vdev_config_free(dev, config);
     return rc;
+}
+
+static int answer(const struct device_child *c, uint32_t number, int code)
+{
+    struct vmm_process_message m;
+
+    vmm_process_message(&m, VMM_PROCESS_SET_DONE, code, number, code ? vm_error_text() : "");
+    return vmm_process_send(c->channel, &m, -1);
 }
 
 static void channel_ready(struct vm_watch *watch, uint32_t events)
@@ -110,11 +109,12 @@ static void channel_ready(struct vm_watch *watch, uint32_t events)
         vm_loop_stop(c->env->loop); /* the VMM is gone, or not ours */
         return;
     }
-    if (set(c->dev, m.text))
-        vm_log(c->env, VM_LOG_WARN, "%s", vm_error_text());
+    if (answer(c, m.value, set(c->dev, m.text)))
+        vm_loop_stop(c->env->loop);
 }
 
-int vmm_device_child_ready(struct device_child *c, struct virtio_dev *dev)
+int vmm_device_child_ready(struct device_child *c, struct virtio_dev *dev,
+                           const struct vmm_jail_result *jail)
 {
     struct vmm_process_message m = { .type = VMM_PROCESS_READY };
     int rc;
@@ -122,11 +122,13 @@ int vmm_device_child_ready(struct device_child *c, struct virtio_dev *dev)
     c->dev = &dev->dev;
     if (c->channel < 0)
         return 0;
-    m.shape.id = dev->id;
-    m.shape.queues = dev->queues;
-    m.shape.config_bytes = dev->config_bytes;
+    m.ready.jail = *jail;
+    m.ready.shape.id = dev->id;
+    m.ready.shape.queues = dev->queues;
+    m.ready.shape.config_bytes = dev->config_bytes;
+    m.ready.shape.chosen = dev->chosen;
     for (uint16_t n = 0; n < dev->queues && n < VHOST_QUEUES_MAX; n++)
-        m.shape.queue_size[n] = dev->queue[n].size_max;
+        m.ready.shape.queue_size[n] = dev->queue[n].size_max;
     rc = vmm_process_send(c->channel, &m, -1);
     if (rc)
         return vm_fail(rc, "the VMM does not take what its device's process says");

@@ -4,6 +4,7 @@
 #define VMM_CONTROL_DEVICE_CHILD_H
 
 #include <vmm/base/loop.h>
+#include <vmm/jail/stages.h>
 #include <vmm/virtio/device.h>
 
 struct device_child {
@@ -19,8 +20,9 @@ struct device_child {
 void vmm_device_child_init(struct device_child *child, int channel, enum vm_level level,
                            struct vm_env *env);
 
-/* The device is made: the VMM is told of its shape, and the channel served in the loop. 0 or -errno with text. */
-int vmm_device_child_ready(struct device_child *child, struct virtio_dev *dev);
+/* The device is made: the VMM is told of its shape and of its jail, and the channel served in the loop. 0 or -errno with text. */
+int vmm_device_child_ready(struct device_child *child, struct virtio_dev *dev,
+                           const struct vmm_jail_result *jail);
 
 /* It cannot be made, for code and vm_error_text(). */
 void vmm_device_child_failed(struct device_child *child, int code);

@@ -13,23 +13,29 @@
 #include <vmm/base/fd.h>
 #include <vmm/base/loop.h>
 #include <vmm/control/control.h>
+#include <vmm/devices-core/ledger.h>
 #include <vmm/vhost/backend.h>
 
 #include <vmm/jail/profile.h>
 #include <vmm/jail/stages.h>
 
 #include "device_child.h"
+#include "device_dial.h"
 #include "run.h"
+#include "shed.h"
 
 struct serving {
     struct device_service *service;
     struct device_child child;
+    struct device_dials dials; /* of a device that is nobody's child */
     struct vmm_jail_profile profile;
+    struct vmm_jail_result jail;
     struct vm_env env;
     struct vdev_machine machine;
     struct gm_space *memory;
     struct vhost_backend *backend;
     struct vm_watch signals, clients;
+    struct shed shed;
     int signal_fd, listen_fd; /* -1: the one connection is all there is */
     bool ending;
 };
@@ -125,9 +131,13 @@ static void on_signal(struct vm_watch *watch, uint32_t events)
 
 /* ---- life ---- */
 
-static int watch_signals(struct serving *s)
+/* Before the jail is entered. */
+static int open_signals(struct serving *s)
 {
     sigset_t set;
+
+    if (!s->service->alone) /* a VMM's child has no terminal, and its end is its VMM's */
+        return 0;
 
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
@@ -136,14 +146,12 @@ static int watch_signals(struct serving *s)
     if (sigprocmask(SIG_BLOCK, &set, NULL))
         return vm_fail_errno("signals");
     s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (s->signal_fd < 0)
-        return vm_fail_errno("signals");
-    return vm_watch_add(s->env.loop, &s->signals, s->signal_fd, EPOLLIN, on_signal);
+    return s->signal_fd < 0 ? vm_fail_errno("signals") : 0;
 }
 
 static int make_device(struct serving *s)
 {
-    static const struct vhost_backend_ops ops = { on_closed };
+    static const struct vhost_backend_ops ops = { .closed = on_closed };
     const struct vdev_context context = { .env = &s->env,
                                           .machine = &s->machine,
                                           .id = s->service->id,
@@ -156,9 +164,16 @@ static int make_device(struct serving *s)
         return rc;
     rc = vhost_backend_new(container_of(dev, struct virtio_dev, dev), s->memory, &ops, s,
                            &s->backend);
-    if (rc)
+    if (rc) {
         vdev_destroy(dev);
-    return rc ? rc : vmm_device_child_ready(&s->child, container_of(dev, struct virtio_dev, dev));
+        return rc;
+    }
+    if (s->service->ledger_fd >= 0)
+        rc = vdev_ledger_attach(dev, s->service->ledger_fd);
+    vm_close(&s->service->ledger_fd);
+    return rc ? rc
+              : vmm_device_child_ready(&s->child, container_of(dev, struct virtio_dev, dev),
+                                       &s->jail);
 }
 
 static bool is_listening(int fd)
@@ -186,8 +201,8 @@ static int set_up(struct serving *s)
     int rc = vm_loop_new(&s->env, 0, &s->env.loop);
 
     s->env.keys_loop = s->env.loop;
-    if (!rc && s->child.channel < 0) /* a child has no terminal, and its end is its VMM's */
-        rc = watch_signals(s);
+    if (!rc && s->signal_fd >= 0)
+        rc = vm_watch_add(s->env.loop, &s->signals, s->signal_fd, EPOLLIN, on_signal);
     if (!rc)
         rc = gm_space_new(&s->env, &s->memory);
     if (!rc)
@@ -197,17 +212,40 @@ static int set_up(struct serving *s)
     return rc ? rc : begin(s);
 }
 
+/* The VMM runs another program, which does not know what this one calls. */
+static int own_filters(struct serving *s)
+{
+    const struct vmm_machine_sandbox sandbox = { .filters = true,
+                                                 .action =
+                                                     (enum vmm_jail_action)s->profile.action };
+    struct vmm_jail_profile own;
+    int rc = vmm_machine_device_profile(&sandbox, s->service->cls, s->service->id, false, &own);
+
+    if (rc)
+        return rc;
+    s->profile.enter = own.enter;
+    s->profile.narrow = own.narrow;
+    return 0;
+}
+
 /* Before anything that somebody else wrote is read. */
 static int enter_jail(struct serving *s)
 {
-    struct vmm_jail_result result = { 0 };
+    char text[256];
     int rc;
 
     if (s->service->profile_fd < 0)
         return 0;
     rc = vmm_jail_profile_read(s->service->profile_fd, &s->profile);
     vm_close(&s->service->profile_fd);
-    return rc ? rc : vmm_jail_enter(&s->profile, &result);
+    if (!rc && s->profile.own_filters)
+        rc = own_filters(s);
+    if (!rc)
+        rc = vmm_jail_enter(&s->profile, &s->jail);
+    s->jail.refused &= ~(1u << VMM_JAIL_PID); /* nobody can have that by himself */
+    if (!rc && s->service->alone && vmm_jail_result_missing(&s->jail, text, sizeof(text)))
+        vm_log(&s->env, VM_LOG_WARN, "%s: %s", s->service->id, text);
+    return rc;
 }
 
 static int serve(struct serving *s)
@@ -216,7 +254,12 @@ static int serve(struct serving *s)
 
     if (!rc)
         rc = vmm_jail_narrow(&s->profile);
-    return rc ? rc : vm_loop_run(s->env.loop);
+    if (rc)
+        return rc;
+    vmm_shed_begin(&s->shed, s->env.loop);
+    rc = vm_loop_run(s->env.loop);
+    vmm_shed_end(&s->shed);
+    return rc;
 }
 
 /* A device that still works is left to the end of the process. */
@@ -225,6 +268,7 @@ static void tear_down(struct serving *s)
     vm_watch_del(&s->clients);
     vm_watch_del(&s->signals);
     vm_watch_del(&s->child.watch);
+    vmm_device_dials_end(&s->dials);
     vm_close(&s->signal_fd);
     if (s->backend && vhost_backend_busy(s->backend))
         return;
@@ -241,8 +285,12 @@ int vmm_device_serve(struct device_service *service)
 
     vm_env_host((enum vm_level)service->log_level, &s.env);
     vmm_device_child_init(&s.child, service->channel_fd, (enum vm_level)service->log_level, &s.env);
+    if (s.child.channel < 0)
+        vmm_device_dials_here(&s.dials, service->id, (enum vm_level)service->log_level, &s.env);
     s.machine.ops = &machine_ops;
-    rc = enter_jail(&s);
+    rc = open_signals(&s);
+    if (!rc)
+        rc = enter_jail(&s);
     if (rc)
         vmm_device_child_failed(&s.child, rc);
     else

@@ -12,7 +12,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <vmm/base/error.h>
 #include <vmm/base/fd.h>
+#include <vmm/jail/stages.h>
 
 enum { NOFILE_LEAST = 1024, MEMLOCK_LEAST = 8 << 20, LANDLOCK_VERSION = 1 };
 
@@ -96,9 +98,9 @@ static void check_limits(struct findings *f)
     char text[64];
 
     getrlimit(RLIMIT_NOFILE, &r);
-    snprintf(text, sizeof(text), "%llu open files", (unsigned long long)r.rlim_cur);
-    say(f, "RLIMIT_NOFILE", r.rlim_cur >= NOFILE_LEAST, text,
-        "ulimit -n 4096: many devices or queues need many descriptors");
+    snprintf(text, sizeof(text), "%llu open files", (unsigned long long)r.rlim_max);
+    say(f, "RLIMIT_NOFILE", r.rlim_max >= NOFILE_LEAST, text,
+        "ulimit -Hn 4096: many devices or queues need many descriptors");
     getrlimit(RLIMIT_MEMLOCK, &r);
     snprintf(text, sizeof(text), r.rlim_cur == RLIM_INFINITY ? "unlimited" : "%llu bytes",
              (unsigned long long)r.rlim_cur);
@@ -106,19 +108,42 @@ static void check_limits(struct findings *f)
         "ulimit -l unlimited: locked memory and device pass-through need it");
 }
 
-static void check_sandbox(struct findings *f)
+/* What there would be of the jail of each device's process, and of the memory that it shares with the VMM: tried, not guessed. */
+static void check_jail(struct findings *f)
+{
+    struct vmm_jail_host host;
+    bool users, missing;
+    char text[256];
+
+    if (vmm_jail_probe(&host)) {
+        say(f, "device processes", false, vm_error_text(), NULL);
+        return;
+    }
+    users = vmm_jail_reached(&host.jail, VMM_JAIL_USER);
+    say(f, "user namespaces", users, users ? "can be made" : host.jail.why[VMM_JAIL_USER],
+        "sysctl user.max_user_namespaces=15000 kernel.unprivileged_userns_clone=1, "
+        "kernel.apparmor_restrict_unprivileged_userns=0, or a container that allows them");
+    missing = vmm_jail_result_missing(&host.jail, text, sizeof(text));
+    say(f, "device processes", !missing, missing ? text : "jailed by all walls there are",
+        "the other walls stand (docs/sandbox.md): mend what the reason names, or run the VMM as a "
+        "user who may do no more than it must");
+    if (!host.ram_file)
+        snprintf(text, sizeof(text), "a sealed memfd, a boot takes longer with it: %s",
+                 host.why_no_ram_file);
+    say(f, "shared memory", host.ram_file,
+        host.ram_file ? "a private tmpfs with huge=within_size" : text,
+        "mend what the reason names; machines without device processes (--sandbox thread) have "
+        "private memory");
+}
+
+static void check_landlock(struct findings *f)
 {
     long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_VERSION);
-    long long users = number_in("/proc/sys/user/max_user_namespaces"),
-              clone = number_in("/proc/sys/kernel/unprivileged_userns_clone");
     char text[64];
 
     snprintf(text, sizeof(text), abi > 0 ? "ABI %ld" : "not in this kernel", abi);
     say(f, "Landlock", abi > 0, text,
         "boot with lsm=landlock,... ; device processes are confined less without it");
-    say(f, "user namespaces", users > 0 && clone != 0,
-        users > 0 && clone != 0 ? "can be made" : "switched off",
-        "sysctl user.max_user_namespaces=15000 kernel.unprivileged_userns_clone=1");
 }
 
 void vmm_doctor_host(struct findings *f)
@@ -133,5 +158,6 @@ void vmm_doctor_host(struct findings *f)
                  "modprobe vfio-pci; needed to give a guest a device of the host");
     check_huge_pages(f);
     check_limits(f);
-    check_sandbox(f);
+    check_landlock(f);
+    check_jail(f);
 }

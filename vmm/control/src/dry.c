@@ -17,10 +17,12 @@ enum { STAND_IN_BYTES = 1 << 20 };
 /* In the place of each file: an empty one in memory, so that a plan neither needs nor locks what it names. */
 static int open_stand_in(void *ctx, const char *name, unsigned how)
 {
-    int fd = how & (VM_OPEN_CONNECT | VM_OPEN_LISTEN) ? -1 : memfd_create("plan", MFD_CLOEXEC);
+    static const unsigned peers =
+        VM_OPEN_CONNECT | VM_OPEN_LISTEN | VM_OPEN_PTY | VM_OPEN_DIAL | VM_OPEN_TAP | VM_OPEN_USER;
+    int fd = how & peers ? -1 : memfd_create("plan", MFD_CLOEXEC);
 
     (void)ctx;
-    if (how & (VM_OPEN_CONNECT | VM_OPEN_LISTEN))
+    if (how & peers)
         return vm_fail(-ENOTCONN, "%s: nobody is talked to for a plan", name);
     if (fd >= 0 && !ftruncate(fd, STAND_IN_BYTES))
         return fd;
@@ -31,13 +33,11 @@ static int open_stand_in(void *ctx, const char *name, unsigned how)
 
 static void settle(const struct run_model *model, struct run_config *config)
 {
-    static const enum run_part_id ids[] = { RUN_SERIAL, RUN_CONSOLE };
-
-    for (unsigned i = 0; i < VM_ARRAY_SIZE(ids); i++) {
+    for (unsigned id = RUN_SERIAL; id <= RUN_CONSOLE; id++) {
         struct {
             struct vdev_common common;
             struct vchar_config chr;
-        } *c = run_part_of(model, config, ids[i]);
+        } *c = run_part_of(model, config, id);
 
         if (!c || c->chr.mode == VCHAR_OFF)
             continue;

@@ -15,6 +15,14 @@
 #include <vmm/base/file.h>
 #include <vmm/char/char.h>
 
+const char *vmm_run_chr_option(enum run_part_id id)
+{
+    static const char *const names[] = { "--serial", "--serial1", "--serial2", "--serial3",
+                                         "--console" };
+
+    return names[id - RUN_SERIAL];
+}
+
 /* The mode of a serial port or console. Its config struct begins with struct vdev_common, then struct vchar_config. */
 struct chr_config {
     struct vdev_common common;
@@ -63,31 +71,35 @@ static const struct vm_prop_variant *other_on_terminal(const struct run_config *
 static void settle_consoles(struct run_inputs *in)
 {
     bool taken = other_on_terminal(in->config, 0);
-    struct vchar_config *serial = vmm_run_chr_of(in, RUN_SERIAL),
-                        *console = vmm_run_chr_of(in, RUN_CONSOLE);
-    struct vchar_config *all[] = { serial, console };
+    struct vchar_config *serial = vmm_run_chr_of(in, RUN_SERIAL), *c;
+    bool other = false; /* one is not as by default */
 
-    for (unsigned i = 0; i < VM_ARRAY_SIZE(all); i++)
-        if (all[i] && all[i]->mode == VCHAR_AUTO && (all[i]->file || all[i]->socket))
-            all[i]->mode = all[i]->file ? VCHAR_FILE : VCHAR_SOCKET;
+    for (unsigned id = RUN_SERIAL; id <= RUN_CONSOLE; id++) {
+        c = vmm_run_chr_of(in, id);
+        if (c && c->mode == VCHAR_AUTO && (c->file || c->socket))
+            c->mode = c->file ? VCHAR_FILE : VCHAR_SOCKET;
+        if (c && id != RUN_SERIAL) {
+            /* A port further on that is in a file leaves the first one what it was. */
+            other = other || (c->mode != VCHAR_AUTO && id == RUN_CONSOLE) || c->mode == VCHAR_TTY;
+            c->mode = c->mode == VCHAR_AUTO ? VCHAR_OFF : c->mode;
+        }
+    }
     if (serial && serial->mode == VCHAR_AUTO)
-        serial->mode = taken || (console && console->mode != VCHAR_AUTO) ? VCHAR_OFF : VCHAR_TTY;
-    if (console && console->mode == VCHAR_AUTO)
-        console->mode = VCHAR_OFF;
+        serial->mode = taken || other ? VCHAR_OFF : VCHAR_TTY;
 }
 
 /* Who is on the terminal, as the user wrote it; how many are. */
 static unsigned on_terminal(const struct run_inputs *in, char (*ret_who)[64])
 {
-    const struct vchar_config *serial = vmm_run_chr_of(in, RUN_SERIAL),
-                              *console = vmm_run_chr_of(in, RUN_CONSOLE);
     const struct vm_prop_variant *v = in->config->devices.items, *dev;
     unsigned n = 0;
 
-    if (serial && serial->mode == VCHAR_TTY)
-        snprintf(ret_who[n++], sizeof(*ret_who), "--serial tty");
-    if (console && console->mode == VCHAR_TTY)
-        snprintf(ret_who[n++], sizeof(*ret_who), "--console tty");
+    for (unsigned id = RUN_SERIAL; n < 2 && id <= RUN_CONSOLE; id++) {
+        const struct vchar_config *c = vmm_run_chr_of(in, id);
+
+        if (c && c->mode == VCHAR_TTY)
+            snprintf(ret_who[n++], sizeof(*ret_who), "%s tty", vmm_run_chr_option(id));
+    }
     for (uint32_t i = 0; n < 2 && (dev = other_on_terminal(in->config, i));
          i = (uint32_t)(dev - v) + 1)
         snprintf(ret_who[n++], sizeof(*ret_who), "--device %s,mode=tty", dev->class_row.name);
@@ -95,23 +107,26 @@ static unsigned on_terminal(const struct run_inputs *in, char (*ret_who)[64])
 }
 
 /* The serial port is a part of the machine: its keys are those of every device, but its place is not to be chosen. */
-static int check_serial(const struct run_inputs *in)
+static int check_serial(const struct run_inputs *in, enum run_part_id id)
 {
-    const struct vdev_common *c = run_part_of(in->model, in->config, RUN_SERIAL);
+    const struct vdev_common *c = run_part_of(in->model, in->config, id);
 
-    if (!c || (!c->id && !c->addr && !c->pci_segment && c->bus == VDEV_BUS_AUTO))
+    if (!c || (!c->id && !c->addr && !c->pci_segment && !c->placement && c->bus == VDEV_BUS_AUTO))
         return 0;
     return vm_fail(-EINVAL,
-                   "--serial: id, bus, addr and pci_segment are for devices that are plugged in; "
-                   "this one is always serial0, at its own place: leave them out");
+                   "%s: id, bus, addr, pci_segment and placement are for devices that are plugged "
+                   "in; this one is always serial%d, at its own place: leave them out",
+                   vmm_run_chr_option(id), id - RUN_SERIAL);
 }
 
 static int check_consoles(struct run_inputs *in)
 {
     char who[2][64];
     unsigned n = on_terminal(in, who);
-    int rc = check_serial(in);
+    int rc = 0;
 
+    for (unsigned id = RUN_SERIAL; !rc && id < RUN_SERIAL + RUN_SERIALS; id++)
+        rc = check_serial(in, id);
     if (rc)
         return rc;
 
@@ -199,7 +214,7 @@ static void add_device(struct run_inputs *in, const struct vdev_class *cls, cons
         (struct vmm_machine_device){ .cls = cls, .config = config };
 }
 
-/* The elements of --disk and --fs. */
+/* The elements of --disk, --net and --fs. */
 static int list_typed(struct run_inputs *in, enum run_part_id id,
                       int (*make)(const struct run_part *part, const void *element,
                                   struct typed_device *ret_device, void **ret_made))
@@ -220,22 +235,41 @@ static int list_typed(struct run_inputs *in, enum run_part_id id,
     return 0;
 }
 
+/* It is there when one of its keys is. */
+static int list_vsock(struct run_inputs *in)
+{
+    const struct run_part *part = &in->model->part[RUN_VSOCK];
+    const void *config = run_part_of(in->model, in->config, RUN_VSOCK);
+    int rc;
+
+    if (!config || !vmm_run_part_is_set(part, config))
+        return 0;
+    rc = vm_prop_check(part->props, config, "--vsock");
+    if (!rc)
+        add_device(in, part->cls, config);
+    return rc;
+}
+
 /* In the order a guest numbers them: disks first, so that the first --disk is vda whatever else there is. */
 static int list_devices(struct run_inputs *in)
 {
     const struct run_model *model = in->model;
     struct run_config *c = in->config;
     const struct vm_prop_list *disks = run_part_of(model, c, RUN_DISKS);
+    const struct vm_prop_list *nets = run_part_of(model, c, RUN_NETS);
     const struct vm_prop_list *fs = run_part_of(model, c, RUN_FS);
+    const struct vm_prop_list *balloon = run_part_of(model, c, RUN_BALLOON);
     const struct vm_prop_variant *v = c->devices.items;
-    uint32_t n = (disks ? disks->count : 0) + (fs ? fs->count : 0);
+    uint32_t n = (disks ? disks->count : 0) + (nets ? nets->count : 0) + (fs ? fs->count : 0);
     int rc;
 
     in->devices = calloc(n + c->devices.count + RUN_PARTS, sizeof(*in->devices));
     in->made = calloc(n + 1U, sizeof(*in->made));
     if (!in->devices || !in->made)
         return vm_fail(-ENOMEM, "devices: out of memory");
-    rc = list_typed(in, RUN_DISKS, vmm_typed_disk);
+    rc = list_typed(in, RUN_DISKS, vmm_typed);
+    if (!rc)
+        rc = list_typed(in, RUN_NETS, vmm_typed);
     if (!rc)
         rc = list_typed(in, RUN_FS, vmm_typed_fs);
     if (rc)
@@ -245,10 +279,59 @@ static int list_devices(struct run_inputs *in)
                    v[i].object);
     if (c->rng_on && model->part[RUN_RNG].cls)
         add_device(in, model->part[RUN_RNG].cls, run_part_of(model, c, RUN_RNG));
+    if (balloon && balloon->count)
+        add_device(in, model->part[RUN_BALLOON].cls, balloon->items);
     if (is_on(vmm_run_chr_of(in, RUN_CONSOLE)))
         add_device(in, model->part[RUN_CONSOLE].cls, run_part_of(model, c, RUN_CONSOLE));
+    rc = list_vsock(in);
+    if (rc)
+        return rc;
     in->machine.devices = in->devices;
     return 0;
+}
+
+/* A device is made again when its process has died, or is moved: what is made up for it is made up here. */
+static int settle_devices(struct run_inputs *in)
+{
+    struct vm_env env;
+    int rc = 0;
+
+    vm_env_host(VM_LOG_WARN, &env);
+    for (size_t i = 0; !rc && i < in->machine.device_count; i++) {
+        const struct vdev_class *cls = in->devices[i].cls;
+        void *config = (void *)(uintptr_t)in->devices[i].config; /* the run's own */
+
+        if (cls->settle && config)
+            rc = cls->settle(&env, config);
+    }
+    return rc;
+}
+
+/* The device says it, too, but a plan has no memory. */
+static int check_balloon(const struct run_inputs *in)
+{
+    const struct run_part *part = &in->model->part[RUN_BALLOON];
+    const struct vm_prop_list *list = run_part_of(in->model, in->config, RUN_BALLOON);
+    const struct vm_prop *row = list && list->count ? vm_prop_find(part->props, "size", 4) : NULL;
+    uint64_t size = 0;
+
+    if (row)
+        memcpy(&size, (const char *)list->items + row->offset, sizeof(size));
+    if (size > in->config->memory.size)
+        return vm_fail(
+            -EINVAL, "--balloon: size=%lluM is more than the guest's memory, %lluM (--memory)",
+            (unsigned long long)size >> 20, (unsigned long long)in->config->memory.size >> 20);
+    return 0;
+}
+
+/* As many as there are up to the last one that is on: a guest counts them by their places. */
+static unsigned count_serials(const struct run_inputs *in)
+{
+    unsigned n = RUN_SERIALS;
+
+    while (n && !is_on(vmm_run_chr_of(in, RUN_SERIAL + n - 1)))
+        n--;
+    return n;
 }
 
 static void arch_config(struct run_inputs *in)
@@ -274,7 +357,7 @@ static void arch_config(struct run_inputs *in)
         .i8042 = varch_facts.acpi && !c->acpi,
         .debug_ports = c->debug_ports,
         .pit = c->pit,
-        .serials = is_on(vmm_run_chr_of(in, RUN_SERIAL)) ? 1 : 0,
+        .serials = count_serials(in),
         .mmio_slots = on_mmio,
         .pci_intx = c->pci,
         .irqchip = (enum varch_irqchip)c->irqchip,
@@ -285,8 +368,11 @@ static const void *platform_config(void *ctx, const struct vdev_class *cls, cons
 {
     struct run_inputs *in = ctx;
 
-    if (cls == in->model->part[RUN_SERIAL].cls && !strcmp(id, "serial0"))
-        return run_part_of(in->model, in->config, RUN_SERIAL);
+    static const char *const ids[RUN_SERIALS] = { "serial0", "serial1", "serial2", "serial3" };
+
+    for (unsigned i = 0; i < RUN_SERIALS; i++)
+        if (cls == in->model->part[RUN_SERIAL + i].cls && !strcmp(id, ids[i]))
+            return run_part_of(in->model, in->config, RUN_SERIAL + i);
     return NULL;
 }
 
@@ -319,12 +405,26 @@ static int place(const struct run_config *c, struct vmm_machine_device *d)
     return 0;
 }
 
+/* A mistake in a program's text is one before any program is started. */
+static int note_program(struct run_inputs *in, const struct vmm_machine_device *d)
+{
+    const char *text = vmm_machine_program_of(d->cls, d->config);
+
+    int rc = text ? vmm_machine_program_check(text) : 0;
+
+    in->programs = in->programs || text ||
+                   (d->cls->starts_program && d->config && d->cls->starts_program(d->config));
+    return rc ? vm_wrap(rc, "%s", d->cls->name) : 0;
+}
+
 static int place_devices(struct run_inputs *in)
 {
     int rc = 0;
 
     for (size_t i = 0; !rc && i < in->machine.device_count; i++) {
         rc = place(in->config, &in->devices[i]);
+        if (!rc)
+            rc = note_program(in, &in->devices[i]);
         in->processes = in->processes || in->devices[i].process;
         in->shared = in->shared || in->devices[i].cls->placements == VDEV_FOREIGN;
     }
@@ -383,6 +483,8 @@ int vmm_run_inputs_make(const struct run_model *model, struct run_config *config
     if (!rc)
         rc = list_devices(in);
     if (!rc)
+        rc = check_balloon(in);
+    if (!rc)
         rc = vmm_run_check_conflicts(in);
     if (!rc)
         rc = check_cmdline(config);
@@ -390,6 +492,8 @@ int vmm_run_inputs_make(const struct run_model *model, struct run_config *config
         rc = place_devices(in);
     if (!rc)
         rc = make_cmdline(in);
+    if (!rc && open_files)
+        rc = settle_devices(in);
     if (!rc && open_files)
         rc = check_prefault(&config->memory);
     if (!rc && open_files)
@@ -407,6 +511,7 @@ int vmm_run_inputs_make(const struct run_model *model, struct run_config *config
     arch_config(in);
     in->machine.classes = vdev_classes;
     in->machine.ram = ram_backing(&config->memory, in->shared || in->processes);
+    in->machine.log_level = (enum vm_level)config->log_level;
     in->machine.sandbox.filters = config->sandbox != RUN_SANDBOX_OFF;
     in->machine.sandbox.action = (enum vmm_jail_action)config->seccomp;
     in->machine.sandbox.policy_dir = config->policy_dir;

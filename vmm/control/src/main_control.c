@@ -14,6 +14,7 @@
 #include <vmm/base/error.h>
 #include <vmm/base/fd.h>
 #include <vmm/base/file.h>
+#include <vmm/base/shed.h>
 #include <vmm/config/args.h>
 #include <vmm/config/help.h>
 #include <vmm/config/json.h>
@@ -182,6 +183,37 @@ static const struct vmm_option options_plan[] = {
       .help = "write the device tree into FILE (AArch64)" },
     { 0 },
 };
+static int option_binary(void *ctx, const struct vmm_option *option, const char *value)
+{
+    struct session *s = ctx;
+
+    (void)option;
+    return set_once(&s->binary, "--binary", value);
+}
+
+static const struct vmm_option options_upgrade[] = {
+    { .name = "binary",
+      .call = option_binary,
+      .argument = "FILE",
+      .help = "the program of vmm that is to serve the device; this one if not given" },
+    { 0 },
+};
+static int option_placement(void *ctx, const struct vmm_option *option, const char *value)
+{
+    struct session *s = ctx;
+
+    (void)option;
+    return set_once(&s->placement, "--placement", value);
+}
+
+static const struct vmm_option options_move[] = {
+    { .name = "placement",
+      .call = option_placement,
+      .argument = "thread|process",
+      .required = true,
+      .help = "who is to serve it: a thread of the VMM, or a jailed process of its own" },
+    { 0 },
+};
 static const struct vmm_option options_abi[] = {
     { .group = "Report",
       .name = "diff",
@@ -196,65 +228,87 @@ static const struct vmm_option options_abi[] = {
     { 0 },
 };
 
-static const struct vmm_option socket_operand[] = {
-    { .name = "SOCKET",
-      .call = operand,
-      .argument = "SOCKET",
-      .required = true,
-      .help = "control socket of the machine" },
-    { 0 },
-};
+#define OPERAND(what, text)                                                             \
+    {                                                                                   \
+        .name = what, .call = operand, .argument = what, .required = true, .help = text \
+    }
+#define SOCKET_OPERAND OPERAND("SOCKET", "control socket of the machine")
+
+static const struct vmm_option socket_operand[] = { SOCKET_OPERAND, { 0 } };
 static const struct vmm_option remove_operands[] = {
-    { .name = "SOCKET",
-      .call = operand,
-      .argument = "SOCKET",
-      .required = true,
-      .help = "control socket of the machine" },
-    { .name = "ID",
-      .call = operand,
-      .argument = "ID",
-      .required = true,
-      .help = "device, as vmm info lists it; the guest is not asked, so unmount or unbind it there "
-              "before" },
+    SOCKET_OPERAND,
+    OPERAND("ID", "device, as vmm info lists it; the guest is not asked, so unmount or unbind it "
+                  "there before"),
     { 0 },
 };
 static const struct vmm_option set_operands[] = {
-    { .name = "SOCKET",
-      .call = operand,
-      .argument = "SOCKET",
-      .required = true,
-      .help = "control socket of the machine" },
-    { .name = "ID",
-      .call = operand,
-      .argument = "ID",
-      .required = true,
-      .help = "device, as vmm info lists it" },
-    { .name = "KEY=VALUE",
-      .call = operand,
-      .argument = "KEY=VALUE",
-      .required = true,
-      .help = "what to change" },
+    SOCKET_OPERAND,
+    OPERAND("ID", "device, as vmm info lists it"),
+    OPERAND("KEY=VALUE", "what to change"),
+    { 0 },
+};
+static const struct vmm_option upgrade_operands[] = {
+    SOCKET_OPERAND,
+    OPERAND("ID|all",
+            "device in a process of its own, as vmm info lists it; all: each of them, one "
+            "after the other"),
+    { 0 },
+};
+static const struct vmm_option move_operands[] = {
+    SOCKET_OPERAND,
+    OPERAND("ID", "virtio device, as vmm info lists it"),
     { 0 },
 };
 static const struct vmm_option cancel_operands[] = {
-    { .name = "SOCKET",
-      .call = operand,
-      .argument = "SOCKET",
-      .required = true,
-      .help = "control socket of the machine" },
-    { .name = "JOB",
-      .call = operand,
-      .argument = "JOB",
-      .required = true,
-      .help = "number of the job, as vmm info lists it" },
+    SOCKET_OPERAND,
+    OPERAND("JOB", "number of the job, as vmm info lists it"),
     { 0 },
 };
-static const struct vmm_option shell_operand[] = {
-    { .name = "SHELL",
+static const struct vmm_option balloon_operands[] = {
+    SOCKET_OPERAND,
+    { .name = "SIZE",
       .call = operand,
-      .argument = "SHELL",
-      .required = true,
-      .help = "bash, zsh or fish" },
+      .argument = "SIZE",
+      .help = "memory that the guest is to do without, as 512M; the rest is left as it is" },
+    { 0 },
+};
+static int option_messages(void *ctx, const struct vmm_option *option, const char *value)
+{
+    struct session *s = ctx;
+
+    (void)option;
+    (void)value;
+    s->messages = true;
+    return 0;
+}
+
+static const struct vmm_option vsock_options[] = {
+    { .name = "seqpacket",
+      .call = option_messages,
+      .help = "messages: SOCKET is the one of seqpacket=; each read of standard input is one" },
+    { 0 },
+};
+static const struct vmm_option vsock_operands[] = {
+    OPERAND("connect", "what to do: connect"),
+    OPERAND("SOCKET", "socket of the machine's --vsock"),
+    OPERAND("PORT", "port that a program of the guest listens at"),
+    { 0 },
+};
+static const struct vmm_option shell_operand[] = { OPERAND("SHELL", "bash, zsh or fish"), { 0 } };
+static int option_id(void *ctx, const struct vmm_option *option, const char *value)
+{
+    struct session *s = ctx;
+
+    (void)option;
+    return set_once(&s->id, "--id", value);
+}
+
+static const struct vmm_option options_balloon[] = {
+    { .name = "id",
+      .call = option_id,
+      .argument = "ID",
+      .help = "which one, as vmm info lists it; where there are several" },
+    { .name = "json", .call = option_json, .help = "JSON instead of text" },
     { 0 },
 };
 static const struct vmm_option json_option[] = {
@@ -317,7 +371,7 @@ static const struct command commands[] = {
                .operands = socket_operand },
       .run = vmm_verb_info },
     { .row = { .name = "events",
-               .summary = "tell each job's end as a line of JSON, until the machine ends",
+               .summary = "tell each event as a line of JSON, until the machine ends",
                .operands = socket_operand },
       .run = vmm_verb_events },
     { .row = { .name = "set",
@@ -328,10 +382,43 @@ static const struct command commands[] = {
                .summary = "take a device out of a running machine, as if it was pulled out",
                .operands = remove_operands },
       .run = vmm_verb_remove },
+    { .row = { .name = "upgrade",
+               .summary = "replace the process of a running device by another program's",
+               .text = "What the device was told and what it has taken goes to the new process; "
+                       "the guest sees a pause. One that ends within three seconds, or does not "
+                       "come to serve the device, is replaced by the old program's again, and the "
+                       "command fails.",
+               .options = options_upgrade,
+               .operands = upgrade_operands },
+      .run = vmm_verb_upgrade },
+    { .row = { .name = "move",
+               .summary = "move a running device between the VMM and a process of its own",
+               .text = "The device goes on where it was, with what the guest has told it and the "
+                       "files that were opened for it; the guest sees a pause. Where the device "
+                       "cannot be served there, it stays where it was, and the command fails.",
+               .options = options_move,
+               .operands = move_operands },
+      .run = vmm_verb_move },
+    { .row = { .name = "balloon",
+               .summary = "tell a guest's memory statistics, or change how large its balloon is",
+               .text = "With SIZE the guest is asked to do without that much memory; it gives what "
+                       "it can spare, in its own time. Without, the guest's driver is asked for "
+                       "statistics, which are printed with the size of the balloon.",
+               .options = options_balloon,
+               .operands = balloon_operands },
+      .run = vmm_verb_balloon },
     { .row = { .name = "cancel",
                .summary = "cancel a job, as a pause that takes long",
                .operands = cancel_operands },
       .run = vmm_verb_cancel },
+    { .row = { .name = "vsock",
+               .summary = "connect standard input and output to a port of the guest's",
+               .text = "vmm vsock connect SOCKET PORT: what comes in goes to the program of the "
+                       "guest, what that sends comes out. The end of the input is the end of its "
+                       "input; its own end ends the command.",
+               .options = vsock_options,
+               .operands = vsock_operands },
+      .run = vmm_command_vsock },
     { .row = { .name = "completion",
                .summary = "print a shell's completion script",
                .operands = shell_operand },
@@ -501,12 +588,24 @@ static int run_command(struct session *s, size_t i, int argc, char *argv[])
     return rc ? vmm_command_fail(rc) : commands[i].run(s);
 }
 
+/* "vmm help COMMAND" is "vmm COMMAND --help". */
+static int help_command(struct session *s, const char *name)
+{
+    static char option[] = "--help";
+    char *argv[] = { option, NULL };
+
+    for (size_t i = 0; i < VM_ARRAY_SIZE(commands); i++)
+        if (!strcmp(commands[i].row.name, name))
+            return run_command(s, i, 1, argv);
+    return unknown_command(name);
+}
+
 static int dispatch(struct session *s, int argc, char *argv[])
 {
     const char *name = argc > 1 ? argv[1] : "--help";
 
     if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help"))
-        return help_program(s);
+        return argc > 2 ? help_command(s, argv[2]) : help_program(s);
     if (!strcmp(name, "--version") || !strcmp(name, "-V"))
         name = "version";
     for (size_t i = 0; i < VM_ARRAY_SIZE(commands); i++)
@@ -520,6 +619,7 @@ int vmm_control_main(int argc, char *argv[])
     struct session s = { 0 };
     int code, rc = vm_fd_sanitize();
 
+    vm_shed_when_freed();
     /* Both come as errors of the write as well: a reader that left, a limit on a disk's file. */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);

@@ -15,4 +15,28 @@ int vmm_options_settle_root(struct session *s);
 /* --config FILE. */
 int vmm_options_load_config(struct session *s, const char *path);
 
+/* Rows of vmm run and vmm device. */
+#define OPTIONS_SANDBOX(what)                                                            \
+    { .group = "Sandbox",                                                                \
+      .name = "sandbox",                                                                 \
+      .path = "sandbox",                                                                 \
+      .argument = "process|thread|off",                                                  \
+      .help = what },                                                                    \
+        { .name = "disable-sandbox",                                                     \
+          .path = "sandbox",                                                             \
+          .fixed = "off",                                                                \
+          .help = "as --sandbox off" },                                                  \
+        { .name = "seccomp",                                                             \
+          .path = "seccomp",                                                             \
+          .argument = "kill|trap|log",                                                   \
+          .help = "what a system call that no filter allows ends in" },                  \
+        { .name = "seccomp-log-failures",                                                \
+          .path = "seccomp",                                                             \
+          .fixed = "log",                                                                \
+          .help = "as --seccomp log: carry it out, and have the kernel's log name it" }, \
+    {                                                                                    \
+        .name = "seccomp-policy-dir", .path = "seccomp_policy_dir", .argument = "DIR",   \
+        .help = "filters in place of the built-in ones: DIR/ARCHITECTURE/NAME.policy"    \
+    }
+
 #endif

@@ -66,14 +66,17 @@ static void add_line(void *ctx, const char *text)
 static void add_sandbox(struct device_rows *d, json_t *row, const struct vdev_class *cls)
 {
     bool ours = cls->kind != VDEV_PLATFORM && d->next < d->inputs->machine.device_count;
-    bool process = ours && d->inputs->devices[d->next++].process;
+    const struct vmm_machine_device *device = ours ? &d->inputs->devices[d->next++] : NULL;
+    bool process = device && device->process;
     struct vmm_jail_filter *filter = NULL;
     json_t *lines;
     char text[96];
 
-    if (!process || vmm_machine_device_filter(cls, &filter)) {
+    if (!process || vmm_machine_device_filter(cls, false, &filter)) {
         json_object_set_new(row, "sandbox",
-                            json_string(cls->placements == VDEV_FOREIGN
+                            json_string(device && vmm_machine_program_of(cls, device->config)
+                                            ? "not ours: another program, which we start"
+                                        : cls->placements == VDEV_FOREIGN
                                             ? "not ours: another program"
                                             : "none: a thread of the VMM"));
         return;
@@ -293,6 +296,26 @@ static int dump_dtb(struct dry *d, const char *path)
     return rc;
 }
 
+/* What vmm run would refuse: an overlay is tried on the tree also where nobody wants to see that. */
+static int try_overlay(struct dry *d)
+{
+    struct vm_buffer blob = { 0 };
+    int rc = vmm_machine_dtb(d->machine, &blob);
+
+    if (!rc)
+        vm_buffer_free(&blob);
+    return rc;
+}
+
+static int dump(struct session *s, struct dry *d)
+{
+    int rc = s->dump_dir ? dump_acpi(d, s->dump_dir) : 0;
+
+    if (!rc && s->dump_dtb)
+        return dump_dtb(d, s->dump_dtb);
+    return !rc && s->config->payload.overlay ? try_overlay(d) : rc;
+}
+
 int vmm_command_plan(struct session *s)
 {
     struct vm_report r = { 0 };
@@ -302,9 +325,7 @@ int vmm_command_plan(struct session *s)
 
     if (rc)
         return vmm_command_fail(rc);
-    rc = s->dump_dir ? dump_acpi(&d, s->dump_dir) : 0;
-    if (!rc && s->dump_dtb)
-        rc = dump_dtb(&d, s->dump_dtb);
+    rc = dump(s, &d);
     if (rc) {
         code = vmm_command_fail(rc);
         vmm_dry_free(&d);

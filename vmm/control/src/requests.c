@@ -9,7 +9,11 @@
 #include <jansson.h>
 
 #include <vmm/base/error.h>
+#include <vmm/base/fd.h>
 #include <vmm/config/json.h>
+
+#include "balloon.h"
+#include "upgrade.h"
 
 enum { JOBS_MAX = 16 }; /* that info lists */
 
@@ -55,9 +59,16 @@ static char *answer(int code)
     return code ? answer_error(code) : answer_result(NULL);
 }
 
+static void lack_json(void *ctx, const char *stage, const char *why)
+{
+    char ascii[VM_ERROR_TEXT];
+
+    json_array_append_new(ctx, json_pack("{s:s,s:s}", "stage", stage, "why", to_ascii(why, ascii)));
+}
+
 static json_t *device_json(struct vmm_machine *m, struct vdev *dev)
 {
-    json_t *metrics = json_object(), *row;
+    json_t *metrics = json_object(), *lacks = json_array(), *row;
     char place[64];
 
     for (const struct vdev_metric *k = dev->cls->metrics; k && k->name; k++) {
@@ -66,9 +77,12 @@ static json_t *device_json(struct vmm_machine *m, struct vdev *dev)
         json_object_set_new(metrics, k->name, json_integer((json_int_t)vm_count_get(value)));
     }
     vmm_machine_place(m, dev, place, sizeof(place));
-    row = json_pack("{s:s,s:s,s:s,s:b,s:o}", "id", dev->id, "class", dev->cls->name, "place", place,
-                    "broken", (int)__atomic_load_n(&dev->broken, __ATOMIC_RELAXED), "metrics",
-                    metrics);
+    row = json_pack("{s:s,s:s,s:s,s:s,s:b,s:o}", "id", dev->id, "class", dev->cls->name, "place",
+                    place, "placement", vmm_machine_placement(m, dev), "broken",
+                    (int)__atomic_load_n(&dev->broken, __ATOMIC_RELAXED), "metrics", metrics);
+    if (vmm_machine_jail_lacks(m, dev, lack_json, lacks))
+        json_object_set(row, "jail_lacks", lacks);
+    json_decref(lacks);
     return row;
 }
 
@@ -132,24 +146,55 @@ static json_t *all_ended_json(struct vmm_machine *m, uint64_t now_ns)
     return rows;
 }
 
-static void tell_end(void *ctx, const struct vm_job_ended *job)
+static void send_event(const struct request_events *events, json_t *event)
 {
-    const struct request_events *events = ctx;
-    json_t *row = ended_json(job), *event = json_pack("{s:s}", "event", "job-ended");
-    char *line = NULL;
+    char *line = event ? json_dumps(event, JSON_COMPACT) : NULL;
 
-    if (row && event && !json_object_update(event, row))
-        line = json_dumps(event, JSON_COMPACT);
     if (line)
         events->event(events->ctx, line);
     free(line);
+    json_decref(event);
+}
+
+static void tell_end(void *ctx, const struct vm_job_ended *job)
+{
+    json_t *row = ended_json(job), *event = json_pack("{s:s}", "event", "job-ended");
+
+    if (row && event && !json_object_update(event, row))
+        send_event(ctx, json_incref(event));
     json_decref(row);
     json_decref(event);
+}
+
+static json_t *event_json(enum vmm_event event, const char *source, const char *text)
+{
+    return json_pack("{s:s,s:s,s:s*}", "event", vmm_event_name(event), "source", source, "text",
+                     *text ? text : NULL);
+}
+
+void vmm_requests_tell(const struct request_events *events, enum vmm_event event,
+                       const char *source, const char *text)
+{
+    char ascii[VM_ERROR_TEXT];
+    json_t *row = event_json(event, source, text);
+
+    send_event(events, row ? row : event_json(event, source, to_ascii(text, ascii)));
 }
 
 void vmm_requests_listen(struct vmm_machine *m, const struct request_events *events)
 {
     vm_jobs_listen(vmm_machine_jobs(m), events ? tell_end : NULL, (void *)(uintptr_t)events);
+}
+
+static json_t *broken_json(const struct vmm_machine_info *i)
+{
+    json_t *rows = json_array();
+
+    for (unsigned n = 0; n < i->brokens; n++)
+        json_array_append_new(
+            rows, json_pack("{s:I,s:I,s:i}", "base", (json_int_t)i->broken[n].base, "bytes",
+                            (json_int_t)i->broken[n].bytes, "mended", (int)i->broken[n].mended));
+    return rows;
 }
 
 static char *info(struct vmm_machine *m)
@@ -160,15 +205,15 @@ static char *info(struct vmm_machine *m)
     vmm_machine_get_info(m, &i);
     vmm_machine_walk_devices(m, info_device, &c);
     return answer_result(json_pack(
-        "{s:s,s:s,s:i,s:I,s:{s:I,s:I,s:I,s:I},s:o,s:o,s:o}", "version", VMM_VERSION, "state",
+        "{s:s,s:s,s:i,s:I,s:o,s:{s:I,s:I,s:I,s:I},s:o,s:o,s:o}", "version", VMM_VERSION, "state",
         i.end       ? vmm_end_name(i.end)
         : i.paused  ? "paused"
         : i.running ? "running"
                     : "changing",
-        "cpus", (int)i.cpus, "memory", (json_int_t)i.memory_bytes, "exits", "all",
-        (json_int_t)i.exits, "pio", (json_int_t)i.exits_pio, "mmio", (json_int_t)i.exits_mmio,
-        "unclaimed", (json_int_t)i.unclaimed, "jobs", jobs_json(m, i.now_ns), "ended",
-        all_ended_json(m, i.now_ns), "devices", c.rows));
+        "cpus", (int)i.cpus, "memory", (json_int_t)i.memory_bytes, "broken_memory", broken_json(&i),
+        "exits", "all", (json_int_t)i.exits, "pio", (json_int_t)i.exits_pio, "mmio",
+        (json_int_t)i.exits_mmio, "unclaimed", (json_int_t)i.unclaimed, "jobs",
+        jobs_json(m, i.now_ns), "ended", all_ended_json(m, i.now_ns), "devices", c.rows));
 }
 
 /* One pause or removal at a time: the machine says -EBUSY to a second one, so this is the only waiter. */
@@ -183,32 +228,80 @@ static void answer_waiter(void *ctx, int code)
     free(reply);
 }
 
-/* id: the device that is removed; NULL: a pause. */
-static char *begin(struct vmm_machine *m, const char *id, const struct request_reply *reply)
+/* For what answers later; NULL with text. */
+static struct request_reply *new_waiter(const struct request_reply *reply)
 {
     struct request_reply *copy = malloc(sizeof(*copy));
-    int rc;
 
-    if (!copy)
-        return answer(vm_fail(-ENOMEM, "out of memory"));
-    *copy = *reply;
-    rc = id ? vmm_machine_remove(m, id, answer_waiter, copy)
-            : vmm_machine_pause(m, answer_waiter, copy);
-    if (!rc)
+    if (copy)
+        *copy = *reply;
+    else
+        vm_fail(-ENOMEM, "out of memory");
+    return copy;
+}
+
+/* What was asked for the waiter (NULL: nothing was) is under way, or cannot be. */
+static char *begun(struct request_reply *waiter, int rc)
+{
+    if (waiter && !rc)
         return NULL;
-    free(copy);
-    return answer(rc);
+    free(waiter);
+    return answer(waiter ? rc : -ENOMEM);
+}
+
+static char *pause_machine(struct vmm_machine *m, const struct request_reply *reply)
+{
+    struct request_reply *waiter = new_waiter(reply);
+
+    return begun(waiter, waiter ? vmm_machine_pause(m, answer_waiter, waiter) : 0);
+}
+
+static char *upgrade(struct vmm_machine *m, const json_t *root, const struct request_reply *reply)
+{
+    const char *id = json_string_value(json_object_get(root, "id"));
+    const char *binary = json_string_value(json_object_get(root, "binary"));
+    struct request_reply *waiter;
+    int fd, rc;
+
+    if (!id || !binary)
+        return answer(vm_fail(-EINVAL, "upgrade: give id and binary as strings, as in "
+                                       "{\"verb\":\"upgrade\",\"id\":\"all\","
+                                       "\"binary\":\"/usr/bin/vmm\"}"));
+    fd = vmm_upgrade_open(binary);
+    if (fd < 0)
+        return answer(fd);
+    waiter = new_waiter(reply);
+    rc = waiter ? vmm_machine_upgrade(m, id, fd, answer_waiter, waiter) : 0;
+    vm_close(&fd);
+    return begun(waiter, rc);
+}
+
+static char *move(struct vmm_machine *m, const json_t *root, const struct request_reply *reply)
+{
+    const char *id = json_string_value(json_object_get(root, "id"));
+    const char *to = json_string_value(json_object_get(root, "placement"));
+    bool thread = to && !strcmp(to, vdev_place_choices[VDEV_PLACE_THREAD]);
+    struct request_reply *waiter;
+
+    if (!id || !to || (!thread && strcmp(to, vdev_place_choices[VDEV_PLACE_PROCESS]) != 0))
+        return answer(vm_fail(-EINVAL, "move: give id as a string, and placement as \"thread\" or "
+                                       "\"process\", as in {\"verb\":\"move\",\"id\":"
+                                       "\"virtio-rng0\",\"placement\":\"thread\"}"));
+    waiter = new_waiter(reply);
+    return begun(waiter, waiter ? vmm_machine_move(m, id, thread, answer_waiter, waiter) : 0);
 }
 
 static char *remove_device(struct vmm_machine *m, const json_t *root,
                            const struct request_reply *reply)
 {
     const char *id = json_string_value(json_object_get(root, "id"));
+    struct request_reply *waiter;
 
     if (!id)
         return answer(vm_fail(-EINVAL, "remove: give id as a string, as in "
                                        "{\"verb\":\"remove\",\"id\":\"virtio-rng0\"}"));
-    return begin(m, id, reply);
+    waiter = new_waiter(reply);
+    return begun(waiter, waiter ? vmm_machine_remove(m, id, answer_waiter, waiter) : 0);
 }
 
 static void forget(struct request_reply *reply, void *ctx)
@@ -217,14 +310,27 @@ static void forget(struct request_reply *reply, void *ctx)
         reply->ctx = NULL;
 }
 
+static void forget_set(void *ctx, void *reply)
+{
+    forget(reply, ctx);
+}
+
 void vmm_requests_forget(struct vmm_machine *m, void *ctx)
 {
     forget(vmm_machine_pause_ctx(m), ctx);
     forget(vmm_machine_remove_ctx(m), ctx);
+    forget(vmm_machine_upgrade_ctx(m), ctx);
+    vmm_machine_walk_sets(m, forget_set, ctx);
+    forget(vmm_machine_move_ctx(m), ctx);
 }
 
-static char *set_property(struct vmm_machine *m, const json_t *root)
+/* At once, or by a process. */
+static char *set_property(struct vmm_machine *m, const json_t *root,
+                          const struct request_reply *reply)
 {
+    struct request_reply *waiter;
+    int rc;
+
     const char *id = json_string_value(json_object_get(root, "id"));
     const char *value = json_string_value(json_object_get(root, "value"));
 
@@ -232,7 +338,12 @@ static char *set_property(struct vmm_machine *m, const json_t *root)
         return answer(vm_fail(-EINVAL,
                               "set: give id and value as strings, as in "
                               "{\"verb\":\"set\",\"id\":\"virtio-rng0\",\"value\":\"KEY=VALUE\"}"));
-    return answer(vmm_machine_set(m, id, value));
+    waiter = new_waiter(reply);
+    rc = waiter ? vmm_machine_set(m, id, value, answer_waiter, waiter) : -ENOMEM;
+    if (rc == -EINPROGRESS)
+        return NULL;
+    free(waiter);
+    return answer(rc);
 }
 
 /* What it was doing answers its own client, with -ECANCELED. */
@@ -244,6 +355,14 @@ static char *cancel(struct vmm_machine *m, const json_t *root)
         return answer(vm_fail(-EINVAL, "cancel: give the number of a job that info lists, as in "
                                        "{\"verb\":\"cancel\",\"job\":1}"));
     return answer(vm_job_cancel(vmm_machine_jobs(m), (uint64_t)json_integer_value(job)));
+}
+
+static char *balloon(struct vmm_machine *m, const json_t *root)
+{
+    json_t *result;
+    int rc = vmm_balloon_request(m, root, &result);
+
+    return rc ? answer(rc) : answer_result(result);
 }
 
 /* What is under way when the events begin: its end will be one of them. */
@@ -275,20 +394,26 @@ static char *perform(struct vmm_machine *m, const json_t *root, const struct req
     if (!strcmp(verb, "powerbtn"))
         return answer(vmm_machine_power_button(m));
     if (!strcmp(verb, "pause"))
-        return begin(m, NULL, reply);
+        return pause_machine(m, reply);
     if (!strcmp(verb, "resume"))
         return answer(vmm_machine_resume(m));
     if (!strcmp(verb, "set"))
-        return set_property(m, root);
+        return set_property(m, root, reply);
     if (!strcmp(verb, "remove"))
         return remove_device(m, root, reply);
+    if (!strcmp(verb, "upgrade"))
+        return upgrade(m, root, reply);
+    if (!strcmp(verb, "move"))
+        return move(m, root, reply);
     if (!strcmp(verb, "cancel"))
         return cancel(m, root);
+    if (!strcmp(verb, "balloon"))
+        return balloon(m, root);
     if (!strcmp(verb, "events"))
         return events(m, reply);
     return answer(vm_fail(-EINVAL,
                           "there is no verb '%.64s': info, events, stop, powerbtn, pause, resume, "
-                          "set, remove, cancel",
+                          "set, remove, upgrade, move, cancel, balloon",
                           verb));
 }
 

@@ -27,6 +27,10 @@ char *vmm_requests_handle(struct vmm_machine *machine, const char *untrusted, si
 /* Events of the machine go there from now on; NULL: nowhere. events is borrowed until then. */
 void vmm_requests_listen(struct vmm_machine *machine, const struct request_events *events);
 
+/* What config.event of the machine says, as an event. */
+void vmm_requests_tell(const struct request_events *events, enum vmm_event event,
+                       const char *source, const char *text);
+
 /* ctx does not want its answer any more. */
 void vmm_requests_forget(struct vmm_machine *machine, void *ctx);
 

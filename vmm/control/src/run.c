@@ -18,6 +18,7 @@
 #include <vmm/hypervisor/kvm.h>
 
 #include "server.h"
+#include "shed.h"
 #include "terminal.h"
 #include "window.h"
 
@@ -31,8 +32,9 @@ struct run {
     struct server *server;
     struct terminal terminal;
     struct window window;
+    struct shed shed;
     struct vm_watch signals;
-    struct vmm_spawner *spawner;
+    struct vmm_spawner *spawner, *programs;
     int signal_fd, ram_fd; /* -1: none */
     bool asked; /* SIGTERM has pressed the power button: the next one stops */
     enum vmm_end end;
@@ -63,8 +65,10 @@ int vmm_run_exit_code(int code)
     case -ENOTSUP:
     case -ENODEV: return VMM_EXIT_HOST;
     case -ENOMEM:
+    case -EAGAIN: /* of processes and threads */
     case -EMFILE:
-    case -ENFILE: return VMM_EXIT_RESOURCE;
+    case -ENFILE:
+    case -ETOOMANYREFS: return VMM_EXIT_RESOURCE;
     default: return VMM_EXIT_FAILED;
     }
 }
@@ -156,11 +160,17 @@ static void on_end(void *ctx, enum vmm_end end)
     vm_loop_stop(r->env.loop);
 }
 
-static void on_event(void *ctx, const char *source, const char *what)
+static void on_event(void *ctx, enum vmm_event event, const char *source, const char *text)
 {
     struct run *r = ((struct run_inputs *)ctx)->ended_ctx;
 
-    vm_log(&r->env, VM_LOG_ERROR, "%s: %s", source, what);
+    if (event == VMM_EVENT_TROUBLE)
+        vm_log(&r->env, VM_LOG_ERROR, "%s: %s", source, text);
+    if (event ==
+        VMM_EVENT_MOVED) /* a move is a start, too, and the thread that served leaves holes */
+        vmm_shed_begin(&r->shed, r->env.loop);
+    if (r->server)
+        vmm_server_event(r->server, event, source, text);
 }
 
 /* Without the spawner what is there goes on, but nothing starts again: so the machine ends while it is whole. */
@@ -173,14 +183,29 @@ static void on_spawner_lost(void *ctx)
         vmm_machine_stop(r->machine);
 }
 
+/* Many devices and queues need many; and no process of a device's may have as many on their way as we (vmm_process_new()). */
+static void raise_limit_of_files(void)
+{
+    struct rlimit files;
+
+    if (getrlimit(RLIMIT_NOFILE, &files) || files.rlim_cur == files.rlim_max)
+        return;
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+}
+
 /* Before the first thread and guest byte; files that are open stay here (CLOEXEC, and it closes them). */
 static int start_spawner(struct run *r, const struct run_inputs *in)
 {
     struct vmm_spawner_config config = {
         .env = &r->env, .entry = vmm_control_main, .lost = on_spawner_lost, .ctx = r
     };
+    int rc = in->processes ? vmm_spawner_start(&config, &r->spawner) : 0;
 
-    return in->processes ? vmm_spawner_start(&config, &r->spawner) : 0;
+    if (rc || !in->programs)
+        return rc;
+    config.foreign = true;
+    return vmm_spawner_start(&config, &r->programs);
 }
 
 /* Memory that the processes of devices map, too. A foreign one could cut a file short, so it gets a sealed memory file. */
@@ -201,6 +226,19 @@ static int share_ram(struct run *r, struct run_inputs *in)
     ram->shared = true;
     ram->fd = r->ram_fd;
     return 0;
+}
+
+static int meet_programs(struct run *r, struct run_inputs *in)
+{
+    int rc;
+
+    if (!r->programs)
+        return 0;
+    rc = vmm_spawner_ready(r->programs, SPAWNER_NS);
+    if (!rc)
+        rc = vmm_spawner_attach(r->programs, r->env.loop);
+    in->machine.sandbox.programs = r->programs;
+    return rc ? vm_wrap(rc, "programs of devices") : 0;
 }
 
 static int meet_spawner(struct run *r, struct run_inputs *in)
@@ -226,6 +264,8 @@ static int set_up(struct run *r, struct run_inputs *in)
         rc = vmm_run_kvm(&r->env, &r->hv);
     if (!rc)
         rc = meet_spawner(r, in);
+    if (!rc)
+        rc = meet_programs(r, in);
     if (rc)
         return rc;
     in->machine.env = &r->env;
@@ -257,6 +297,7 @@ static void tear_down(struct run *r, int exit_code)
     vm_close(&r->signal_fd);
     hv_free(r->hv);
     vmm_spawner_free(r->spawner);
+    vmm_spawner_free(r->programs);
     vm_close(&r->ram_fd);
     vm_loop_free(r->env.loop);
 }
@@ -290,6 +331,7 @@ int vmm_run_machine(const struct run_model *model, struct run_config *config)
         return vmm_run_exit_code(rc);
     }
     rc = start_spawner(&r, &in);
+    raise_limit_of_files(); /* foreign programs keep what we were given */
     if (!rc)
         rc = set_up(&r, &in);
     if (!rc) {
@@ -299,8 +341,11 @@ int vmm_run_machine(const struct run_model *model, struct run_config *config)
     }
     if (!rc)
         rc = vmm_machine_confine(r.machine);
-    if (!rc)
+    if (!rc) {
+        vmm_shed_begin(&r.shed, r.env.loop);
         rc = vm_loop_run(r.env.loop);
+        vmm_shed_end(&r.shed);
+    }
     vmm_terminal_restore(&r.terminal);
     if (rc)
         tell(&r, rc);

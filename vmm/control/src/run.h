@@ -20,7 +20,8 @@ struct run_inputs {
     const struct run_model *model;
     struct run_config *config;
     bool terminal; /* a device has it */
-    bool processes, shared; /* devices in processes of ours; or of somebody else */
+    bool processes, shared; /* devices in processes of ours; or of somebody else, */
+    bool programs; /* of which we start some */
     void *ended_ctx; /* who runs the machine */
 };
 
@@ -29,8 +30,12 @@ int vmm_run_inputs_make(const struct run_model *model, struct run_config *config
                         struct run_inputs *ret_inputs);
 void vmm_run_inputs_free(struct run_inputs *inputs);
 
+/* A key of a part's configuration is not as by default. */
+bool vmm_run_part_is_set(const struct run_part *part, const void *config);
 /* Where the serial port's or the console's bytes go; NULL: not in this build. */
 struct vchar_config *vmm_run_chr_of(const struct run_inputs *inputs, enum run_part_id id);
+/* The option of a serial port or the console. */
+const char *vmm_run_chr_option(enum run_part_id id);
 
 /* When modes are settled and devices listed: -EINVAL with text where the user's words contradict each other. */
 int vmm_run_check_conflicts(const struct run_inputs *inputs);

@@ -152,16 +152,35 @@ static const struct {
 } parts[RUN_PARTS] = {
     [RUN_SERIAL] = { NULL, /* the architecture's */
                      { .name = "serial", .type = VM_PROP_OBJECT, .help = "first serial port" } },
+    [RUN_SERIAL1] = { NULL,
+                      { .name = "serial1",
+                        .type = VM_PROP_OBJECT,
+                        .help = "second serial port; there with those before it if it is on" } },
+    [RUN_SERIAL2] = { NULL,
+                      { .name = "serial2", .type = VM_PROP_OBJECT, .help = "third serial port" } },
+    [RUN_SERIAL3] = { NULL,
+                      { .name = "serial3", .type = VM_PROP_OBJECT, .help = "fourth serial port" } },
     [RUN_CONSOLE] = { "virtio-console",
                       { .name = "console", .type = VM_PROP_OBJECT, .help = "virtio console" } },
     [RUN_RNG] = { "virtio-rng",
                   { .name = "rng", .type = VM_PROP_OBJECT, .help = "entropy device" } },
+    [RUN_BALLOON] = { "virtio-balloon",
+                      { .name = "balloon",
+                        .type = VM_PROP_OBJECTS,
+                        .max = 1,
+                        .help = "memory balloon" } },
     [RUN_DISKS] = { "virtio-blk",
                     { .name = "disks", .type = VM_PROP_OBJECTS, .help = "virtio disks" } },
+    [RUN_NETS] = { "virtio-net",
+                   { .name = "net", .type = VM_PROP_OBJECTS, .help = "network devices" } },
     [RUN_FS] = { "vhost-user",
                  { .name = "fs",
                    .type = VM_PROP_OBJECTS,
                    .help = "file systems that other programs share" } },
+    [RUN_VSOCK] = { "virtio-vsock",
+                    { .name = "vsock",
+                      .type = VM_PROP_OBJECT,
+                      .help = "sockets between guest and host" } },
 };
 
 static bool class_at(void *ctx, size_t index, struct vm_prop_class *ret_class)
@@ -202,9 +221,9 @@ static void settle_preset(struct vm_prop *row)
 static int make_part(struct run_part *part, enum run_part_id id, const struct vdev_class *cls)
 {
     *part = (struct run_part){ .cls = cls, .props = cls->props, .size = cls->config_size };
-    return id == RUN_DISKS ? vmm_typed_disk_table(part)
-           : id == RUN_FS  ? vmm_typed_fs_table(part)
-                           : 0;
+    return id == RUN_DISKS || id == RUN_NETS ? vmm_typed_table(part)
+           : id == RUN_FS                    ? vmm_typed_fs_table(part)
+                                             : 0;
 }
 
 int vmm_run_model_new(struct run_model *m)

@@ -34,7 +34,7 @@ struct run_config {
     char *policy_dir;
     uint32_t log_level;
     struct vm_prop_list devices; /* struct vm_prop_variant */
-    /* Behind it: the configurations of serial, console, rng and the list of disks; see run_model. */
+    /* Behind it: the configurations of serial, console, rng and the lists of disks and others; see run_model. */
 };
 
 /* Devices in processes of their own, with filters; all in one process, with filters; neither. */
@@ -47,7 +47,22 @@ struct run_part {
     const struct vm_prop *props; /* the class's, or ours (typed.h) */
     size_t size; /* of one */
 };
-enum run_part_id { RUN_SERIAL, RUN_CONSOLE, RUN_RNG, RUN_DISKS, RUN_FS, RUN_PARTS };
+enum run_part_id {
+    RUN_SERIAL, /* and the further ones, in their order */
+    RUN_SERIAL1,
+    RUN_SERIAL2,
+    RUN_SERIAL3,
+    RUN_CONSOLE,
+    RUN_RNG,
+    RUN_BALLOON,
+    RUN_DISKS,
+    RUN_NETS,
+    RUN_FS,
+    RUN_VSOCK,
+    RUN_PARTS,
+};
+
+enum { RUN_SERIALS = RUN_CONSOLE - RUN_SERIAL };
 
 /* The root table of this build. */
 struct run_model {

@@ -184,6 +184,11 @@ static void event(void *ctx, const char *line)
             client_event(s->client[i], line);
 }
 
+void vmm_server_event(struct server *s, enum vmm_event what, const char *source, const char *text)
+{
+    vmm_requests_tell(&s->events, what, source, text);
+}
+
 static void client_line(struct client *c, const char *line, size_t len)
 {
     struct request_reply reply = { .done = answer_later, .listen = client_listens, .ctx = c };

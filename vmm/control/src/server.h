@@ -11,6 +11,9 @@ struct server;
 /* Listens on path, or in the directory path under the process's number. env->loop serves it. -errno with text. */
 int vmm_server_new(const struct vm_env *env, struct vmm_machine *machine, const char *path,
                    struct server **ret_server);
+/* Tells who listens. As vmm_machine_config.event. */
+void vmm_server_event(struct server *server, enum vmm_event event, const char *source,
+                      const char *text);
 /* Closes connections and removes the socket. NULL is allowed. */
 void vmm_server_free(struct server *server);
 

@@ -153,6 +153,14 @@ void vmm_requests_listen(struct vmm_machine *machine, const struct request_event
     w.events = events;
 }
 
+void vmm_requests_tell(const struct request_events *events, enum vmm_event kind, const char *source,
+                       const char *text)
+{
+    (void)kind;
+    (void)source;
+    events->event(events->ctx, text);
+}
+
 void vmm_requests_forget(struct vmm_machine *machine, void *ctx)
 {
     (void)machine;

@@ -50,6 +50,14 @@ void vmm_requests_listen(struct vmm_machine *machine, const struct request_event
     s.events = events;
 }
 
+void vmm_requests_tell(const struct request_events *events, enum vmm_event event,
+                       const char *source, const char *text)
+{
+    (void)event;
+    (void)source;
+    events->event(events->ctx, text);
+}
+
 void vmm_requests_forget(struct vmm_machine *machine, void *ctx)
 {
     (void)machine;
@@ -280,6 +288,22 @@ Test(server, events_come_to_who_asked_for_them)
     close(other);
     close_server();
     cr_assert_null(s.events, "nobody is told behind the server's end");
+}
+
+Test(server, what_the_machine_says_comes_to_who_asked_for_events)
+{
+    char back[16] = "";
+
+    open_server(1);
+    s.when = AT_ONCE;
+    say("e\n");
+    serve(1);
+
+    vmm_server_event(s.server, VMM_EVENT_ENDED, "machine", "reset");
+
+    cr_assert_eq(recv(s.fd, back, sizeof(back), 0), 8);
+    cr_assert_str_eq(back, "x\nreset\n");
+    close_server();
 }
 
 Test(server, an_event_while_an_answer_is_late_comes_before_it)

@@ -3,6 +3,7 @@
 #include "verbs.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -129,6 +130,34 @@ int vmm_verb_set(struct session *s)
 {
     return ask(
         s, json_pack("{s:s,s:s,s:s}", "verb", "set", "id", s->values[1], "value", s->values[2]));
+}
+
+/* The VMM may be in another directory; without --binary it is the program that is running here. */
+static int find_program(const struct session *s, char ret_path[PATH_MAX])
+{
+    const char *path = s->binary ? s->binary : "/proc/self/exe";
+
+    return realpath(path, ret_path) ? 0 : vm_fail_errno("upgrade: %s", path);
+}
+
+int vmm_verb_upgrade(struct session *s)
+{
+    char path[PATH_MAX];
+    int rc = find_program(s, path);
+
+    if (rc)
+        return vmm_command_fail(rc);
+    return ask(s,
+               json_pack("{s:s,s:s,s:s}", "verb", "upgrade", "id", s->values[1], "binary", path));
+}
+
+int vmm_verb_move(struct session *s)
+{
+    if (!s->placement)
+        return vmm_command_fail(vm_fail(-EINVAL, "move: say where to: --placement thread, or "
+                                                 "--placement process"));
+    return ask(s, json_pack("{s:s,s:s,s:s}", "verb", "move", "id", s->values[1], "placement",
+                            s->placement));
 }
 
 int vmm_verb_cancel(struct session *s)

@@ -13,6 +13,12 @@ int vmm_verb_resume(struct session *s);
 int vmm_verb_info(struct session *s);
 int vmm_verb_events(struct session *s);
 int vmm_verb_set(struct session *s);
+int vmm_verb_upgrade(struct session *s);
+int vmm_verb_move(struct session *s);
 int vmm_verb_cancel(struct session *s);
+int vmm_verb_balloon(struct session *s);
+
+/* vsock.c: vmm vsock connect SOCKET PORT */
+int vmm_command_vsock(struct session *s);
 
 #endif

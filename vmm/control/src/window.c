@@ -46,7 +46,7 @@ static int set(struct window *w, const char *key, unsigned value)
     char text[24];
 
     snprintf(text, sizeof(text), "%s=%u", key, value);
-    return vmm_machine_set(w->machine, w->id, text);
+    return vmm_machine_set(w->machine, w->id, text, NULL, NULL); /* a terminal's is on a thread */
 }
 
 void vmm_window_update(struct window *w)

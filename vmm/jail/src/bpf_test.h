@@ -33,6 +33,7 @@ static inline struct bpf_result bpf_run(const struct vmm_jail_program *program,
         case BPF_ALU | BPF_AND | BPF_K: a &= i->k; break;
         case BPF_JMP | BPF_JA: pc += i->k; break;
         case BPF_JMP | BPF_JEQ | BPF_K: pc += a == i->k ? i->jt : i->jf; break;
+        case BPF_JMP | BPF_JGE | BPF_K: pc += a >= i->k ? i->jt : i->jf; break;
         case BPF_RET | BPF_K:
             result.action = i->k;
             result.broken = false;

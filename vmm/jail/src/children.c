@@ -61,7 +61,7 @@ static int queue(struct vmm_spawner *s, const struct vmm_spawn_request *request,
     }
     vm_list_add(&s->queue, &pending->node);
     s->queued++;
-    return s->loop ? vm_watch_set(&s->watch, EPOLLIN | EPOLLOUT) : 0;
+    return vmm_spawn_watch(s);
 }
 
 int vmm_spawn_post(struct vmm_spawner *s, const struct vmm_spawn_request *request, const int *fd,
@@ -78,23 +78,26 @@ int vmm_spawn_post(struct vmm_spawner *s, const struct vmm_spawn_request *reques
     n = s->queued ? -EAGAIN : vm_socket_send(s->sock, request, len, fd, fds, 0);
     if (n == -EAGAIN)
         return queue(s, request, len, fd, fds);
-    return n < 0 ? vm_fail((int)n, "spawner: request: %s", strerror((int)-n)) : 0;
+    return n < 0 ? vm_socket_send_failed(n, "spawner: request") : 0;
 }
 
 void vmm_spawn_flush(struct vmm_spawner *s)
 {
     while (!vm_list_empty(&s->queue)) {
         struct vmm_spawn_pending *p = container_of(s->queue.next, struct vmm_spawn_pending, node);
+        ssize_t n = vm_socket_send(s->sock, p->request, p->len, p->fd, p->fds, 0);
+        uint32_t id = p->request->id;
 
-        if (vm_socket_send(s->sock, p->request, p->len, p->fd, p->fds, 0) == -EAGAIN)
+        if (n == -EAGAIN)
             return;
-        /* Any other error is the connection's end, which is read soon. */
         vm_list_del(&p->node);
         s->queued--;
         pending_free(p);
+        /* Any other error than this one is the connection's end, which is read soon. */
+        if (n == -ETOOMANYREFS)
+            vmm_spawn_child_refused(s, id, n);
     }
-    if (s->loop)
-        vm_watch_set(&s->watch, EPOLLIN);
+    vmm_spawn_watch(s);
 }
 
 void vmm_spawn_drop_queue(struct vmm_spawner *s)
@@ -214,6 +217,7 @@ void vmm_child_free(struct vmm_child *child)
     if (!child || child->freed)
         return;
     child->freed = true;
+    vm_close(&child->pidfd);
     if (!child->ended)
         vmm_child_kill(child);
     else if (!child->in_end)
@@ -244,16 +248,24 @@ static void end(struct vmm_child *child, int code, int status)
         forget(child);
 }
 
+void vmm_spawn_child_refused(struct vmm_spawner *s, uint32_t id, ssize_t error)
+{
+    struct vmm_child *child = find(s, id);
+
+    if (child)
+        end(child, vm_socket_send_failed(error, "spawner: request"), 0);
+}
+
 void vmm_spawn_child_event(struct vmm_spawner *s, const struct vmm_spawn_event *event, int fd)
 {
     struct vmm_child *child = find(s, event->id);
 
-    if (!child || (event->type == VMM_SPAWN_STARTED && fd < 0)) {
+    if (!child || (event->type == VMM_SPAWN_STARTED && (fd < 0 || child->freed))) {
         vm_close(&fd);
     } else if (event->type == VMM_SPAWN_STARTED) {
         vm_close(&child->pidfd);
         child->pidfd = fd;
-        if (child->on_started && !child->freed)
+        if (child->on_started)
             child->on_started(child->ctx, event->pid, fd);
     } else {
         vm_close(&fd);

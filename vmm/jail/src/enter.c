@@ -49,8 +49,9 @@ static void limits(const struct vmm_jail_profile *profile, struct vmm_jail_resul
 /* What the spawner does for its children. A process cannot move itself into another PID namespace. */
 static void outer_stages(struct vmm_jail_result *result)
 {
-    int rc;
+    int rc, death = 0;
 
+    prctl(PR_GET_PDEATHSIG, &death, 0, 0, 0);
     vmm_jail_namespaces(result);
     vmm_jail_stage_refused(result, VMM_JAIL_PID,
                            "a process cannot change its own; the spawner's children have one");
@@ -62,6 +63,8 @@ static void outer_stages(struct vmm_jail_result *result)
     rc = vmm_jail_leave_root(result);
     if (rc)
         vmm_jail_stage_refused(result, VMM_JAIL_CAPS, "cannot leave root: %s", strerror(-rc));
+    if (death) /* another user: it was cleared (prctl(2)) */
+        prctl(PR_SET_PDEATHSIG, death, 0, 0, 0);
 }
 
 static void undumpable(struct vmm_jail_result *result)
@@ -115,35 +118,46 @@ static struct vmm_jail_program *allow_all(void)
     return program;
 }
 
+static void probe_ram(struct vmm_jail_host *host)
+{
+    int fd = vmm_jail_ram_file(1);
+
+    host->ram_file = fd >= 0;
+    if (fd < 0)
+        vmm_jail_why_refused(-fd, false, host->why_no_ram_file, sizeof(host->why_no_ram_file));
+    vm_close(&fd);
+}
+
 /* As the spawner and its child would, in one process; a PID namespace for the first child of it. */
 static void probe_child(int fd)
 {
-    struct vmm_jail_profile profile = { .who = "probe",
-                                        .max_file_bytes = UINT64_MAX,
-                                        .enter = allow_all() };
-    struct vmm_jail_result result = { 0 };
+    struct vmm_jail_profile profile = {
+        .who = "probe", .spawned = true, .max_file_bytes = UINT64_MAX, .enter = allow_all()
+    };
+    struct vmm_jail_host host = { 0 };
+    struct vmm_jail_result *result = &host.jail;
     bool pid_namespace;
 
-    vmm_jail_namespaces(&result);
+    vmm_jail_namespaces(result);
+    probe_ram(&host);
     pid_namespace = !unshare(CLONE_NEWPID);
-    vmm_jail_empty_root(&result);
-    profile.spawned = true;
+    vmm_jail_empty_root(result);
     if (setsid() >= 0)
-        vmm_jail_stage_reached(&result, VMM_JAIL_SESSION);
-    if (vmm_jail_leave_root(&result))
-        vmm_jail_stage_refused(&result, VMM_JAIL_CAPS, "cannot leave root");
-    if (vmm_jail_enter(&profile, &result))
-        vmm_jail_stage_refused(&result, VMM_JAIL_SECCOMP, "%.100s", vm_error_text());
+        vmm_jail_stage_reached(result, VMM_JAIL_SESSION);
+    if (vmm_jail_leave_root(result))
+        vmm_jail_stage_refused(result, VMM_JAIL_CAPS, "cannot leave root");
+    if (vmm_jail_enter(&profile, result))
+        vmm_jail_stage_refused(result, VMM_JAIL_SECCOMP, "%.100s", vm_error_text());
     if (pid_namespace)
-        vmm_jail_stage_reached(&result, VMM_JAIL_PID);
+        vmm_jail_stage_reached(result, VMM_JAIL_PID);
     else
-        vmm_jail_stage_refused(&result, VMM_JAIL_PID, "the host refuses it");
-    _exit(vm_write_full(fd, &result, sizeof(result)) ? 1 : 0);
+        vmm_jail_stage_refused(result, VMM_JAIL_PID, "the host refuses it");
+    _exit(vm_write_full(fd, &host, sizeof(host)) ? 1 : 0);
 }
 
-int vmm_jail_probe(struct vmm_jail_result *ret_result)
+int vmm_jail_probe(struct vmm_jail_host *ret_host)
 {
-    struct vmm_jail_result result;
+    struct vmm_jail_host host;
     int fd[2], rc;
     pid_t pid;
 
@@ -153,12 +167,12 @@ int vmm_jail_probe(struct vmm_jail_result *ret_result)
     if (!pid)
         probe_child(fd[1]);
     vm_close(&fd[1]);
-    rc = pid < 0 ? vm_fail_errno("jail: fork") : vm_read_full(fd[0], &result, sizeof(result));
+    rc = pid < 0 ? vm_fail_errno("jail: fork") : vm_read_full(fd[0], &host, sizeof(host));
     vm_close(&fd[0]);
     while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
         /* again */
     }
     if (!rc)
-        *ret_result = result;
+        *ret_host = host;
     return rc ? vm_wrap(rc, "jail: trying the stages") : 0;
 }

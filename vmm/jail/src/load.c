@@ -64,7 +64,7 @@ static void add_number(struct line *line, unsigned n)
 }
 
 /* The handler that was there before, for a signal is the process's: it gives a terminal back. Written before ours is installed. */
-static void (*also[1])(int signal_number);
+static void (*before)(int signal_number);
 
 /* Async-signal-safe: no stdio, no memory. It ends by a call that no filter of ours allows: SIGSYS is blocked in here, and a
  * forced signal that is blocked kills with its default action, so that the parent sees SIGSYS. Without a filter (somebody
@@ -85,8 +85,8 @@ static void refused(int signal_number, siginfo_t *info, void *context)
     if (write(STDERR_FILENO, line.text, line.len) < 0) {
         /* nobody is there to be told */
     }
-    if (*also)
-        (*also)(signal_number);
+    if (before)
+        before(signal_number);
     syscall(SYS_reboot, 0, 0, 0, 0);
     _exit(128 + signal_number);
 }
@@ -97,9 +97,12 @@ int vmm_jail_report(const char *who)
 
     snprintf(thread_who, sizeof(thread_who), "%s", who);
     sigemptyset(&act.sa_mask);
-    if (!sigaction(SIGSYS, NULL, &old) && !(old.sa_flags & SA_SIGINFO) &&
-        old.sa_handler != SIG_DFL && old.sa_handler != SIG_IGN)
-        __atomic_store_n(also, old.sa_handler, __ATOMIC_RELAXED);
+    if (sigaction(SIGSYS, NULL, &old))
+        return vm_fail_errno("sigaction(SIGSYS)");
+    if (old.sa_flags & SA_SIGINFO && old.sa_sigaction == refused)
+        return 0; /* another thread was here */
+    if (!(old.sa_flags & SA_SIGINFO) && old.sa_handler != SIG_DFL && old.sa_handler != SIG_IGN)
+        __atomic_store_n(&before, old.sa_handler, __ATOMIC_RELAXED);
     return sigaction(SIGSYS, &act, NULL) ? vm_fail_errno("sigaction(SIGSYS)") : 0;
 }
 
@@ -109,6 +112,11 @@ void vmm_jail_explain_status(int wait_status, char *ret_text, size_t size)
         snprintf(ret_text, size,
                  "killed by SIGSYS: its seccomp filter refused a system call (--seccomp=trap names "
                  "it, --seccomp=log shows all)");
+    else if (WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGBUS)
+        snprintf(
+            ret_text, size,
+            "killed by SIGBUS: a file that it had mapped (guest memory, say) was cut short, or "
+            "the host had no page left");
     else if (WIFSIGNALED(wait_status))
         snprintf(ret_text, size, "killed by signal %d (%s)", WTERMSIG(wait_status),
                  strsignal(WTERMSIG(wait_status)));

@@ -166,6 +166,8 @@ Test(load, other_ends_are_explained)
     cr_assert_str_eq(why, "exit code 3");
     vmm_jail_explain_status(SIGKILL, why, sizeof(why));
     cr_assert_str_eq(why, "killed by signal 9 (Killed)");
+    vmm_jail_explain_status(SIGBUS, why, sizeof(why));
+    cr_assert(strstr(why, "killed by SIGBUS: a file that it had mapped"));
 }
 
 /* ---- threads ---- */

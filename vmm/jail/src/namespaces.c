@@ -110,6 +110,34 @@ bool vmm_jail_result_missing(const struct vmm_jail_result *result, char *ret_tex
     return why != NULL;
 }
 
+/* All that was refused for the same reason as `first`. */
+static uint32_t refused_like(const struct vmm_jail_result *result, unsigned first)
+{
+    uint32_t same = 0;
+
+    for (unsigned s = first; s < VMM_JAIL_STAGES; s++)
+        if (result->refused & 1u << s && !strcmp(result->why[s], result->why[first]))
+            same |= 1u << s;
+    return same;
+}
+
+void vmm_jail_result_reasons(const struct vmm_jail_result *result,
+                             void (*line)(void *ctx, const char *text), void *ctx)
+{
+    struct vmm_jail_result one = *result;
+    uint32_t left = result->refused;
+    char text[512];
+
+    for (unsigned s = 0; s < VMM_JAIL_STAGES; s++) {
+        if (!(left & 1u << s))
+            continue;
+        one.refused = refused_like(result, s);
+        left &= ~one.refused;
+        (void)vmm_jail_result_missing(&one, text, sizeof(text));
+        line(ctx, text);
+    }
+}
+
 /* ---- why not ---- */
 
 /* The number in a file of /proc/sys, or -1. */

@@ -7,9 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <vmm/base/error.h>
 #include <vmm/base/fd.h>
+#include <vmm/base/file.h>
 #include <vmm/base/util.h>
 #include <vmm/jail/policy.h>
 
@@ -275,6 +277,12 @@ bool vmm_jail_policy_keeps_default(const struct vmm_jail_policy *policy)
     return policy->keeps_default;
 }
 
+/* That a file is not there means something only where its folder is. */
+static int check_folder(const char *dir)
+{
+    return access(dir, F_OK) ? vm_file_fail("policy folder", dir, false) : 0;
+}
+
 int vmm_jail_policy_open(const char *dir, enum vmm_jail_arch arch, const char *name,
                          struct vmm_jail_policy **ret_policy)
 {
@@ -289,7 +297,7 @@ int vmm_jail_policy_open(const char *dir, enum vmm_jail_arch arch, const char *n
     *ret_policy = NULL;
     fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0)
-        return errno == ENOENT ? 0 : vm_fail_errno("%s", path);
+        return errno == ENOENT ? check_folder(dir) : vm_fail_errno("%s", path);
     rc = vm_read_file(fd, path, VMM_JAIL_POLICY_MAX, &data, &len);
     vm_close(&fd);
     if (rc)

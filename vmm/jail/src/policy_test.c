@@ -149,3 +149,15 @@ Test(policy, a_file_is_looked_for_below_the_architecture)
     rmdir(path);
     rmdir(dir);
 }
+
+Test(policy, a_folder_that_is_not_there_is_an_error_and_not_a_folder_without_files)
+{
+    char dir[] = "/tmp/vmm-policy-XXXXXX";
+
+    cr_assert_not_null(mkdtemp(dir));
+    cr_assert_eq(vmm_jail_policy_open(dir, VMM_JAIL_X86_64, "virtio-rng", &policy), 0);
+    rmdir(dir);
+
+    cr_assert_eq(vmm_jail_policy_open(dir, VMM_JAIL_X86_64, "virtio-rng", &policy), -ENOENT);
+    cr_assert_not_null(strstr(vm_error_text(), "No such file or directory: check the path"));
+}

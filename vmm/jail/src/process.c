@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/sched.h>
 #include <poll.h>
 #include <signal.h>
@@ -49,6 +50,12 @@ static pid_t clone_process(uint64_t flags, int *ret_pidfd)
     return -1;
 }
 
+bool vmm_spawn_refuses_pid(int error)
+{
+    return error == EPERM || error == EINVAL || error == ENOSYS || error == ENOSPC ||
+           error == EUSERS;
+}
+
 bool vmm_spawn_has_pid_namespaces(void)
 {
     int pidfd = -1;
@@ -56,10 +63,30 @@ bool vmm_spawn_has_pid_namespaces(void)
 
     if (!pid)
         _exit(0);
+    if (pid < 0)
+        return !vmm_spawn_refuses_pid(errno);
     vm_close(&pidfd);
-    if (pid > 0)
-        waitpid(pid, NULL, 0);
-    return pid > 0;
+    waitpid(pid, NULL, 0);
+    return true;
+}
+
+/* From one that is kept to the next one; close_range(2) since Linux 5.9. */
+void vmm_spawn_close_others(const int *keep, size_t count)
+{
+    unsigned from = STDERR_FILENO + 1;
+
+    for (;;) {
+        unsigned next = UINT_MAX;
+
+        for (size_t i = 0; i < count; i++)
+            if (keep[i] >= 0 && (unsigned)keep[i] >= from && (unsigned)keep[i] < next)
+                next = (unsigned)keep[i];
+        if (next > from)
+            syscall(SYS_close_range, from, next - 1, 0);
+        if (next == UINT_MAX)
+            return;
+        from = next + 1;
+    }
 }
 
 /* ---- in the child ---- */
@@ -77,6 +104,16 @@ static int die_with_parent(int pipe_fd)
     return 0;
 }
 
+/* A number out of the way. EINVAL is the limit's fault (fcntl(2)). */
+static int high_number(int fd, const char *what)
+{
+    int high = fcntl(fd, F_DUPFD_CLOEXEC, HIGH);
+
+    if (high < 0 && (errno == EINVAL || errno == EMFILE))
+        return vm_fail(-EMFILE, "%s: a process needs numbers of open files from %d on", what, HIGH);
+    return high < 0 ? vm_fail_errno("%s", what) : high;
+}
+
 /* Through numbers above all that are wanted, so that no fd is overwritten before it was moved. Everything else has CLOEXEC. */
 static int place_fds(const struct vmm_spawn_child *child)
 {
@@ -84,9 +121,9 @@ static int place_fds(const struct vmm_spawn_child *child)
     int high[VMM_SPAWNER_FDS_MAX];
 
     for (uint32_t i = 0; i < r->fds; i++) {
-        high[i] = fcntl(child->fd[i], F_DUPFD_CLOEXEC, HIGH);
+        high[i] = high_number(child->fd[i], "its fds");
         if (high[i] < 0)
-            return vm_fail_errno("fd %u of the process", r->number[i]);
+            return high[i];
     }
     for (int std = 0; std < 3; std++)
         if (dup2(child->null_fd, std) < 0)
@@ -113,13 +150,14 @@ static int jail_stages(const struct vmm_spawn_child *child)
     return 0;
 }
 
-/* As an exec would: all but the standard ones and the numbers that are wanted. The end of the pipe says that it runs. */
-static void close_others(const struct vmm_spawn_request *r)
+/* The end of the pipe, which has CLOEXEC as well, says that it runs. */
+static void close_as_exec(const struct vmm_spawn_request *r)
 {
-    for (unsigned fd = STDERR_FILENO + 1; fd <= VMM_SPAWNER_NUMBER_MAX; fd++)
-        if (!memchr(r->number, (int)fd, r->fds))
-            close((int)fd);
-    syscall(SYS_close_range, (unsigned)HIGH, ~0u, 0);
+    int number[VMM_SPAWNER_FDS_MAX];
+
+    for (uint32_t i = 0; i < r->fds; i++)
+        number[i] = r->number[i];
+    vmm_spawn_close_others(number, r->fds);
 }
 
 static int become(const struct vmm_spawn_child *child, int binary)
@@ -134,7 +172,7 @@ static int become(const struct vmm_spawn_child *child, int binary)
     }
     argv[r->argc] = NULL;
     if (child->entry) {
-        close_others(r);
+        close_as_exec(r);
         environ = envp;
         exit(child->entry((int)r->argc, argv));
     }
@@ -145,10 +183,10 @@ static int become(const struct vmm_spawn_child *child, int binary)
 static int child_steps(const struct vmm_spawn_child *child, int pipe_fd)
 {
     const struct rlimit no_core = { 0, 0 };
-    int binary = fcntl(child->binary_fd, F_DUPFD_CLOEXEC, HIGH), rc;
+    int binary = high_number(child->binary_fd, "its program"), rc;
 
     if (binary < 0)
-        return vm_fail_errno("its program");
+        return binary;
     setsid();
     setrlimit(RLIMIT_CORE, &no_core);
     rc = jail_stages(child);
@@ -156,6 +194,10 @@ static int child_steps(const struct vmm_spawn_child *child, int pipe_fd)
         rc = die_with_parent(pipe_fd);
     if (!rc)
         rc = place_fds(child);
+    if (!rc &&
+        child
+            ->foreign) /* some programs cannot do with many (select(2)), others close all that could be */
+        setrlimit(RLIMIT_NOFILE, &child->files);
     return rc ? rc : become(child, binary);
 }
 
@@ -165,7 +207,10 @@ static void run_child(const struct vmm_spawn_child *child, int pipe_fd)
     /* Out of the way as well: a wanted number could be the pipe's. */
     int report = fcntl(pipe_fd, F_DUPFD_CLOEXEC, HIGH);
 
-    close(pipe_fd);
+    if (report < 0)
+        report = pipe_fd; /* to say that there are not enough */
+    else
+        close(pipe_fd);
     vm_error_save(child_steps(child, report), &error);
     if (vm_write_full(report, &error, sizeof(error))) {
         /* the spawner is gone, and this process with it */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* Profiles as files. One program writes and reads them, at one time: the struct as it is, then the two programs. */
+/* Profiles as files: the struct as it is, then the two programs. Who reads one may be another version of the program that wrote it; the magic number
+ * tells. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -11,7 +12,7 @@
 #include <vmm/base/fd.h>
 #include <vmm/jail/profile.h>
 
-#define MAGIC 0x31666f7270746c76u /* changes with the layout */
+#define MAGIC 0x32666f7270746c76u /* changes with the layout */
 
 struct header {
     uint64_t magic, header_size;

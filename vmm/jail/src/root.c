@@ -104,12 +104,11 @@ void vmm_jail_empty_root(struct vmm_jail_result *result)
 
 /* ---- guest memory ---- */
 
-static int configure(int fs, uint64_t size)
+/* No limit of blocks: with one, a device's process that lets its file grow would take away those which the guest has not touched yet, and
+ * who touches them then gets SIGBUS. What memory may be had altogether is a cgroup's business. */
+static int configure(int fs)
 {
-    char text[32];
-
-    snprintf(text, sizeof(text), "%llu", (unsigned long long)size);
-    if (syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "size", text, 0) ||
+    if (syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "size", "0", 0) ||
         syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "huge", "within_size", 0) ||
         syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "mode", "0700", 0) ||
         syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0))
@@ -144,7 +143,7 @@ int vmm_jail_ram_file(uint64_t size)
     fs = (int)syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC);
     if (fs < 0)
         return -errno;
-    rc = configure(fs, size);
+    rc = configure(fs);
     if (!rc)
         rc = file_on(fs, size);
     vm_close(&fs);

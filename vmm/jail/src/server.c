@@ -17,11 +17,13 @@
 #include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <vmm/base/fd.h>
+#include <vmm/base/shed.h>
 #include <vmm/base/socket.h>
 
 #include "spawn.h"
@@ -37,19 +39,22 @@ struct record {
 struct server {
     int sock, binary_fd, null_fd;
     bool foreign;
+    struct rlimit files; /* as it was */
     int (*entry)(int argc, char **argv);
     struct vmm_jail_result result;
     struct record child[VMM_SPAWNER_CHILDREN_MAX];
     size_t children;
+    bool shed; /* vm_shed() was called */
     struct vmm_spawn_request request;
 };
 
 /* ---- events ---- */
 
-/* The VMM takes its packets, or is gone, and then so are we. */
+/* The VMM takes its packets (also while it waits for something else), or is gone, and then so are we. Short ones, so that hundreds wait
+ * in the socket. */
 static void tell(struct server *s, struct vmm_spawn_event *event, int fd)
 {
-    if (vm_socket_send(s->sock, event, sizeof(*event), &fd, fd >= 0, 0) < 0)
+    if (vm_socket_send(s->sock, event, vmm_spawn_event_bytes(event), &fd, fd >= 0, 0) < 0)
         _exit(0);
 }
 
@@ -86,6 +91,15 @@ static bool strings_sound(const struct vmm_spawn_request *r)
     return count == r->argc && r->argc <= VMM_SPAWNER_ARGS_MAX;
 }
 
+/* The program that this process runs: it need not be loaded again. */
+static bool is_ours(const struct server *s, int fd)
+{
+    struct stat ours, other;
+
+    return !fstat(s->binary_fd, &ours) && !fstat(fd, &other) && ours.st_dev == other.st_dev &&
+           ours.st_ino == other.st_ino;
+}
+
 static void start(struct server *s, const int *fd, size_t fds)
 {
     const struct vmm_spawn_request *r = &s->request;
@@ -96,6 +110,7 @@ static void start(struct server *s, const int *fd, size_t fds)
                                      .binary_fd = s->binary_fd,
                                      .null_fd = s->null_fd,
                                      .foreign = s->foreign,
+                                     .files = s->files,
                                      .entry = own ? NULL : s->entry,
                                      .result = &s->result };
 
@@ -109,8 +124,10 @@ static void start(struct server *s, const int *fd, size_t fds)
                    0);
         return;
     }
-    if (own)
+    if (own) {
         child.binary_fd = fd[fds - 1];
+        child.entry = is_ours(s, child.binary_fd) ? s->entry : NULL;
+    }
     record.pid = vmm_spawn_process(&child, &record.pidfd, &record.pipe);
     if (record.pid < 0)
         tell_ended(s, r->id, vm_wrap(record.pid, "spawner"), 0);
@@ -127,11 +144,13 @@ static void stop(struct server *s)
 
 static void ram(struct server *s)
 {
-    int fd = s->foreign ? -EINVAL : vmm_jail_ram_file(s->request.size);
-    struct vmm_spawn_event event = { .type = VMM_SPAWN_RAM,
-                                     .id = s->request.id,
-                                     .code = fd < 0 ? fd : 0 };
+    struct vmm_spawn_event event = { .type = VMM_SPAWN_RAM, .id = s->request.id };
+    int fd;
 
+    signal(SIGXFSZ, SIG_IGN); /* a user's RLIMIT_FSIZE is an error (EFBIG) here, not our end */
+    fd = s->foreign ? -EINVAL : vmm_jail_ram_file(s->request.size);
+    signal(SIGXFSZ, SIG_DFL);
+    event.code = fd < 0 ? fd : 0;
     if (fd < 0)
         vmm_jail_why_refused(-fd, false, event.text, sizeof(event.text));
     tell(s, &event, fd);
@@ -147,6 +166,10 @@ static void serve_request(struct server *s)
 
     if (n == 0 || (n < 0 && n != -EMSGSIZE))
         _exit(0); /* the VMM ended; children follow by their death signal */
+    if (n == -EMSGSIZE &&
+        s->request.type == VMM_SPAWN_START) /* what came is ours, so fds were cut off */
+        tell_ended(s, s->request.id, vm_fail(-EMFILE, "spawner: too few open files are allowed"),
+                   0);
     if (n >= (ssize_t)offsetof(struct vmm_spawn_request, text)) {
         if (s->request.text_len > (size_t)n - offsetof(struct vmm_spawn_request, text))
             s->request.text_len = 0; /* start() refuses it */
@@ -221,35 +244,20 @@ static void serve(struct server *s)
         p[1 + 2 * i] = (struct pollfd){ .fd = s->child[i].pidfd, .events = POLLIN };
         p[2 + 2 * i] = (struct pollfd){ .fd = s->child[i].pipe, .events = POLLIN };
     }
-    if (poll(p, 1 + 2 * count, -1) < 0)
+    switch (poll(p, 1 + 2 * count, s->shed ? -1 : VM_SHED_AFTER_MS)) {
+    case -1: return;
+    case 0: /* the machine runs */
+        vm_shed();
+        s->shed = true;
         return;
+    default: break;
+    }
     serve_children(s, p + 1, count);
     if (p[0].revents)
         serve_request(s);
 }
 
 /* ---- beginning ---- */
-
-/* Nothing of the VMM's but the socket, the program and the three standard ones. */
-static void close_others(struct server *s)
-{
-    int keep[] = { s->sock, s->binary_fd, s->null_fd };
-    unsigned from = 3;
-
-    for (int round = 0; round < 3; round++) {
-        int next = -1;
-
-        for (int i = 0; i < 3; i++)
-            if (keep[i] >= (int)from && (next < 0 || keep[i] < next))
-                next = keep[i];
-        if (next < 0)
-            break;
-        if (next > (int)from)
-            syscall(SYS_close_range, from, (unsigned)next - 1, 0);
-        from = (unsigned)next + 1;
-    }
-    syscall(SYS_close_range, from, ~0u, 0);
-}
 
 /* For this process and, since ignored signals stay ignored over an exec, for all its children. Packets are sent with
  * MSG_NOSIGNAL. */
@@ -264,12 +272,14 @@ static void default_signals(void)
 }
 
 /* Room above the numbers that children want. */
-static void raise_fd_limit(void)
+static void raise_fd_limit(struct rlimit *ret_before)
 {
     struct rlimit limit;
 
+    *ret_before = (struct rlimit){ RLIM_INFINITY, RLIM_INFINITY };
     if (getrlimit(RLIMIT_NOFILE, &limit))
         return;
+    *ret_before = limit;
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
 }
@@ -310,9 +320,10 @@ _Noreturn void vmm_spawn_serve(int sock, int binary_fd, const struct vmm_spawner
     s->foreign = config->foreign;
     s->entry = !config->foreign && needs_loader() ? config->entry : NULL;
     s->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    close_others(s);
+    /* Nothing of the VMM's but the socket, the program and the three standard ones. */
+    vmm_spawn_close_others((const int[]){ sock, binary_fd, s->null_fd }, 3);
     setsid(); /* the terminal's signals are the VMM's business */
-    raise_fd_limit();
+    raise_fd_limit(&s->files);
     prctl(PR_SET_NAME, names[s->foreign], 0, 0, 0);
     default_signals();
     if (!s->foreign)

@@ -14,6 +14,9 @@
 #ifndef VMM_JAIL_SPAWN_H
 #define VMM_JAIL_SPAWN_H
 
+#include <stddef.h>
+#include <sys/resource.h>
+
 #include <vmm/base/error.h>
 #include <vmm/jail/spawner.h>
 
@@ -41,8 +44,15 @@ struct vmm_spawn_event {
     uint32_t type, id;
     int32_t code, status, pid;
     char text[VM_ERROR_TEXT];
-    struct vmm_jail_result result;
+    struct vmm_jail_result result; /* of READY; no other one has it */
 };
+
+/* What is sent of it. */
+static inline size_t vmm_spawn_event_bytes(const struct vmm_spawn_event *event)
+{
+    return event->type == VMM_SPAWN_READY ? sizeof(*event)
+                                          : offsetof(struct vmm_spawn_event, result);
+}
 
 /* server.c: the spawner's whole life. Does not return. */
 _Noreturn void vmm_spawn_serve(int sock, int binary_fd, const struct vmm_spawner_config *config);
@@ -53,6 +63,7 @@ struct vmm_spawn_child {
     const int *fd; /* request->fds of them */
     int binary_fd, null_fd;
     bool foreign;
+    struct rlimit files; /* RLIMIT_NOFILE of a foreign one: the VMM's as it was started */
     int (*entry)(int argc, char **argv); /* instead of the program's file; NULL: that */
     const struct vmm_jail_result *result; /* what the spawner has reached */
 };
@@ -60,7 +71,12 @@ struct vmm_spawn_child {
 /* process.c: makes the process. Its pid; *ret_pidfd and *ret_pipe (which ends when the program runs, and before may bring a
  * struct vm_error) are the caller's. -errno with text. */
 pid_t vmm_spawn_process(const struct vmm_spawn_child *child, int *ret_pidfd, int *ret_pipe);
-/* Whether processes can have PID namespaces of their own here. */
+/* Closes all fds but the three standard ones and those of keep; negative ones mean nothing. */
+void vmm_spawn_close_others(const int *keep, size_t count);
+/* Whether this errno of clone(2) means that there are no PID namespaces here, not only no memory or process just now. */
+bool vmm_spawn_refuses_pid(int error);
+/* Whether processes can have PID namespaces of their own here. What fails for another reason now may do later, and until then no process
+ * is started without. */
 bool vmm_spawn_has_pid_namespaces(void);
 
 #endif

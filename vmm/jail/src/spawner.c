@@ -22,14 +22,19 @@ enum { END_TIMEOUT_MS = 2000, EVENTS_PER_ROUND = 64, NS_PER_MS = 1000000 };
 
 /* ---- messages ---- */
 
+static void say_missing(void *ctx, const char *text)
+{
+    const struct vmm_spawner *s = ctx;
+
+    vm_log(s->env, VM_LOG_WARN, "device processes: %s", text);
+}
+
 static void take_ready(struct vmm_spawner *s, const struct vmm_spawn_event *event)
 {
-    char text[VM_ERROR_TEXT];
-
     s->result = event->result;
     s->ready = true;
-    if (!s->foreign && vmm_jail_result_missing(&s->result, text, sizeof(text)))
-        vm_log(s->env, VM_LOG_WARN, "device processes: %s", text);
+    if (!s->foreign)
+        vmm_jail_result_reasons(&s->result, say_missing, s);
 }
 
 static void take_ram(struct vmm_spawner *s, const struct vmm_spawn_event *event, int fd)
@@ -64,6 +69,7 @@ static void lose(struct vmm_spawner *s)
         return;
     s->gone = true;
     vm_watch_del(&s->watch);
+    vm_watch_del(&s->also);
     vmm_spawn_drop_queue(s);
     vmm_spawn_children_lost(s);
     if (s->lost)
@@ -89,22 +95,30 @@ static bool receive(struct vmm_spawner *s)
     }
     while (fds > 1)
         close(fd[--fds]);
-    if (n == (ssize_t)sizeof(event))
+    if (n >= (ssize_t)sizeof(event.type) && n == (ssize_t)vmm_spawn_event_bytes(&event))
         take_event(s, &event, fds ? fd[0] : -1);
     else if (fds)
         close(fd[0]);
     return true;
 }
 
-static void ready(struct vm_watch *watch, uint32_t events)
+static void serve(struct vmm_spawner *s, uint32_t events)
 {
-    struct vmm_spawner *s = container_of(watch, struct vmm_spawner, watch);
-
     if (events & EPOLLOUT)
         vmm_spawn_flush(s);
     for (int i = 0; i < EVENTS_PER_ROUND && receive(s); i++) {
         /* level-triggered: what is left comes in the next round */
     }
+}
+
+static void ready(struct vm_watch *watch, uint32_t events)
+{
+    serve(container_of(watch, struct vmm_spawner, watch), events);
+}
+
+static void also_ready(struct vm_watch *watch, uint32_t events)
+{
+    serve(container_of(watch, struct vmm_spawner, also), events);
 }
 
 /* ---- start ---- */
@@ -135,7 +149,9 @@ static int fork_spawner(struct vmm_spawner *s, const struct vmm_spawner_config *
         close(sock[0]);
         vmm_spawn_serve(sock[1], program, config);
     }
-    if (s->pid < 0 || fcntl(sock[0], F_SETFL, O_NONBLOCK) < 0)
+    if (s->pid < 0 && errno == EAGAIN)
+        rc = vm_fail(-EAGAIN, "spawner: fork: raise the limit of processes (ulimit -u)");
+    else if (s->pid < 0 || fcntl(sock[0], F_SETFL, O_NONBLOCK) < 0)
         rc = vm_fail_errno("spawner: fork");
     close(sock[1]);
     s->sock = sock[0];
@@ -188,6 +204,7 @@ void vmm_spawner_free(struct vmm_spawner *s)
     if (!s)
         return;
     vm_watch_del(&s->watch);
+    vm_watch_del(&s->also);
     vm_close(&s->sock);
     wait_for_end(s);
     vm_close(&s->pidfd);
@@ -206,6 +223,27 @@ int vmm_spawner_attach(struct vmm_spawner *s, struct vm_loop *loop)
     if (!rc)
         s->loop = loop;
     return rc;
+}
+
+int vmm_spawner_lend(struct vmm_spawner *s, struct vm_loop *loop)
+{
+    if (s->gone || loop == s->loop || s->also.active)
+        return 0;
+    return vm_watch_add(loop, &s->also, s->sock, s->queued ? EPOLLIN | EPOLLOUT : EPOLLIN,
+                        also_ready);
+}
+
+void vmm_spawner_take_back(struct vmm_spawner *s)
+{
+    vm_watch_del(&s->also);
+}
+
+int vmm_spawn_watch(struct vmm_spawner *s)
+{
+    uint32_t events = s->queued ? EPOLLIN | EPOLLOUT : EPOLLIN;
+    int rc = s->watch.active ? vm_watch_set(&s->watch, events) : 0;
+
+    return !rc && s->also.active ? vm_watch_set(&s->also, events) : rc;
 }
 
 /* ---- what is waited for ---- */

@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Starting, ending and reporting children; who dies with whom. */
 #include "spawner_test.h"
+#include "spawn.h"
 
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
+
+#include <vmm/base/socket.h>
+#include <vmm/base/util.h>
 
 static void set_up(void)
 {
@@ -106,6 +111,15 @@ Test(spawner, fds_change_places_without_overwriting_each_other)
         kid_free(&kid);
         close(a[0]), close(a[1]), close(b[0]), close(b[1]);
     }
+}
+
+Test(spawner, only_what_is_refused_for_good_takes_the_pid_namespaces_away)
+{
+    cr_expect(vmm_spawn_refuses_pid(EPERM));
+    cr_expect(vmm_spawn_refuses_pid(ENOSPC));
+    cr_expect(vmm_spawn_refuses_pid(ENOSYS));
+    cr_expect_not(vmm_spawn_refuses_pid(EAGAIN));
+    cr_expect_not(vmm_spawn_refuses_pid(ENOMEM));
 }
 
 Test(spawner, kill_ends_a_child_with_sigkill)
@@ -266,6 +280,99 @@ Test(spawner, requests_wait_in_a_bounded_queue_while_it_is_stopped)
         vmm_child_free(child[i]);
 }
 
+/* ---- fds in flight (unix(7), ETOOMANYREFS) ---- */
+
+/* Of a user that has no other processes: they would be counted, too. */
+static void set_up_alone(void)
+{
+    open_child();
+    become(0x7fa00000 + (uid_t)getpid());
+    start_spawner(false);
+}
+
+static void limit_files(rlim_t soft)
+{
+    struct rlimit files;
+
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &files), 0);
+    files.rlim_cur = soft;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &files), 0);
+}
+
+/* From now on this process may send none. */
+static void flood(int pair[2])
+{
+    int fd[100];
+
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    for (size_t i = 0; i < VM_ARRAY_SIZE(fd); i++)
+        fd[i] = child_binary; /* no socket: that would come back when the kernel finds the time */
+    cr_assert_eq(vm_socket_send(pair[0], "x", 1, fd, VM_ARRAY_SIZE(fd), 0), 1);
+    limit_files(VM_ARRAY_SIZE(fd) - 1);
+}
+
+static int refused;
+static void count_refused(void *ctx, int code, int status)
+{
+    kid_ended(ctx, code, status);
+    refused += code == -ETOOMANYREFS && strstr(vm_error_text(), "ulimit -n");
+}
+
+TestSuite(flood, .init = set_up_alone, .fini = end_spawner, .timeout = 120);
+
+Test(flood, a_process_that_cannot_be_asked_for_is_an_error_with_its_cure)
+{
+    const char *argv[] = { "device", "exit", "0", NULL };
+    int pair[2];
+
+    flood(pair);
+    struct vmm_child_fd fd = { pair[0], 3 };
+    struct vmm_child_config config = {
+        .argv = argv, .fd = &fd, .fds = 1, .binary_fd = child_binary, .ended = kid_ended
+    };
+    struct vmm_child *child;
+
+    cr_assert_eq(vmm_child_start(spawner, &config, &child), -ETOOMANYREFS);
+    cr_assert(strstr(vm_error_text(), "ulimit -n"), "%s", vm_error_text());
+    close(pair[0]);
+    close(pair[1]);
+    cr_assert_eq(vmm_child_start(spawner,
+                                 &(struct vmm_child_config){ .argv = argv,
+                                                             .binary_fd = child_binary,
+                                                             .ended = kid_ended,
+                                                             .ctx = &(struct kid){ 0 } },
+                                 &child),
+                 0, "%s", vm_error_text());
+    vmm_child_free(child);
+}
+
+Test(flood, one_that_waited_in_the_queue_ends_unstarted)
+{
+    const char *argv[] = { "device", "exit", "0", NULL };
+    struct vmm_child *child[2000] = { 0 };
+    pid_t pid = spawner_pid();
+    struct kid kid = { 0 };
+    int rc = 0, n = 0, pair[2];
+    struct vmm_child_fd fd = { child_binary, 3 };
+    struct vmm_child_config config = {
+        .argv = argv, .fd = &fd, .fds = 1, .binary_fd = -1, .ended = count_refused, .ctx = &kid
+    };
+
+    kill(pid, SIGSTOP);
+    while (!rc && n < 2000)
+        rc = vmm_child_start(spawner, &config, &child[n++]);
+    cr_assert_eq(rc, -EAGAIN, "%d after %d", rc, n);
+    flood(pair);
+    kill(pid, SIGCONT);
+    step_until(&kid.ended, n - 1);
+
+    cr_assert_eq(refused, VMM_SPAWNER_QUEUE_MAX);
+    for (int i = 0; i < n - 1; i++)
+        vmm_child_free(child[i]);
+    close(pair[0]);
+    close(pair[1]);
+}
+
 /* ---- ends ---- */
 
 Test(spawner, its_death_is_its_childrens_and_is_told)
@@ -363,7 +470,7 @@ Test(spawner, guest_memory_is_an_unlinked_file_on_a_tmpfs)
     cr_assert_eq(st.st_nlink, 0);
     cr_assert_eq(fstatfs(fd, &fs), 0);
     cr_assert_eq(fs.f_type, 0x01021994 /* TMPFS_MAGIC */);
-    cr_assert_eq(fs.f_blocks * (unsigned long)fs.f_bsize, 8 << 20);
+    cr_assert_eq(fs.f_blocks, 0, "it has a limit");
     at = mmap(NULL, 8 << 20, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     cr_assert_neq(at, MAP_FAILED);
     memset(at, 1, 8 << 20);
@@ -397,6 +504,35 @@ Test(foreign, a_program_runs_in_the_namespaces_of_the_vmm)
     kid_free(&kid);
 }
 
+static void set_up_foreign_with_few_files(void)
+{
+    open_child();
+    limit_files(300);
+    start_spawner(true);
+    limit_files(400);
+}
+
+Test(foreign_files, a_program_may_have_as_many_files_open_as_the_vmm_when_it_was_started,
+     .init = set_up_foreign_with_few_files, .fini = end_spawner)
+{
+    char path[64], line[128];
+    struct kid kid = { 0 };
+    int soft = 0;
+    FILE *f;
+
+    kid_start(&kid, "wait", -1);
+    step_until(&kid.started, 1);
+    snprintf(path, sizeof(path), "/proc/%d/limits", kid.pid);
+    f = fopen(path, "re");
+    cr_assert_not_null(f);
+    while (fgets(line, sizeof(line), f))
+        (void)sscanf(line, "Max open files %d", &soft);
+    fclose(f);
+
+    cr_assert_eq(soft, 300);
+    kid_free(&kid);
+}
+
 Test(foreign, it_makes_no_guest_memory)
 {
     int rc = vmm_spawner_ram(spawner, 4096, DEADLINE_NS);
@@ -419,4 +555,34 @@ Test(foreign, its_death_is_its_childrens_too)
 
     cr_assert_not(process_exists(pid));
     kid_free(&kid);
+}
+
+Test(spawner, memory_above_the_users_limit_of_file_sizes_is_an_error_and_not_its_end)
+{
+    struct rlimit limit = { 1 << 20, RLIM_INFINITY };
+
+    end_spawner();
+    open_child();
+    cr_assert_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = 1 << 20;
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    start_spawner(false);
+
+    cr_assert_eq(vmm_spawner_ram(spawner, 2 << 20, DEADLINE_NS), -EFBIG, "%s", vm_error_text());
+}
+
+Test(spawner, a_memory_file_that_grows_takes_nothing_from_the_rest_of_it)
+{
+    int fd = vmm_spawner_ram(spawner, 1 << 20, DEADLINE_NS);
+    char *ram;
+
+    if (fd < 0)
+        cr_skip_test("no tmpfs here");
+    cr_assert_eq(fallocate(fd, 0, 1 << 20, 4 << 20), 0);
+    ram = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    memset(ram, 1, 1 << 20);
+
+    cr_assert_eq(ram[(1 << 20) - 1], 1);
+    munmap(ram, 1 << 20);
+    close(fd);
 }

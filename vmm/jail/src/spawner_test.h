@@ -88,14 +88,19 @@ static inline void open_child(void)
     cr_assert_geq(child_binary, 0, "%s", JAIL_CHILD);
 }
 
-static inline void become_ordinary(void)
+static inline void become(uid_t user)
 {
     if (geteuid())
         return;
     cr_assert_eq(setgroups(0, NULL), 0);
-    cr_assert_eq(setresgid(ORDINARY_USER, ORDINARY_USER, ORDINARY_USER), 0);
-    cr_assert_eq(setresuid(ORDINARY_USER, ORDINARY_USER, ORDINARY_USER), 0);
+    cr_assert_eq(setresgid(user, user, user), 0);
+    cr_assert_eq(setresuid(user, user, user), 0);
     prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+}
+
+static inline void become_ordinary(void)
+{
+    become(ORDINARY_USER);
 }
 
 static inline void start_spawner(bool foreign)

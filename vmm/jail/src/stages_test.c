@@ -359,26 +359,6 @@ Test(user_jail, without_a_filter_the_other_walls_stand)
 
 /* ---- hosts that give less ---- */
 
-/* Moves the test into a user namespace of its own where none below it may be made: as ordinary_user, or as its root. */
-static void forbid_user_namespaces(bool ordinary_user)
-{
-    int fd;
-
-    if (ordinary_user)
-        become_ordinary();
-    if (unshare(CLONE_NEWUSER))
-        cr_skip_test("this host gives no user namespace to try it in");
-    fd = open("/proc/self/uid_map", O_WRONLY | O_CLOEXEC);
-    if (ordinary_user)
-        cr_assert_gt(write(fd, "65534 65534 1", 13), 0);
-    else
-        cr_assert_gt(write(fd, "0 0 1", 5), 0);
-    close(fd);
-    fd = open("/proc/sys/user/max_user_namespaces", O_WRONLY | O_CLOEXEC);
-    cr_assert_eq(write(fd, "0", 1), 1, "%s", strerror(errno));
-    close(fd);
-}
-
 /* Still the jail's other stages. */
 static void check_poor_child(uint32_t wanted)
 {
@@ -390,20 +370,7 @@ static void check_poor_child(uint32_t wanted)
     kid_free(&kid);
 }
 
-Test(poor_host, root_without_user_namespaces_has_the_others)
-{
-    char text[256];
-
-    if (geteuid())
-        cr_skip_test("not root");
-    forbid_user_namespaces(false);
-    check_poor_child(inner);
-
-    check_result(vmm_spawner_result(spawner), outer & ~(1u << VMM_JAIL_USER));
-    cr_assert(vmm_jail_result_missing(vmm_spawner_result(spawner), text, sizeof(text)));
-    cr_assert_str_eq(text,
-                     "the jail lacks: user namespace (the sysctl user.max_user_namespaces is 0)");
-}
+/* Without user namespaces alone: tests/contract/jail_contract_test.c. */
 
 static const struct vm_jail_rule no_namespaces[] = {
     VM_JAIL_ERRNO("unshare", EPERM), VM_JAIL_ERRNO("clone3", ENOSYS), VM_JAIL_ERRNO("setns", EPERM),
@@ -567,13 +534,53 @@ static void count_line(void *ctx, const char *text)
 
 Test(alone, the_probe_reaches_every_stage_and_changes_nothing_here, .init = set_up)
 {
-    struct vmm_jail_result result;
+    struct vmm_jail_host host;
     int lines = 0;
 
-    cr_assert_eq(vmm_jail_probe(&result), 0, "%s", vm_error_text());
-    vmm_jail_result_print(&result, count_line, &lines);
+    cr_assert_eq(vmm_jail_probe(&host), 0, "%s", vm_error_text());
+    vmm_jail_result_print(&host.jail, count_line, &lines);
 
     cr_assert_eq(lines, VMM_JAIL_STAGES);
+    cr_assert(host.ram_file, "%s", host.why_no_ram_file);
     cr_assert_eq(access("/proc/self", F_OK), 0);
     vm_close(&child_binary);
+}
+
+Test(poor_host, the_probe_tells_why_namespaces_and_memory_of_the_spawners_cannot_be)
+{
+    struct vmm_jail_host host;
+    char text[512];
+
+    become_ordinary();
+    forbid_by_filter();
+    cr_assert_eq(vmm_jail_probe(&host), 0, "%s", vm_error_text());
+
+    cr_assert(vmm_jail_result_missing(&host.jail, text, sizeof(text)));
+    cr_assert(strstr(text, "under a seccomp filter already"), "%s", text);
+    cr_assert_not(host.ram_file);
+    cr_assert(strstr(host.why_no_ram_file, "seccomp filter"), "%s", host.why_no_ram_file);
+}
+
+static void join_line(void *ctx, const char *text)
+{
+    strcat(ctx, text);
+    strcat(ctx, "|");
+}
+
+Test(reasons, what_is_lacking_for_one_reason_is_one_line)
+{
+    const struct vmm_jail_result result = {
+        .reached = 1u << VMM_JAIL_UTS,
+        .refused = 1u << VMM_JAIL_USER | 1u << VMM_JAIL_NET | 1u << VMM_JAIL_LANDLOCK,
+        .why[VMM_JAIL_USER] = "a filter",
+        .why[VMM_JAIL_NET] = "a filter",
+        .why[VMM_JAIL_UTS] = "a filter",
+        .why[VMM_JAIL_LANDLOCK] = "no kernel's",
+    };
+    char text[512] = "";
+
+    vmm_jail_result_reasons(&result, join_line, text);
+
+    cr_assert_str_eq(text, "the jail lacks: user namespace, network namespace (a filter)|"
+                           "the jail lacks: Landlock (no kernel's)|");
 }

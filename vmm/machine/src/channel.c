@@ -12,7 +12,7 @@ enum { HEADER = offsetof(struct vmm_process_message, text) };
 
 static size_t bytes_of(const struct vmm_process_message *m)
 {
-    return HEADER + (m->type == VMM_PROCESS_READY ? sizeof(m->shape) : strlen(m->text) + 1);
+    return HEADER + (m->type == VMM_PROCESS_READY ? sizeof(m->ready) : strlen(m->text) + 1);
 }
 
 void vmm_process_message(struct vmm_process_message *m, enum vmm_process_type type, int code,
@@ -32,6 +32,8 @@ int vmm_process_send(int sock, const struct vmm_process_message *m, int fd)
 {
     ssize_t n = vm_socket_send(sock, m, bytes_of(m), &fd, fd >= 0, MSG_DONTWAIT);
 
+    if (n == -ETOOMANYREFS)
+        return vm_socket_send_failed(n, "control channel of a process");
     return n < 0 ? (int)n : 0;
 }
 
@@ -48,10 +50,41 @@ int vmm_process_receive(int sock, struct vmm_process_message *m, int *ret_fd)
         return -EPROTO;
     if (n <= 0)
         return n == -EAGAIN ? -EAGAIN : -ECONNRESET;
-    if (n > HEADER && m->type == VMM_PROCESS_READY && n == HEADER + (ssize_t)sizeof(m->shape))
+    if (n > HEADER && m->type == VMM_PROCESS_READY && n == HEADER + (ssize_t)sizeof(m->ready))
         return 0;
     if (n > HEADER && m->type != VMM_PROCESS_READY && !m->text[n - HEADER - 1])
         return 0;
     vm_close(ret_fd);
     return -EPROTO;
+}
+
+static bool stands_in(const struct vm_prop *props, const void *config, const char *untrusted)
+{
+    for (; props->name; props++) {
+        const char *place = (const char *)config + props->offset;
+
+        if (props->type == VM_PROP_OBJECT && stands_in(props->props, place, untrusted))
+            return true;
+        if (props->type == VM_PROP_PATH && *(char *const *)(const void *)place &&
+            !strcmp(*(char *const *)(const void *)place, untrusted))
+            return true;
+    }
+    return false;
+}
+
+bool vmm_process_may_open(const struct vdev_class *cls, const void *config, const char *untrusted,
+                          unsigned how)
+{
+    bool dial = how & VM_OPEN_DIAL;
+
+    if (how == VM_OPEN_TAP || how == VM_OPEN_USER || how == (VM_OPEN_DIAL | VM_OPEN_CONNECT))
+        return cls->may_open && cls->may_open(config, untrusted, how);
+    if (dial && (!cls->dials || (how & ~(unsigned)VM_OPEN_SEQPACKET) != VM_OPEN_DIAL))
+        return false;
+    return how != VM_OPEN_PTY && stands_in(cls->props, config, untrusted);
+}
+
+bool vmm_process_makes(unsigned how)
+{
+    return (how & ~(unsigned)VM_OPEN_SEQPACKET) == VM_OPEN_LISTEN;
 }

@@ -9,6 +9,12 @@
 
 #include <vmm/base/error.h>
 
+#include "names.h"
+#include "program.h"
+
+/* A program may have to bring an image into order at its end. */
+enum { MACHINE_PROGRAM_MS = 2000 };
+
 static const struct vdev_class *find_class(const struct vmm_machine *m, const char *name)
 {
     for (const struct vdev_class *const *c = m->config.classes; *c; c++)
@@ -25,7 +31,7 @@ struct vdev *vmm_machine_find(struct vmm_machine *m, const char *id)
     return NULL;
 }
 
-static struct vdev_context context(struct vmm_machine *m, const char *id)
+struct vdev_context vmm_machine_context(struct vmm_machine *m, const char *id)
 {
     return (struct vdev_context){
         .env = &m->io_env,
@@ -76,6 +82,30 @@ static struct machine_device *room(struct vmm_machine *m, const char *id)
     return d;
 }
 
+void vmm_machine_device_clear(struct machine_device *d, int patience_ms)
+{
+    vmm_process_free(d->process);
+    vmm_program_free(d->program, patience_ms);
+    vmm_names_free(d->names);
+    free(d->config);
+    d->process = NULL;
+    d->program = NULL;
+    d->names = NULL;
+    d->config = NULL;
+}
+
+/* It could not be made. */
+static void drop(struct machine_device *d)
+{
+    struct vm_error error;
+
+    vm_error_save(0, &error);
+    vmm_names_free(d->names);
+    free(d->config);
+    free(d);
+    (void)vm_error_restore(&error);
+}
+
 static void remember(struct vmm_machine *m, struct machine_device *d)
 {
     snprintf(d->id, sizeof(d->id), "%s", d->dev->id);
@@ -90,7 +120,7 @@ static int add(struct vmm_machine *m, struct machine_device *d, const struct vde
     int rc = create(cls, c, config, &d->dev);
 
     if (rc)
-        free(d);
+        drop(d);
     else
         remember(m, d);
     return rc;
@@ -111,7 +141,7 @@ static int wire(struct vmm_machine *m, struct machine_device *d, const struct va
 static int add_platform(struct vmm_machine *m, const struct varch_device *row)
 {
     const struct vdev_class *cls = find_class(m, row->cls);
-    struct vdev_context c = context(m, row->id);
+    struct vdev_context c = vmm_machine_context(m, row->id);
     const void *config = NULL;
     struct machine_device *d;
     int rc;
@@ -239,24 +269,85 @@ static int plug(struct vmm_machine *m, struct machine_device *d,
 }
 
 /* The device that stands for one in a process. */
-static int add_process(struct vmm_machine *m, struct machine_device *d, struct vdev_context *c,
-                       const struct vmm_machine_device *want)
+static int add_process(struct vmm_machine *m, struct machine_device *d, struct vdev_context *c)
 {
-    int rc = vmm_process_new(m, want, c, &d->process, &d->dev);
+    int rc = vmm_process_new(m, d, c, &d->process, &d->dev);
 
     if (rc && strncmp(vm_error_text(), c->id, strlen(c->id)))
         vm_wrap(rc, "%s", c->id);
     if (rc)
-        free(d);
+        drop(d);
     else
         remember(m, d);
     return rc;
 }
 
+/* The device behind which a program stands that we start. */
+static int add_program(struct vmm_machine *m, struct machine_device *d, struct vdev_context *c,
+                       const struct vmm_machine_device *want, const char *text)
+{
+    int rc = m->config.sandbox.programs
+                 ? vmm_program_new(m, text, c->id, &d->program)
+                 : vm_fail(-EINVAL, "program=%.80s: there is no spawner that would start it", text);
+    struct program *p = d->program;
+
+    if (rc) {
+        drop(d);
+        return vm_wrap(rc, "%s", c->id);
+    }
+    c->env = vmm_program_env(p);
+    rc = add(m, d, want->cls, c, want->config);
+    if (rc) {
+        rc = vmm_program_explain(p, rc);
+        vmm_program_detach(p);
+        vmm_program_free(p, 0);
+    }
+    return rc;
+}
+
+static int add_by_whom(struct vmm_machine *m, struct machine_device *d, struct vdev_context *c,
+                       const struct vmm_machine_device *want)
+{
+    const char *program = vmm_machine_program_of(want->cls, want->config);
+
+    if (want->process && m->config.sandbox.spawner)
+        return add_process(m, d, c);
+    if (program && !m->config.blank)
+        return add_program(m, d, c, want, program);
+    if (d->names)
+        c->env = &d->names->env.env;
+    return add(m, d, want->cls, c, want->config);
+}
+
+static bool opens_by_others(const struct vmm_machine_device *want)
+{
+    return want->cls->dials ||
+           (want->cls->starts_program && want->cls->starts_program(want->config));
+}
+
+/* What may have to be made again, elsewhere. A device that stays on a thread opens by itself, but for one that dials or wants a program. */
+static int note_wish(struct vmm_machine *m, struct machine_device *d,
+                     const struct vmm_machine_device *want, const char *id)
+{
+    bool process = want->process && m->config.sandbox.spawner;
+    bool stays = !process && vmm_machine_why_stays(m, want->cls, want->config);
+
+    d->cls = want->cls;
+    d->given = want->config;
+    if (!want->config || (stays && !opens_by_others(want)))
+        return 0;
+    d->config = malloc(want->cls->config_size);
+    d->names = vmm_names_new(m, id);
+    if (!d->config || !d->names)
+        return vm_fail(-ENOMEM, "%s: out of memory", want->cls->name);
+    memcpy(d->config, want->config, want->cls->config_size);
+    return 0;
+}
+
 static int add_device(struct vmm_machine *m, const struct vmm_machine_device *want)
 {
     char id[VDEV_ID_MAX + 1] = "";
-    struct vdev_context c = context(m, id);
+    struct vdev_context c = vmm_machine_context(m, id);
     struct machine_device *d;
     int rc;
 
@@ -272,8 +363,12 @@ static int add_device(struct vmm_machine *m, const struct vmm_machine_device *wa
     d = room(m, id);
     if (!d)
         return -ENOMEM;
-    rc = want->process && m->config.sandbox.spawner ? add_process(m, d, &c, want)
-                                                    : add(m, d, want->cls, &c, want->config);
+    rc = note_wish(m, d, want, id);
+    if (rc) {
+        drop(d);
+        return rc;
+    }
+    rc = add_by_whom(m, d, &c, want);
     if (!rc && want->cls->kind == VDEV_VIRTIO)
         rc = plug(m, d, want);
     return rc;
@@ -327,9 +422,14 @@ int vmm_machine_devices_new(struct vmm_machine *m)
         rc = add_device(m, &m->config.devices[i]);
     for (unsigned s = 0; !rc && s < m->config.arch.segments; s++)
         rc = vpci_root_assign(m->root[s]);
-    for (struct machine_device *d = m->devices; !rc && d; d = d->next)
+    for (struct machine_device *d = m->devices; !rc && d; d = d->next) {
         if (d->process)
             vmm_process_live(d->process);
+        if (d->names)
+            d->names->live = true;
+        if (d->program)
+            vmm_program_live(d->program);
+    }
     return rc;
 }
 
@@ -343,6 +443,8 @@ void vmm_machine_device_free(struct machine_device *d)
         vdev_destroy(d->dev);
     if (d->process)
         vmm_process_detach(d->process);
+    if (d->program)
+        vmm_program_detach(d->program);
     d->pci = NULL;
     d->mmio = NULL;
     d->dev = NULL;
@@ -358,7 +460,7 @@ void vmm_machine_devices_free(struct vmm_machine *m)
         m->freeing = d->next;
         if (d->dev)
             vmm_machine_device_free(d);
-        vmm_process_free(d->process);
+        vmm_machine_device_clear(d, MACHINE_PROGRAM_MS);
         free(d);
     }
     while (m->devices) {
@@ -371,7 +473,7 @@ void vmm_machine_devices_free(struct vmm_machine *m)
             continue;
         }
         vmm_machine_device_free(d);
-        vmm_process_free(d->process);
+        vmm_machine_device_clear(d, MACHINE_PROGRAM_MS);
         free(d);
     }
     for (unsigned s = 0; m->root && s < m->config.arch.segments; s++)
@@ -412,49 +514,71 @@ static struct machine_device *find_device(struct vmm_machine *m, const struct vd
     return d;
 }
 
-static int set_now(struct vmm_machine *m, struct vdev *dev, const struct vm_prop *prop,
-                   const void *config, const char *key_value)
+/* Whoever serves it later begins with it. */
+static int set_here(const struct machine_device *d, const struct vm_prop *prop, const void *config)
 {
-    const struct machine_device *d = find_device(m, dev);
-    int rc;
+    int rc = vdev_set(d->dev, prop, config);
 
-    if (d->process)
-        return vmm_process_set(d->process, prop, config, key_value);
-    vm_lock_acquire(&dev->lock);
-    rc = dev->ops->set(dev, prop, config);
-    vm_lock_release(&dev->lock);
+    if (!rc && d->config && prop->live)
+        memcpy((char *)d->config + prop->offset, (const char *)config + prop->offset,
+               vm_prop_type_size(prop->type));
     return rc;
 }
 
-int vmm_machine_set(struct vmm_machine *m, const char *id, const char *key_value)
+static int set_elsewhere(struct vmm_machine *m, const struct machine_device *d,
+                         const struct vm_prop *prop, const void *config, const char *key_value,
+                         void (*done)(void *ctx, int code), void *ctx)
+{
+    if (!prop->live)
+        return vm_fail(-ENOTSUP, "%s: %s cannot be changed while the machine runs", d->id,
+                       prop->name);
+    if (vmm_machine_has_ended(m))
+        return vmm_machine_fail_ended(m);
+    if (d->leave)
+        return vm_fail(-EBUSY, "%s is being removed", d->id);
+    return vmm_process_set(d->process, prop, config, key_value, done, ctx);
+}
+
+int vmm_machine_set(struct vmm_machine *m, const char *id, const char *key_value,
+                    void (*done)(void *ctx, int code), void *ctx)
 {
     struct vdev *dev = vmm_machine_find(m, id);
-    const char *eq = strchr(key_value, '=');
+    const struct machine_device *d = dev ? find_device(m, dev) : NULL;
     const struct vm_prop *prop;
     void *config;
     int rc;
 
     if (!dev)
         return vm_fail(-ENOENT, "there is no device '%s': vmm info lists them", id);
-    if (!eq)
-        return vm_fail(-EINVAL, "%s: '%s' is not KEY=VALUE", id, key_value);
-    prop =
-        dev->cls->props ? vm_prop_find(dev->cls->props, key_value, (size_t)(eq - key_value)) : NULL;
-    if (!prop)
-        return dev->cls->props
-                   ? vm_prop_unknown(dev->cls->props, id, key_value, (size_t)(eq - key_value))
-                   : vm_fail(-EINVAL, "%s has no properties", id);
-    if (!dev->ops->set || (find_device(m, dev)->process && !prop->live))
-        return vm_fail(-ENOTSUP, "%s: %s cannot be changed while the machine runs", id, prop->name);
-    config = calloc(1, dev->cls->config_size);
-    if (!config)
-        return vm_fail(-ENOMEM, "%s: out of memory", id);
-    rc = vm_prop_set(prop, config, id, eq + 1, strlen(eq + 1));
-    if (!rc)
-        rc = set_now(m, dev, prop, config, key_value);
-    vm_prop_free(dev->cls->props, config);
-    free(config);
+    if (vmm_machine_mover(m) == d)
+        return vm_fail(-EBUSY, "%s is being moved: change it when that is over", id);
+    rc = vdev_config_parse(dev, key_value, &prop, &config);
+    if (rc)
+        return rc;
+    rc = d->process ? set_elsewhere(m, d, prop, config, key_value, done, ctx)
+                    : set_here(d, prop, config);
+    vdev_config_free(dev, config);
     return rc;
+}
+
+void vmm_machine_sets_end(struct vmm_machine *m, int code)
+{
+    struct vm_error why;
+
+    vm_error_save(code, &why);
+    for (struct machine_device *d = m->devices; d; d = d->next)
+        if (d->process)
+            vmm_process_sets_end(d->process, vm_error_restore(&why));
+}
+
+void vmm_machine_walk_sets(struct vmm_machine *m, void (*visit)(void *arg, void *ctx), void *arg)
+{
+    for (struct machine_device *d = m->devices; d; d = d->next)
+        if (d->process)
+            vmm_process_walk_sets(d->process, visit, arg);
+    for (struct machine_device *d = m->freeing; d; d = d->next)
+        if (d->process)
+            vmm_process_walk_sets(d->process, visit, arg);
 }
 
 int vmm_machine_save_device(struct vmm_machine *m, struct vdev *dev, struct vm_buffer *buffer)
@@ -492,4 +616,24 @@ void vmm_machine_place(struct vmm_machine *m, struct vdev *dev, char *ret_text, 
     const struct machine_device *d = find_device(m, dev);
 
     snprintf(ret_text, bytes, "%s", d ? d->place : "nowhere");
+}
+
+const char *vmm_machine_placement(struct vmm_machine *m, struct vdev *dev)
+{
+    const struct machine_device *d = find_device(m, dev);
+
+    if (d && d->process)
+        return "process";
+    return d && d->cls && d->cls->placements == VDEV_FOREIGN ? "program" : "thread";
+}
+
+bool vmm_machine_jail_lacks(struct vmm_machine *m, struct vdev *dev,
+                            void (*row)(void *ctx, const char *stage, const char *why), void *ctx)
+{
+    const struct machine_device *d = find_device(m, dev);
+
+    if (!d || !d->process)
+        return false;
+    vmm_process_jail_lacks(d->process, row, ctx);
+    return true;
 }

@@ -96,28 +96,131 @@ static bool note_route(struct vmm_machine *m, uint32_t pin, const struct vdev_ms
     return !same;
 }
 
+/* All routes there are; under route_lock. */
+static int set_routes(struct vmm_machine *m)
+{
+    struct hv_route *routes = calloc(MACHINE_PINS + m->calls, sizeof(*routes));
+    size_t n = 0;
+    int rc;
+
+    if (!routes)
+        return vm_fail(-ENOMEM, "interrupt routes: out of memory");
+    for (unsigned i = 0; i < MACHINE_PINS; i++)
+        if (m->pin_routed[i])
+            routes[n++] = m->pin_route[i];
+    for (unsigned i = 0; i < m->calls; i++)
+        routes[n++] = m->call[i].route;
+    rc = hv_vm_set_routes(m->vm, routes, n);
+    free(routes);
+    return rc;
+}
+
 /* KVM reports the end of a level interrupt of our controller only where a route of a reserved pin
  * says so. */
 void vmm_machine_pin_routed(struct vdev_machine *base, struct vdev *dev, uint32_t pin,
                             const struct vdev_msi *msi)
 {
     struct vmm_machine *m = container_of(base, struct vmm_machine, base);
-    struct hv_route routes[MACHINE_PINS];
-    size_t n = 0;
     int rc = 0;
 
     if (pin >= MACHINE_PINS || !m->vm)
         return;
     vm_lock_acquire(&m->route_lock);
-    if (note_route(m, pin, msi)) {
-        for (unsigned i = 0; i < MACHINE_PINS; i++)
-            if (m->pin_routed[i])
-                routes[n++] = m->pin_route[i];
-        rc = hv_vm_set_routes(m->vm, routes, n);
-    }
+    if (note_route(m, pin, msi))
+        rc = set_routes(m);
     vm_lock_release(&m->route_lock);
     if (rc)
         vmm_machine_broken(base, dev, vm_error_text());
+}
+
+/* ---- messages that eventfds send ---- */
+
+static bool same(const struct hv_msi *a, const struct hv_msi *b)
+{
+    return a->addr == b->addr && a->data == b->data && a->devid == b->devid;
+}
+
+/* A place with this message, any that is free, or a new one. NULL: there are enough, or memory is short. */
+static struct machine_call *find_call(struct vmm_machine *m, const struct hv_msi *msi)
+{
+    struct machine_call *free_one = NULL, *more;
+
+    for (unsigned i = 0; i < m->calls; i++) {
+        struct machine_call *c = &m->call[i];
+
+        if (!c->used && same(&c->route.msi, msi))
+            return c;
+        if (!c->used)
+            free_one = c;
+    }
+    if (free_one || m->calls == MACHINE_CALLS)
+        return free_one;
+    more = realloc(m->call, (m->calls + 1) * sizeof(*more));
+    if (!more)
+        return NULL;
+    m->call = more;
+    more[m->calls] = (struct machine_call){ 0 };
+    return &more[m->calls++];
+}
+
+/* KVM learns of a route only where it has another one: that is dear, and a driver masks and unmasks. */
+static int route_call(struct vmm_machine *m, const struct hv_msi *msi, uint32_t *ret_number)
+{
+    struct machine_call *c;
+    struct hv_route was;
+    int rc = 0;
+
+    c = find_call(m, msi);
+    if (!c)
+        return -ENOSPC;
+    was = c->route;
+    *ret_number = MACHINE_PINS + (uint32_t)(c - m->call);
+    if (!was.gsi || !same(&was.msi, msi)) {
+        c->route = (struct hv_route){ .gsi = *ret_number, .type = HV_ROUTE_MSI, .msi = *msi };
+        rc = set_routes(m);
+    }
+    if (rc && !was.gsi)
+        m->calls--; /* it was the last one */
+    else if (rc)
+        c->route = was;
+    else
+        c->used = true;
+    return rc;
+}
+
+static void release_call(struct vmm_machine *m, uint32_t number)
+{
+    vm_lock_acquire(&m->route_lock);
+    m->call[number - MACHINE_PINS].used = false;
+    vm_lock_release(&m->route_lock);
+}
+
+int vmm_machine_call_add(struct vdev_machine *base, const struct vdev_msi *msi, int fd,
+                         uint32_t *ret_number)
+{
+    struct vmm_machine *m = container_of(base, struct vmm_machine, base);
+    struct hv_msi to;
+    int rc = m->vm ? varch_msi_route(m->arch, msi, &to) : -ENODEV;
+
+    if (rc)
+        return rc;
+    vm_lock_acquire(&m->route_lock);
+    rc = route_call(m, &to, ret_number);
+    vm_lock_release(&m->route_lock);
+    if (rc)
+        return rc;
+    rc = hv_vm_irqfd_add(m->vm, fd, *ret_number, -1);
+    if (rc)
+        release_call(m, *ret_number);
+    return rc;
+}
+
+void vmm_machine_call_del(struct vdev_machine *base, int fd, uint32_t number)
+{
+    struct vmm_machine *m = container_of(base, struct vmm_machine, base);
+
+    (void)hv_vm_irqfd_del(m->vm, fd, number);
+    release_call(m, number);
 }
 
 int vmm_machine_doorbell_add(struct vdev_machine *base, bool pio, uint64_t addr, unsigned len,
@@ -180,4 +283,7 @@ void vmm_machine_irq_free(struct vmm_machine *m)
     }
     free(m->gsi);
     m->gsi = NULL;
+    free(m->call);
+    m->call = NULL;
+    m->calls = 0;
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Tests of lines, messages, routes and doorbells. */
+#include <sys/resource.h>
+
 #include "machine_test.h"
 
 static void make(int irqchip)
@@ -177,5 +179,124 @@ Test(irq, a_doorbell_catches_the_guests_write)
 
     cr_assert_eq(hv_fake_ioeventfds(vmm_machine_vm(t.machine)), 0);
     close(fd);
+    mt_close();
+}
+
+/* ---- messages that eventfds send ---- */
+
+static const struct vdev_msi one = { .addr = 0xfee01000, .data = 0x41 };
+static const struct vdev_msi two = { .addr = 0xfee02000, .data = 0x42 };
+
+static int call_add(const struct vdev_msi *msi, int fd, uint32_t *ret_number)
+{
+    return vmm_machine_call_add(&t.machine->base, msi, fd, ret_number);
+}
+
+static void call_del(int fd, uint32_t number)
+{
+    vmm_machine_call_del(&t.machine->base, fd, number);
+}
+
+Test(calls, a_signal_is_the_message)
+{
+    int fd = vm_eventfd();
+    struct hv_fake_irq irq;
+    uint32_t number;
+
+    make(VARCH_IRQCHIP_DEFAULT);
+    cr_assert_eq(call_add(&one, fd, &number), 0, "%s", vm_error_text());
+    vm_eventfd_signal(fd);
+    cr_assert(hv_fake_irqfd_poll(vmm_machine_vm(t.machine)));
+
+    cr_assert(hv_fake_irq_take(vmm_machine_vm(t.machine), &irq));
+    cr_assert_eq(irq.msi.addr, 0xfee01000);
+    cr_assert_eq(irq.msi.data, 0x41);
+    call_del(fd, number);
+    cr_assert_eq(hv_fake_irqfds(vmm_machine_vm(t.machine)), 0);
+    close(fd);
+    mt_close();
+}
+
+Test(calls, one_that_comes_back_as_it_was_needs_no_new_route)
+{
+    int fd[2] = { vm_eventfd(), vm_eventfd() };
+    struct vdev_msi pin = { .addr = 0xfee00000, .data = 0x8030 };
+    uint32_t number[3];
+
+    make(VARCH_IRQCHIP_DEFAULT);
+    cr_assert_eq(call_add(&one, fd[0], &number[0]), 0);
+    cr_assert_eq(call_add(&two, fd[1], &number[1]), 0);
+    cr_assert_eq(hv_fake_calls(t.hv, HV_FAKE_SET_ROUTES), 2);
+    call_del(fd[0], number[0]);
+    call_del(fd[1], number[1]);
+    cr_assert_eq(call_add(&two, fd[0], &number[2]), 0);
+
+    cr_assert_eq(number[2], number[1]);
+    cr_assert_eq(hv_fake_calls(t.hv, HV_FAKE_SET_ROUTES), 2);
+    vmm_machine_pin_routed(&t.machine->base, NULL, 7, &pin);
+    cr_assert_eq(hv_fake_routes(vmm_machine_vm(t.machine)), 3);
+    call_del(fd[0], number[2]);
+    close(fd[0]);
+    close(fd[1]);
+    mt_close();
+}
+
+Test(calls, two_queues_may_have_one_message)
+{
+    int fd[2] = { vm_eventfd(), vm_eventfd() };
+    uint32_t number[2];
+
+    make(VARCH_IRQCHIP_DEFAULT);
+    cr_assert_eq(call_add(&one, fd[0], &number[0]), 0);
+    cr_assert_eq(call_add(&one, fd[1], &number[1]), 0);
+
+    cr_assert_neq(number[0], number[1]);
+    call_del(fd[0], number[0]);
+    call_del(fd[1], number[1]);
+    close(fd[0]);
+    close(fd[1]);
+    mt_close();
+}
+
+Test(calls, what_the_hypervisor_refuses_leaves_nothing)
+{
+    int fd = vm_eventfd();
+    uint32_t number;
+
+    make(VARCH_IRQCHIP_DEFAULT);
+    hv_fake_fail(t.hv, HV_FAKE_SET_ROUTES, 0, -ENOMEM);
+    cr_expect_eq(call_add(&one, fd, &number), -ENOMEM);
+    hv_fake_fail(t.hv, HV_FAKE_IRQFD, 0, -EINVAL);
+    cr_expect_eq(call_add(&one, fd, &number), -EINVAL);
+    cr_expect_eq(call_add(&one, fd, &number), 0);
+
+    cr_expect_eq(number, MACHINE_PINS);
+    cr_expect_eq(hv_fake_irqfds(vmm_machine_vm(t.machine)), 1);
+    call_del(fd, number);
+    close(fd);
+    mt_close();
+}
+
+Test(calls, there_are_so_many_and_no_more)
+{
+    static int fd[MACHINE_CALLS];
+    static uint32_t number[MACHINE_CALLS];
+    struct rlimit limit;
+    uint32_t none;
+
+    make(VARCH_IRQCHIP_DEFAULT);
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = limit.rlim_max;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    for (unsigned i = 0; i < MACHINE_CALLS; i++) {
+        fd[i] = vm_eventfd();
+        cr_assert_eq(call_add(&one, fd[i], &number[i]), 0, "%u: %s", i, vm_error_text());
+    }
+
+    cr_assert_eq(call_add(&one, 0, &none), -ENOSPC);
+    for (unsigned i = 0; i < MACHINE_CALLS; i++) {
+        call_del(fd[i], number[i]);
+        close(fd[i]);
+    }
     mt_close();
 }

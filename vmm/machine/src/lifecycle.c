@@ -28,6 +28,14 @@ const char *vmm_end_name(enum vmm_end end)
     return (unsigned)end < VM_ARRAY_SIZE(names) ? names[end] : "?";
 }
 
+const char *vmm_event_name(enum vmm_event event)
+{
+    static const char *const names[] = { "trouble",        "paused", "resumed", "process-ended",
+                                         "process-serves", "moved",  "balloon", "ended" };
+
+    return (unsigned)event < VM_ARRAY_SIZE(names) ? names[event] : "?";
+}
+
 static enum vmm_end end_of(const struct vmm_machine *m)
 {
     return (enum vmm_end)__atomic_load_n(&m->end, __ATOMIC_RELAXED);
@@ -142,6 +150,8 @@ static void devices_are_quiet(struct vmm_machine *m)
     pthread_mutex_lock(&m->run_lock);
     m->state = MACHINE_PAUSED;
     pthread_mutex_unlock(&m->run_lock);
+    if (!m->pause_inside)
+        vmm_machine_tell(m, VMM_EVENT_PAUSED, NULL, "");
     pause_finished(m, 0);
 }
 
@@ -192,6 +202,8 @@ static int cannot_pause(const struct vmm_machine *m)
 {
     const struct machine_device *leaver = vmm_machine_leaver(m);
 
+    if (vmm_machine_move_holds(m) || (m->pause_inside && m->pause_job))
+        return vm_fail(-EBUSY, "%s is being moved: pause when that is over", m->move.device->id);
     if (leaver && m->state == MACHINE_RUNNING)
         return vm_fail(-EBUSY, "%s is being removed: pause when that is over", leaver->id);
     switch (m->state) {
@@ -201,7 +213,7 @@ static int cannot_pause(const struct vmm_machine *m)
     }
 }
 
-int vmm_machine_pause(struct vmm_machine *m, void (*done)(void *ctx, int code), void *ctx)
+static int pause(struct vmm_machine *m, void (*done)(void *ctx, int code), void *ctx, bool inside)
 {
     struct vm_loop *loop = m->config.env->loop;
     int rc;
@@ -220,6 +232,7 @@ int vmm_machine_pause(struct vmm_machine *m, void (*done)(void *ctx, int code), 
     }
     m->pause_done = done;
     m->pause_ctx = ctx;
+    m->pause_inside = inside;
     pthread_mutex_lock(&m->run_lock);
     m->state = MACHINE_PAUSING;
     vmm_machine_vcpus_kick(m);
@@ -229,9 +242,25 @@ int vmm_machine_pause(struct vmm_machine *m, void (*done)(void *ctx, int code), 
     return 0;
 }
 
+int vmm_machine_pause(struct vmm_machine *m, void (*done)(void *ctx, int code), void *ctx)
+{
+    return pause(m, done, ctx, false);
+}
+
+int vmm_machine_pause_inside(struct vmm_machine *m, void (*done)(void *ctx, int code), void *ctx)
+{
+    return pause(m, done, ctx, true);
+}
+
+void vmm_machine_resume_inside(struct vmm_machine *m)
+{
+    if (m->state == MACHINE_PAUSED && !vmm_machine_has_ended(m))
+        run_again(m);
+}
+
 void *vmm_machine_pause_ctx(const struct vmm_machine *m)
 {
-    return m->pause_done ? m->pause_ctx : NULL;
+    return m->pause_done && !m->pause_inside ? m->pause_ctx : NULL;
 }
 
 int vmm_machine_resume(struct vmm_machine *m)
@@ -242,77 +271,19 @@ int vmm_machine_resume(struct vmm_machine *m)
         return vm_fail(-EALREADY, "the machine runs already");
     if (m->state != MACHINE_PAUSED)
         return vm_fail(-EBUSY, "the machine is not paused yet");
+    if (vmm_machine_move_holds(m))
+        return vm_fail(-EBUSY, "%s is being moved: resume when that is over", m->move.device->id);
     run_again(m);
+    vmm_machine_tell(m, VMM_EVENT_RESUMED, NULL, "");
     return 0;
 }
 
 bool vmm_machine_paused(const struct vmm_machine *m)
 {
-    return m->state == MACHINE_PAUSED;
+    return m->state == MACHINE_PAUSED && !m->move.ours;
 }
 
 /* --- start and end --- */
-
-static void *io_thread(void *arg)
-{
-    struct vmm_machine *m = arg;
-
-    pthread_setname_np(pthread_self(), "io");
-    if (vmm_machine_filter_load(m->filter.io, "the I/O thread") || vm_loop_run(m->io_loop)) {
-        vm_log(m->config.env, VM_LOG_ERROR, "I/O loop: %s", vm_error_text());
-        vmm_machine_end(m, VMM_END_FAILED);
-    }
-    pthread_mutex_lock(&m->run_lock);
-    m->io_over = true;
-    pthread_cond_broadcast(&m->run_change);
-    pthread_mutex_unlock(&m->run_lock);
-    return NULL;
-}
-
-/* The device that does not come to rest. */
-static const char *who_hangs(struct vmm_machine *m)
-{
-    for (struct machine_device *d = m->devices; d; d = d->next) {
-        int rc;
-
-        if (!vm_lock_try(&d->dev->lock))
-            return d->dev->id;
-        vm_lock_release(&d->dev->lock);
-        rc = vdev_quiesce(d->dev, NULL);
-        if (rc == -EINPROGRESS || rc == -EBUSY)
-            return d->dev->id;
-    }
-    return "a device";
-}
-
-/* 0, or -ETIMEDOUT with text: the thread hangs in a call to the host. */
-static int io_stop(struct vmm_machine *m)
-{
-    struct timespec until;
-    bool over;
-
-    if (!m->io_started) {
-        if (m->io_loop)
-            vm_loop_rest_end(m->io_loop);
-        return 0;
-    }
-    vm_loop_stop(m->io_loop);
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += MACHINE_JOIN_S;
-    pthread_mutex_lock(&m->run_lock);
-    while (!m->io_over && !pthread_cond_timedwait(&m->run_change, &m->run_lock, &until))
-        ;
-    over = m->io_over;
-    pthread_mutex_unlock(&m->run_lock);
-    if (!over)
-        return vm_fail(-ETIMEDOUT,
-                       "%s: its back end hangs: the host has not ended a request; is the storage "
-                       "there (the host's log may tell)?",
-                       who_hangs(m));
-    pthread_join(m->io_thread, NULL);
-    m->io_started = false;
-    return 0;
-}
 
 static void set_state(struct vmm_machine *m, enum machine_state state)
 {
@@ -321,38 +292,10 @@ static void set_state(struct vmm_machine *m, enum machine_state state)
     pthread_mutex_unlock(&m->run_lock);
 }
 
-static int io_start(struct vmm_machine *m)
-{
-    int err = pthread_create(&m->io_thread, NULL, io_thread, m);
-
-    if (err)
-        return vm_fail(-err, "I/O thread: error %d: raise the limit of processes (ulimit -u)", err);
-    m->io_started = true;
-    return 0;
-}
-
-static void io_begin(struct vm_work *work)
-{
-    struct vmm_machine *m = container_of(work, struct vmm_machine, io_work);
-
-    if (m->io_started || vmm_machine_has_ended(m) || !io_start(m))
-        return;
-    vm_log(m->config.env, VM_LOG_ERROR, "%s", vm_error_text());
-    vmm_machine_end(m, VMM_END_FAILED);
-}
-
-/* A device has something to do. Any thread, under its locks: the control loop makes the thread. */
-static void io_wanted(void *ctx)
-{
-    struct vmm_machine *m = ctx;
-
-    vm_loop_post(m->config.env->loop, &m->io_work, io_begin);
-}
-
 static int start_threads(struct vmm_machine *m)
 {
     struct vm_error error;
-    int rc = vm_loop_rest(m->io_loop, io_wanted, m) ? 0 : io_start(m);
+    int rc = vmm_machine_io_start(m);
 
     if (rc)
         return rc;
@@ -365,19 +308,24 @@ static int start_threads(struct vmm_machine *m)
     m->ended_told = true;
     vmm_machine_end(m, VMM_END_FAILED);
     vmm_machine_vcpus_join(m);
-    (void)io_stop(m);
+    (void)vmm_machine_io_stop(m);
     set_state(m, MACHINE_ENDED);
     return vm_error_restore(&error);
 }
 
 int vmm_machine_start(struct vmm_machine *m)
 {
+    int rc;
+
     if (vmm_machine_has_ended(m))
         return vmm_machine_fail_ended(m);
     if (m->state != MACHINE_BUILT)
         return vm_fail(-EBUSY, "the machine was started already");
     if (!m->vm)
         return vm_fail(-ENOTSUP, "the machine is a plan: it was made without a hypervisor");
+    rc = vmm_sigbus_start(m);
+    if (rc)
+        return rc;
     if (!m->config.stepwise)
         return start_threads(m);
     set_state(m, MACHINE_RUNNING);
@@ -409,6 +357,10 @@ static void tell_end(struct vmm_machine *m)
     if (m->pause_job)
         pause_finished(m, vmm_machine_fail_ended(m));
     vmm_machine_remove_end(m, vmm_machine_fail_ended(m));
+    vmm_machine_upgrade_end(m, vmm_machine_fail_ended(m));
+    vmm_machine_sets_end(m, vmm_machine_fail_ended(m));
+    vmm_machine_tell(m, VMM_EVENT_ENDED, NULL, vmm_end_name(end_of(m)));
+    vmm_machine_move_end(m, vmm_machine_fail_ended(m));
     m->config.ended(m->config.ctx, end_of(m));
 }
 
@@ -424,7 +376,10 @@ int vmm_machine_free(struct vmm_machine *m)
     if (m->pause_job)
         pause_finished(m, vmm_machine_fail_ended(m));
     vmm_machine_remove_end(m, vmm_machine_fail_ended(m));
-    rc = io_stop(m);
+    vmm_machine_upgrade_end(m, vmm_machine_fail_ended(m));
+    vmm_machine_sets_end(m, vmm_machine_fail_ended(m));
+    vmm_machine_move_end(m, vmm_machine_fail_ended(m));
+    rc = vmm_machine_io_stop(m);
     if (rc)
         return rc;
     if (m->config.env->loop) {
@@ -433,6 +388,7 @@ int vmm_machine_free(struct vmm_machine *m)
     }
     vm_timer_cancel(&m->pause_timer);
     vmm_machine_remove_cancel(m);
+    vmm_machine_move_cancel(m);
     vmm_machine_destroy(m);
     return 0;
 }
@@ -505,6 +461,14 @@ static void suspend_refused(struct vmm_machine *m, const struct vdev *dev)
     pthread_mutex_unlock(&m->run_lock);
 }
 
+static void tell_balloon(struct vmm_machine *m, const struct vdev *dev, uint32_t pages)
+{
+    char text[64];
+
+    snprintf(text, sizeof(text), "the balloon holds %u MiB", pages >> 8);
+    vmm_machine_tell_soon(m, VMM_EVENT_BALLOON, dev->id, text);
+}
+
 void vmm_machine_event(struct vdev_machine *base, struct vdev *dev, enum vdev_event event,
                        uint32_t value)
 {
@@ -524,28 +488,41 @@ void vmm_machine_event(struct vdev_machine *base, struct vdev *dev, enum vdev_ev
         if (value == 'x')
             vmm_machine_end(m, VMM_END_STOP);
         break;
+    case VDEV_EVENT_BALLOON: tell_balloon(m, dev, value); break;
     case VDEV_EVENT_DEBUG: break; /* bytes of debug ports are the device's own to collect */
     }
 }
 
-/* Comes in any thread and under locks: the control loop tells it. */
-void vmm_machine_broken(struct vdev_machine *base, struct vdev *dev, const char *why)
+void vmm_machine_tell(struct vmm_machine *m, enum vmm_event event, const char *source,
+                      const char *text)
 {
-    struct vmm_machine *m = container_of(base, struct vmm_machine, base);
+    if (m->config.event)
+        m->config.event(m->config.ctx, event, source ? source : "machine", text);
+}
 
+void vmm_machine_tell_soon(struct vmm_machine *m, enum vmm_event event, const char *source,
+                           const char *text)
+{
     if (!m->config.event)
         return;
     pthread_mutex_lock(&m->run_lock);
     if (m->news_count < MACHINE_NEWS) {
         struct machine_news *n = &m->news[m->news_count++];
 
-        snprintf(n->source, sizeof(n->source), "%s", dev ? dev->id : "machine");
-        snprintf(n->what, sizeof(n->what), "%s", why);
+        n->event = event;
+        snprintf(n->source, sizeof(n->source), "%s", source ? source : "machine");
+        snprintf(n->text, sizeof(n->text), "%s", text);
     } else {
         m->news_lost++;
     }
     pthread_mutex_unlock(&m->run_lock);
     vmm_machine_look_soon(m);
+}
+
+void vmm_machine_broken(struct vdev_machine *base, struct vdev *dev, const char *why)
+{
+    vmm_machine_tell_soon(container_of(base, struct vmm_machine, base), VMM_EVENT_TROUBLE,
+                          dev ? dev->id : NULL, why);
 }
 
 static bool take_news(struct vmm_machine *m, struct machine_news *ret_news)
@@ -561,8 +538,9 @@ static bool take_news(struct vmm_machine *m, struct machine_news *ret_news)
             m->news[i] = m->news[i + 1];
     } else if (m->news_lost) {
         any = true;
+        ret_news->event = VMM_EVENT_TROUBLE;
         snprintf(ret_news->source, sizeof(ret_news->source), "machine");
-        snprintf(ret_news->what, sizeof(ret_news->what), "%u more events came too fast to be kept",
+        snprintf(ret_news->text, sizeof(ret_news->text), "%u more events came too fast to be kept",
                  m->news_lost);
         m->news_lost = 0;
     }
@@ -578,7 +556,7 @@ static void look(struct vm_work *work)
     bool all_out, idle;
 
     while (take_news(m, &news))
-        m->config.event(m->config.ctx, news.source, news.what);
+        vmm_machine_tell(m, news.event, news.source, news.text);
     if (vmm_machine_has_ended(m)) {
         if (!m->ended_told)
             tell_end(m);

@@ -18,6 +18,13 @@ Test(lifecycle, names_of_ends_are_words)
     cr_assert_str_eq(vmm_end_name((enum vmm_end)99), "?");
 }
 
+Test(lifecycle, names_of_events_are_words)
+{
+    cr_assert_str_eq(vmm_event_name(VMM_EVENT_TROUBLE), "trouble");
+    cr_assert_str_eq(vmm_event_name(VMM_EVENT_ENDED), "ended");
+    cr_assert_str_eq(vmm_event_name((enum vmm_event)99), "?");
+}
+
 Test(lifecycle, a_pause_waits_for_every_vcpu)
 {
     mt_open(true);
@@ -254,6 +261,45 @@ Test(lifecycle, resume_lets_devices_and_vcpus_go_on)
     mt_close();
 }
 
+Test(lifecycle, a_pause_and_its_end_are_events)
+{
+    MT_PLAY({ .kind = MT_END });
+    pause_now();
+    cr_assert_eq(t.told[VMM_EVENT_PAUSED], 1);
+    cr_assert_eq(t.told[VMM_EVENT_RESUMED], 0);
+
+    cr_assert_eq(vmm_machine_resume(t.machine), 0);
+
+    cr_assert_eq(t.told[VMM_EVENT_PAUSED], 1);
+    cr_assert_eq(t.told[VMM_EVENT_RESUMED], 1);
+    mt_close();
+}
+
+Test(lifecycle, a_pause_that_fails_is_no_event)
+{
+    MT_PLAY({ .kind = MT_END });
+    t.quiesce_rc = -EIO;
+
+    pause_now();
+
+    cr_assert_eq(t.told[VMM_EVENT_PAUSED], 0);
+    cr_assert_eq(t.told[VMM_EVENT_RESUMED], 0);
+    mt_close();
+}
+
+Test(lifecycle, the_end_is_an_event_with_its_reason)
+{
+    MT_PLAY({ MT_OUT, LAB_EVENT, 1, .value = VDEV_EVENT_RESET });
+
+    mt_idle();
+
+    cr_assert_eq(t.told[VMM_EVENT_ENDED], 1);
+    cr_assert_str_eq(t.event_source, "machine");
+    cr_assert_str_eq(t.event, "reset");
+    cr_assert_eq(t.ended, 1);
+    mt_close();
+}
+
 Test(lifecycle, a_device_that_does_not_go_on_is_an_event)
 {
     MT_PLAY({ .kind = MT_END });
@@ -368,6 +414,21 @@ Test(lifecycle, the_first_reason_for_the_end_wins)
 
     cr_assert_eq(t.end, VMM_END_POWEROFF);
     cr_assert_eq(t.ended, 1);
+    mt_close();
+}
+
+Test(lifecycle, a_balloon_tells_its_size_on_the_control_loop)
+{
+    MT_PLAY({ .kind = MT_END });
+
+    vdev_event(&t.lab[0]->dev, VDEV_EVENT_BALLOON, 3 << 8);
+    cr_assert_eq(t.told[VMM_EVENT_BALLOON], 0);
+    mt_idle();
+
+    cr_assert_eq(t.told[VMM_EVENT_BALLOON], 1);
+    cr_assert_str_eq(t.event_source, t.lab[0]->dev.id);
+    cr_assert_str_eq(t.event, "the balloon holds 3 MiB");
+    cr_assert_str_eq(vmm_event_name(VMM_EVENT_BALLOON), "balloon");
     mt_close();
 }
 

@@ -7,14 +7,19 @@
 #include <stdlib.h>
 
 #include <vmm/base/error.h>
+#include <vmm/vhost/objects.h>
 
 static const struct vdev_machine_ops ops = {
     .event = vmm_machine_event,
     .doorbell_add = vmm_machine_doorbell_add,
     .doorbell_del = vmm_machine_doorbell_del,
+    .memory_add = vmm_machine_device_memory_add,
+    .memory_del = vmm_machine_device_memory_del,
     .unpark = vmm_machine_unpark,
     .pin_routed = vmm_machine_pin_routed,
     .late_writes = vmm_machine_late_writes,
+    .call_add = vmm_machine_call_add,
+    .call_del = vmm_machine_call_del,
     .broken = vmm_machine_broken,
 };
 
@@ -28,13 +33,16 @@ static int set_up(struct vmm_machine *m, const struct vmm_machine_config *config
     m->config = *config;
     m->devices_end = &m->devices;
     vm_lock_init(&m->late_lock, VM_RANK_MACHINE, "late writes");
+    vm_lock_init(&m->slot_lock, VM_RANK_LEAF, "memory slots");
     pthread_mutex_init(&m->run_lock, NULL);
     pthread_condattr_init(&clock);
     pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
     pthread_cond_init(&m->run_change, &clock);
     pthread_condattr_destroy(&clock);
     m->io_env = *config->env;
-    rc = config->env->loop ? vm_jobs_new(config->env->loop, &m->jobs) : 0;
+    rc = vhost_objects_new(&m->base.objects);
+    if (!rc && config->env->loop)
+        rc = vm_jobs_new(config->env->loop, &m->jobs);
     if (rc || config->stepwise)
         return rc;
     rc = vm_loop_new(config->env, 0, &m->io_loop);
@@ -107,6 +115,7 @@ int vmm_machine_new(const struct vmm_machine_config *config, struct vmm_machine 
 
     if (!m)
         return vm_fail(-ENOMEM, "machine: out of memory");
+    m->sigbus_event = -1;
     rc = set_up(m, config);
     if (!rc)
         rc = vmm_machine_filters_new(m);
@@ -150,9 +159,12 @@ void vmm_machine_destroy(struct vmm_machine *m)
     vm_loop_free(m->io_loop);
     vm_jobs_free(m->jobs);
     vmm_machine_filters_free(m);
+    free(m->io_next);
     pthread_cond_destroy(&m->run_change);
     pthread_mutex_destroy(&m->run_lock);
     vm_lock_destroy(&m->late_lock);
+    vm_lock_destroy(&m->slot_lock);
+    vhost_objects_free(m->base.objects);
     free(m);
     vm_error_restore(&error);
 }
@@ -247,9 +259,10 @@ void vmm_machine_get_info(struct vmm_machine *m, struct vmm_machine_info *ret_in
 
     pthread_mutex_lock(&m->run_lock);
     info.running = m->state == MACHINE_RUNNING;
-    info.paused = m->state == MACHINE_PAUSED;
+    info.paused = m->state == MACHINE_PAUSED && !m->move.ours;
     info.end = m->end;
     pthread_mutex_unlock(&m->run_lock);
+    info.brokens = vmm_sigbus_broken(m, info.broken, VMM_BROKEN_MAX);
     /* Counters of running threads: each is exact, the sum nearly so. */
     for (unsigned i = 0; i < m->vcpus; i++) {
         struct vmm_vcpu *v = &m->vcpu[i];

@@ -84,6 +84,39 @@ Test(machine_new, memory_is_a_slot_for_each_piece_the_architecture_wants)
     mt_close();
 }
 
+Test(machine_new, what_devices_map_are_slots_behind_those_of_ram)
+{
+    static uint8_t page[2][0x1000] __attribute__((aligned(0x1000)));
+    const uint64_t gpa = 0x8000000000;
+    struct vdev_machine *base;
+    struct hv_slot slot;
+    size_t ram;
+    int first, second;
+
+    mt_open(false);
+    cr_assert_eq(mt_make(), 0);
+    base = &t.machine->base;
+    ram = hv_fake_slots(vmm_machine_vm(t.machine));
+
+    first = base->ops->memory_add(base, gpa, 0x1000, page[0], true);
+    second = base->ops->memory_add(base, gpa + 0x1000, 0x1000, page[1], false);
+
+    cr_assert_geq(first, 0);
+    cr_assert_geq(second, 0);
+    cr_assert_eq(base->ops->memory_add(base, gpa, 0x1000, page[1], false), -EEXIST);
+    cr_assert_eq(hv_fake_slots(vmm_machine_vm(t.machine)), ram + 2);
+    cr_assert(hv_fake_slot_at(vmm_machine_vm(t.machine), ram, &slot));
+    cr_assert_eq(slot.gpa, gpa);
+    cr_assert_eq(slot.host, page[0]);
+    cr_assert_eq(slot.flags, HV_SLOT_READ_ONLY);
+    cr_assert_eq(base->ops->memory_del(base, first), 0);
+    cr_assert_eq(base->ops->memory_add(base, gpa, 0x1000, page[0], false), first);
+    cr_assert_eq(base->ops->memory_del(base, first), 0);
+    cr_assert_eq(base->ops->memory_del(base, second), 0);
+    cr_assert_eq(hv_fake_slots(vmm_machine_vm(t.machine)), ram);
+    mt_close();
+}
+
 Test(machine_new, more_vcpus_than_the_host_allows_are_refused_with_the_limit)
 {
     mt_open(false);
@@ -355,7 +388,7 @@ Test(machine_set, a_property_of_a_running_device_changes)
     mt_open(true);
     cr_assert_eq(mt_make(), 0);
 
-    cr_assert_eq(vmm_machine_set(t.machine, "serial0", "value=42"), 0);
+    cr_assert_eq(vmm_machine_set(t.machine, "serial0", "value=42", NULL, NULL), 0);
 
     cr_assert_eq(t.lab[0]->s.value, 42);
     mt_close();
@@ -376,14 +409,14 @@ Test(machine_set, what_is_wrong_is_named)
     vmm_machine_walk_devices(t.machine, note_plain, &plain);
     cr_assert(plain);
 
-    cr_assert_eq(vmm_machine_set(t.machine, "nobody", "value=1"), -ENOENT);
+    cr_assert_eq(vmm_machine_set(t.machine, "nobody", "value=1", NULL, NULL), -ENOENT);
     cr_assert(strstr(vm_error_text(), "nobody"));
-    cr_assert_eq(vmm_machine_set(t.machine, "serial0", "value"), -EINVAL);
+    cr_assert_eq(vmm_machine_set(t.machine, "serial0", "value", NULL, NULL), -EINVAL);
     cr_assert(strstr(vm_error_text(), "KEY=VALUE"));
-    cr_assert_eq(vmm_machine_set(t.machine, "serial0", "valu=1"), -EINVAL);
+    cr_assert_eq(vmm_machine_set(t.machine, "serial0", "valu=1", NULL, NULL), -EINVAL);
     cr_assert(strstr(vm_error_text(), "value"));
-    cr_assert_lt(vmm_machine_set(t.machine, "serial0", "value=100"), 0);
-    cr_assert_eq(vmm_machine_set(t.machine, plain, "value=1"), -EINVAL);
+    cr_assert_lt(vmm_machine_set(t.machine, "serial0", "value=100", NULL, NULL), 0);
+    cr_assert_eq(vmm_machine_set(t.machine, plain, "value=1", NULL, NULL), -EINVAL);
     cr_assert(strstr(vm_error_text(), "no properties"));
     cr_assert_eq(t.lab[0]->s.value, 7);
     mt_close();
@@ -395,7 +428,7 @@ Test(machine_set, a_device_that_cannot_change_says_so)
     mt_add(&tube_class, NULL);
     cr_assert_eq(mt_make(), 0);
 
-    cr_assert_eq(vmm_machine_set(t.machine, "tube0", "value=1"), -ENOTSUP);
+    cr_assert_eq(vmm_machine_set(t.machine, "tube0", "value=1", NULL, NULL), -ENOTSUP);
     mt_close();
 }
 

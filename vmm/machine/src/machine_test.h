@@ -81,7 +81,8 @@ struct mt {
     struct vmm_machine_config config;
     struct vmm_machine *machine;
     struct mt_cpu cpu[MT_CPUS];
-    unsigned ended, events;
+    unsigned ended, events; /* events: of trouble */
+    unsigned told[VMM_EVENT_ENDED + 1]; /* of each kind */
     enum vmm_end end;
     char event[VM_ERROR_TEXT], event_source[VDEV_ID_MAX + 1];
     unsigned lines;
@@ -94,6 +95,7 @@ struct mt {
     struct lab *lab[MT_LABS]; /* in order of creation */
     unsigned labs;
     int create_rc, quiesce_rc, resume_rc;
+    uint64_t ahead_ns; /* of the host's clock; atomic */
 };
 static struct mt t;
 
@@ -374,7 +376,8 @@ static inline uint64_t mt_now(void *ctx, enum vm_clock clock)
 
     (void)ctx;
     clock_gettime(clock == VM_CLOCK_WALL ? CLOCK_REALTIME : CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
+    return (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec +
+           __atomic_load_n(&t.ahead_ns, __ATOMIC_RELAXED);
 }
 
 static inline int mt_random(void *ctx, void *buf, size_t len)
@@ -391,12 +394,15 @@ static inline void mt_ended(void *ctx, enum vmm_end end)
     t.end = end;
 }
 
-static inline void mt_event(void *ctx, const char *source, const char *what)
+static inline void mt_event(void *ctx, enum vmm_event event, const char *source, const char *text)
 {
     (void)ctx;
-    t.events++;
+    t.told[event]++;
+    t.events = t.told[VMM_EVENT_TROUBLE];
+    if (event == VMM_EVENT_PAUSED || event == VMM_EVENT_RESUMED)
+        return;
     snprintf(t.event_source, sizeof(t.event_source), "%s", source);
-    snprintf(t.event, sizeof(t.event), "%s", what);
+    snprintf(t.event, sizeof(t.event), "%s", text);
 }
 
 static inline void mt_paused(void *ctx, int code)

@@ -25,9 +25,12 @@ static int slot_add(struct gm_listener *listener, struct gm_region *region)
     if (slot.id == MACHINE_SLOTS)
         return vm_fail(-ENOSPC, "guest memory: all %u slots are taken", MACHINE_SLOTS);
     rc = m->vm ? hv_vm_set_slot(m->vm, &slot) : 0;
-    if (!rc)
-        m->slot[slot.id] = region;
-    return rc;
+    if (rc)
+        return rc;
+    m->slot[slot.id] = region;
+    if (m->vm)
+        vmm_sigbus_add(m, region);
+    return 0;
 }
 
 static int slot_remove(struct gm_listener *listener, struct gm_region *region)
@@ -40,7 +43,62 @@ static int slot_remove(struct gm_listener *listener, struct gm_region *region)
     if (slot.id == MACHINE_SLOTS)
         return 0;
     m->slot[slot.id] = NULL;
+    vmm_sigbus_remove(m, region);
     return m->vm ? hv_vm_set_slot(m->vm, &slot) : 0;
+}
+
+/* ---- what devices map ---- */
+
+static int take_slot(struct vmm_machine *m)
+{
+    int n = 0;
+
+    vm_lock_acquire(&m->slot_lock);
+    while (n < MACHINE_DEVICE_SLOTS && m->device_slot[n])
+        n++;
+    if (n < MACHINE_DEVICE_SLOTS)
+        m->device_slot[n] = true;
+    vm_lock_release(&m->slot_lock);
+    return n < MACHINE_DEVICE_SLOTS
+               ? n
+               : vm_fail(-ENOSPC, "all %d memory slots of devices are taken", MACHINE_DEVICE_SLOTS);
+}
+
+static void give_slot(struct vmm_machine *m, int n)
+{
+    vm_lock_acquire(&m->slot_lock);
+    m->device_slot[n] = false;
+    vm_lock_release(&m->slot_lock);
+}
+
+int vmm_machine_device_memory_add(struct vdev_machine *base, uint64_t gpa, uint64_t size,
+                                  void *host, bool read_only)
+{
+    struct vmm_machine *m = container_of(base, struct vmm_machine, base);
+    struct hv_slot slot = {
+        .gpa = gpa, .size = size, .host = host, .flags = read_only ? HV_SLOT_READ_ONLY : 0
+    };
+    int n = take_slot(m), rc;
+
+    if (n < 0)
+        return n;
+    slot.id = MACHINE_SLOTS + (unsigned)n;
+    rc = m->vm ? hv_vm_set_slot(m->vm, &slot) : 0;
+    if (!rc)
+        return n;
+    give_slot(m, n);
+    return rc;
+}
+
+int vmm_machine_device_memory_del(struct vdev_machine *base, int n)
+{
+    struct vmm_machine *m = container_of(base, struct vmm_machine, base);
+    struct hv_slot slot = { .id = MACHINE_SLOTS + (unsigned)n };
+    int rc = m->vm ? hv_vm_set_slot(m->vm, &slot) : 0;
+
+    if (!rc)
+        give_slot(m, n);
+    return rc;
 }
 
 /* At address 0 there are a few pages of boot data, and then the kernel keeps off: to clear a huge page for them would be a
@@ -107,11 +165,18 @@ int vmm_machine_memory_new(struct vmm_machine *m)
         return vm_wrap(
             rc, "guest memory of %llu MiB is more than this host gives: make --memory smaller",
             (unsigned long long)m->config.arch.ram_bytes >> 20);
+    if (rc == -EFBIG)
+        return vm_wrap(
+            -ENOMEM,
+            "guest memory of %llu MiB is more than the limit of file sizes allows: raise "
+            "it (ulimit -f), or give --sandbox thread",
+            (unsigned long long)m->config.arch.ram_bytes >> 20);
     return rc ? vm_wrap(rc, "guest memory") : 0;
 }
 
 void vmm_machine_memory_free(struct vmm_machine *m)
 {
+    vmm_sigbus_end(m);
     if (!m->memory)
         return;
     gm_view_exit(&m->view);

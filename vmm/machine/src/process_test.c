@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <sys/epoll.h>
@@ -37,6 +38,8 @@ static const struct vdev_class door_class = {
     .config_size = sizeof(struct door_config),
 };
 
+static char file[] = "/tmp/vmm-door-XXXXXX";
+
 /* ---- the process: plays what its options say ---- */
 
 static void tell(enum vmm_process_type type, int code, uint32_t value, const char *text)
@@ -47,11 +50,11 @@ static void tell(enum vmm_process_type type, int code, uint32_t value, const cha
     (void)vmm_process_send(VMM_PROCESS_FD_CHANNEL, &m, -1);
 }
 
-static void ask_for(const char *name)
+/* The fd, or -1: then the VMM was told. */
+static int ask(const char *name)
 {
     struct pollfd p = { .fd = VMM_PROCESS_FD_CHANNEL, .events = POLLIN };
     struct vmm_process_message m;
-    char byte = '?';
     int fd;
 
     tell(VMM_PROCESS_OPEN, 0, VM_OPEN_READ, name);
@@ -60,17 +63,37 @@ static void ask_for(const char *name)
         tell(VMM_PROCESS_FAILED, -EPROTO, 0, "no answer");
     else if (m.code)
         tell(VMM_PROCESS_FAILED, m.code, 0, m.text);
-    else if (read(fd, &byte, 1) == 1 && byte == 'x')
+    return fd;
+}
+
+static void ask_for(const char *name)
+{
+    int fd = ask(name);
+    char byte = '?';
+
+    if (fd >= 0 && read(fd, &byte, 1) == 1 && byte == 'x')
         tell(VMM_PROCESS_FAILED, -EEXIST, 0, "it is the file");
 }
 
-static void ready(uint32_t id, uint32_t queues)
+/* Its next byte, in the log. */
+static void read_on(const char *name)
+{
+    char text[] = "read ?";
+    int fd = ask(name);
+
+    (void)!read(fd, text + 5, 1);
+    tell(VMM_PROCESS_LOG, 0, VM_LOG_WARN, text);
+}
+
+static void ready(uint32_t id, uint32_t queues, const struct vmm_jail_result *jail)
 {
     struct vmm_process_message m = { .type = VMM_PROCESS_READY };
 
-    m.shape.id = id;
-    m.shape.queues = queues;
-    m.shape.queue_size[0] = 16;
+    if (jail)
+        m.ready.jail = *jail;
+    m.ready.shape.id = id;
+    m.ready.shape.queues = queues;
+    m.ready.shape.queue_size[0] = 16;
     (void)vmm_process_send(VMM_PROCESS_FD_CHANNEL, &m, -1);
 }
 
@@ -81,7 +104,15 @@ static void stay(void)
     (void)poll(&p, 1, -1); /* until the VMM is gone */
 }
 
-/* An honest one, until its value is set to 9: then it dies. */
+static void answer(const struct vmm_process_message *question)
+{
+    bool refused = !strcmp(question->text, "value=3");
+
+    tell(VMM_PROCESS_SET_DONE, refused ? -ERANGE : 0, question->value,
+         refused ? "three\nis not for doors" : "");
+}
+
+/* An honest one, until its value is set to what its words below say; 9: it dies; 4: it does not answer. */
 static void on_set(struct vm_watch *watch, uint32_t events)
 {
     struct vmm_process_message m;
@@ -90,7 +121,20 @@ static void on_set(struct vm_watch *watch, uint32_t events)
     (void)events;
     if (vmm_process_receive(watch->fd, &m, &fd) || !strcmp(m.text, "value=9"))
         _exit(1);
+    if (!strcmp(m.text, "value=8")) {
+        vm_watch_del(watch);
+        close(VMM_PROCESS_FD_CHANNEL);
+        return;
+    }
+    if (!strcmp(m.text, "value=6"))
+        tell(VMM_PROCESS_OPEN, 0, VM_OPEN_READ, file);
+    if (!strcmp(m.text, "value=5"))
+        tell(VMM_PROCESS_LOG, 0, VM_LOG_ERROR, "door01: burns");
+    if (!strcmp(m.text, "value=2"))
+        tell(VMM_PROCESS_SET_DONE, 0, m.value + 1, "");
     tell(VMM_PROCESS_LOG, 0, VM_LOG_WARN, m.text);
+    if (strcmp(m.text, "value=4") != 0)
+        answer(&m);
 }
 
 static void closed(void *ctx, const struct vm_error *why)
@@ -100,9 +144,16 @@ static void closed(void *ctx, const struct vm_error *why)
     _exit(0);
 }
 
-static void serve_honestly(void)
+static const struct vmm_jail_result lacking = {
+    .refused = 1u << VMM_JAIL_LANDLOCK | 1u << VMM_JAIL_UNDUMPABLE | 1u << VMM_JAIL_LIMITS,
+    .why[VMM_JAIL_LANDLOCK] = "this kernel\ndoes not have it",
+    .why[VMM_JAIL_UNDUMPABLE] = "the host refuses it",
+    .why[VMM_JAIL_LIMITS] = "the host refuses it",
+};
+
+static void serve_honestly(const struct vmm_jail_result *jail)
 {
-    static const struct vhost_backend_ops ops = { closed };
+    static const struct vhost_backend_ops ops = { .closed = closed };
     static const struct lab_config config;
     static struct vdev_machine machine;
     static struct vm_watch watch;
@@ -123,7 +174,7 @@ static void serve_honestly(void)
         vhost_backend_serve(backend, VMM_PROCESS_FD_VHOST) ||
         vm_watch_add(env.loop, &watch, VMM_PROCESS_FD_CHANNEL, EPOLLIN, on_set))
         _exit(1);
-    ready(VIRTIO_ID_RNG, 1);
+    ready(VIRTIO_ID_RNG, 1, jail);
     (void)vm_loop_run(env.loop);
 }
 
@@ -137,29 +188,37 @@ static int play(int argc, char **argv)
     const char *text = argc > 2 ? argv[2] : "";
     char path[128] = "";
 
+    if (strstr(text, "path=\""))
+        (void)sscanf(strstr(text, "path=\""), "path=\"%127[^\"]", path);
+    if (plays(text, "level"))
+        tell(VMM_PROCESS_FAILED, -EEXIST, 0, argv[argc - 1]);
     if (plays(text, "refuse"))
         tell(VMM_PROCESS_FAILED, -EBUSY, 0, "the\ndoor is shut");
     if (plays(text, "no-id"))
-        ready(0, 1);
+        ready(0, 1, NULL);
     if (plays(text, "no-queue"))
-        ready(4, 0);
+        ready(4, 0, NULL);
     if (plays(text, "no-size"))
-        ready(4, 2);
+        ready(4, 2, NULL);
     if (plays(text, "unknown"))
         tell((enum vmm_process_type)77, 0, 0, "");
     if (plays(text, "half"))
         (void)!send(VMM_PROCESS_FD_CHANNEL, "half", 4, 0);
-    if (plays(text, "honest\",value=9"))
-        tell(VMM_PROCESS_LOG, 0, VM_LOG_WARN, "it begins with 9");
+    if (plays(text, "honest-reader"))
+        read_on(path);
+    if (plays(text, "value=7"))
+        tell(VMM_PROCESS_LOG, 0, VM_LOG_WARN, "it begins with 7");
     if (plays(text, "honest"))
-        serve_honestly();
-    if (plays(text, "own-file") && sscanf(strstr(text, "path=\""), "path=\"%127[^\"]", path) == 1)
+        serve_honestly(plays(text, "honest-lacking") ? &lacking : NULL);
+    if (plays(text, "own-file"))
         ask_for(path);
     if (plays(text, "other-file"))
         ask_for("/etc/passwd");
+    if (plays(text, "die"))
+        _exit(7);
     if (plays(text, "cry")) {
         (void)!write(STDERR_FILENO, "help\x1b[2J\nme", 11);
-        return 0;
+        _exit(0); /* counters of a coverage build would cry, too, that they cannot be written */
     }
     if (!plays(text, "leave"))
         stay();
@@ -169,7 +228,6 @@ static int play(int argc, char **argv)
 /* ---- the machine ---- */
 
 static struct vmm_spawner *spawner;
-static char file[] = "/tmp/vmm-door-XXXXXX";
 
 static void set_up(void)
 {
@@ -179,11 +237,6 @@ static void set_up(void)
 
     if (getenv("VMM_USER_EMULATOR"))
         cr_skip_test("the user-mode emulator makes no jails");
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-    cr_skip_test("the sanitizer's own thread forbids user namespaces");
-#endif
-#endif
     mt_open(false);
     cr_assert_eq(vmm_spawner_start(&config, &spawner), 0, "%s", vm_error_text());
     cr_assert_eq(vmm_spawner_ready(spawner, WAIT_NS), 0, "%s", vm_error_text());
@@ -268,6 +321,14 @@ Test(process, it_gets_no_other_file)
     cr_assert(mt_logged("asks for a name that it was not given"));
 }
 
+Test(process, it_is_told_what_the_log_takes)
+{
+    t.config.log_level = VM_LOG_DEBUG;
+
+    cr_assert_eq(refused("level"), -EEXIST, "%s", why());
+    cr_assert_str_eq(why(), "door0: debug");
+}
+
 Test(process, what_it_cries_is_told_without_its_control_bytes)
 {
     cr_assert_eq(refused("cry"), -ECHILD);
@@ -286,14 +347,52 @@ Test(process, nothing_is_left_of_one_that_failed)
     cr_assert_eq(mt_fds(), before);
 }
 
+Test(process, more_of_them_are_made_than_the_spawner_could_tell_if_nobody_heard_it)
+{
+    for (unsigned i = 0; i < 300; i++)
+        cr_assert_eq(refused("refuse"), -EBUSY, "%u: %s", i, why());
+}
+
+Test(process, how_one_ended_is_said_where_it_makes_no_device)
+{
+    cr_assert_eq(refused("die"), -ECHILD);
+    cr_assert_str_eq(why(), "door0: its process ended: exit code 7");
+}
+
+static void start_spawner_with(int what, rlim_t limit)
+{
+    struct vmm_spawner_config config = { .env = &t.env, .entry = play };
+    struct rlimit both = { limit, limit };
+
+    vmm_spawner_free(spawner);
+    cr_assert_eq(setrlimit(what, &both), 0);
+    cr_assert_eq(vmm_spawner_start(&config, &spawner), 0, "%s", vm_error_text());
+    cr_assert_eq(vmm_spawner_ready(spawner, WAIT_NS), 0, "%s", vm_error_text());
+    cr_assert_eq(vmm_spawner_attach(spawner, t.env.loop), 0);
+    t.config.sandbox.spawner = spawner;
+}
+
+Test(process, why_one_cannot_be_started_is_the_machines_error_and_its_code)
+{
+    static const rlim_t limits[] = { 260, 200, 100, 60 };
+
+    for (size_t i = 0; i < VM_ARRAY_SIZE(limits); i++) {
+        start_spawner_with(RLIMIT_NOFILE, limits[i]);
+
+        cr_expect_eq(refused("refuse"), -EMFILE, "%s", why());
+        cr_expect(strstr(why(), "door0: its process did not start: "), "%s", why());
+        cr_expect(strstr(why(), "open files"), "%s", why());
+    }
+}
+
 /* ---- those that serve ---- */
 
-static struct vdev *make_honest(void)
+static struct vdev *make_serving(const char *how)
 {
     static struct vmm_machine_device device = { .cls = &door_class, .process = true };
-    static char how[] = "honest";
-    static struct door_config config = { .path = file, .play = how };
+    static struct door_config config = { .path = file };
 
+    config.play = (char *)(uintptr_t)how;
     device.config = &config;
     t.config.devices = &device;
     t.config.device_count = 1;
@@ -301,6 +400,11 @@ static struct vdev *make_honest(void)
     cr_assert_eq(mt_make(), 0, "%s", vm_error_text());
     cr_assert_eq(vmm_machine_start(t.machine), 0, "%s", vm_error_text());
     return vmm_machine_find(t.machine, "door0");
+}
+
+static struct vdev *make_honest(void)
+{
+    return make_serving("honest");
 }
 
 static uint64_t metric(const struct vdev *dev, const char *name)
@@ -313,20 +417,204 @@ static uint64_t metric(const struct vdev *dev, const char *name)
                            __ATOMIC_RELAXED);
 }
 
+static void note_set(void *ctx, int code)
+{
+    *(int *)ctx = code ? code : 1;
+}
+
+/* What became of it. */
+static int set(const char *key_value)
+{
+    int done = 0, rc = vmm_machine_set(t.machine, "door0", key_value, note_set, &done);
+
+    cr_assert_eq(rc, -EINPROGRESS, "%d: %s", rc, vm_error_text());
+    MT_UNTIL(done);
+    return done == 1 ? 0 : done;
+}
+
 Test(process, one_that_dies_is_started_again_and_knows_what_was_set)
 {
     struct vdev *dev = make_honest();
 
-    cr_assert_eq(vmm_machine_set(t.machine, "door0", "value=7"), 0, "%s", vm_error_text());
-    MT_UNTIL(mt_logged("door0: value=7"));
+    cr_assert_eq(set("value=7"), 0, "%s", vm_error_text());
+    cr_assert(mt_logged("door0: value=7"));
     for (uint64_t round = 2; round < 5; round++) {
-        cr_assert_eq(vmm_machine_set(t.machine, "door0", "value=9"), 0, "%s", vm_error_text());
+        cr_assert_eq(set("value=9"), -ECHILD);
+        cr_assert_str_eq(why(), "door0: its process ended before it had changed value");
         MT_UNTIL(metric(dev, "connects") >= round);
-        cr_assert_eq(vmm_machine_set(t.machine, "door0", "value=7"), 0, "%s", vm_error_text());
     }
-    MT_UNTIL(mt_logged("door0: it begins with 9"));
+    MT_UNTIL(mt_logged("door0: it begins with 7"));
     cr_assert_geq(metric(dev, "losses"), 1);
     cr_assert(mt_logged("door0: its process ended: exit code 1"));
+    mt_finish();
+}
+
+Test(process, what_a_process_refuses_is_the_answer_and_the_next_one_does_not_begin_with_it)
+{
+    struct vdev *dev = make_honest();
+
+    cr_assert_eq(set("value=7"), 0, "%s", vm_error_text());
+    cr_assert_eq(set("value=3"), -ERANGE);
+    cr_assert_str_eq(why(), "three?is not for doors");
+    cr_assert_eq(set("value=9"), -ECHILD);
+
+    MT_UNTIL(metric(dev, "connects") >= 2);
+    MT_UNTIL(mt_logged("door0: it begins with 7"));
+    mt_finish();
+}
+
+Test(process, what_is_set_while_none_serves_is_told_to_the_next_one)
+{
+    struct vdev *dev = make_honest();
+    int done[3] = { 0 };
+
+    cr_assert_eq(vmm_machine_set(t.machine, "door0", "value=9", note_set, &done[0]), -EINPROGRESS);
+    cr_assert_eq(vmm_machine_set(t.machine, "door0", "value=7", note_set, &done[1]), -EINPROGRESS);
+    cr_assert_eq(vmm_machine_set(t.machine, "door0", "value=3", note_set, &done[2]), -EINPROGRESS);
+    MT_UNTIL(done[2]);
+
+    cr_assert_eq(done[0], -ECHILD);
+    cr_assert_eq(done[1], 1);
+    cr_assert_eq(done[2], -ERANGE);
+    cr_assert_geq(metric(dev, "losses"), 1);
+    mt_finish();
+}
+
+Test(process, one_that_answers_another_question_is_replaced)
+{
+    (void)make_honest();
+
+    cr_assert_eq(set("value=2"), -ECHILD);
+    cr_assert(mt_logged("door0: its process answers what it was not asked"));
+    mt_finish();
+}
+
+Test(process, one_that_does_not_answer_is_replaced)
+{
+    struct vdev *dev = make_honest();
+
+    cr_assert_eq(set("value=4"), -ETIMEDOUT);
+    cr_assert_str_eq(why(), "door0: its process did not change value in 10 s: it is replaced");
+    cr_assert_eq(set("value=7"), 0, "%s", why());
+    cr_assert_geq(metric(dev, "losses"), 1);
+    mt_finish();
+}
+
+Test(process, more_changes_than_wait_are_refused_and_the_end_of_the_machine_answers_them)
+{
+    int done[17] = { 0 }, rc;
+
+    (void)make_honest();
+    cr_assert_eq(vmm_machine_set(t.machine, "door0", "value=4", note_set, &done[0]), -EINPROGRESS);
+    for (unsigned i = 1; i < 16; i++)
+        (void)vmm_machine_set(t.machine, "door0", "value=7", note_set, &done[i]);
+
+    rc = vmm_machine_set(t.machine, "door0", "value=7", note_set, &done[16]);
+    mt_finish();
+
+    cr_assert_eq(rc, -EBUSY);
+    for (unsigned i = 0; i < 16; i++)
+        cr_expect_eq(done[i], -ESHUTDOWN, "%u: %d", i, done[i]);
+    cr_assert_eq(done[16], 0);
+}
+
+static unsigned logged(const char *line)
+{
+    unsigned n = 0;
+
+    pthread_mutex_lock(&t.log_lock);
+    for (unsigned i = 0; i < t.lines && i < MT_LOG; i++)
+        n += !strcmp(t.log[i], line);
+    pthread_mutex_unlock(&t.log_lock);
+    return n;
+}
+
+static char lacks[256];
+static void note_lack(void *ctx, const char *stage, const char *why)
+{
+    size_t at = strlen(lacks);
+
+    if (*(const unsigned *)ctx & 1u) /* what the spawner has is the host's */
+        snprintf(lacks + at, sizeof(lacks) - at, "%s: %s; ", stage, why);
+}
+
+Test(process, what_its_jail_lacks_is_shown)
+{
+    struct vdev *dev = make_serving("honest-lacking");
+    const struct vmm_jail_result *outer = vmm_spawner_result(spawner);
+    unsigned sound = !outer->refused;
+
+    cr_assert(vmm_machine_jail_lacks(t.machine, dev, note_lack, &sound));
+
+    if (sound)
+        cr_expect_str_eq(lacks,
+                         "resource limits: the host refuses it; not dumpable: the host refuses it; "
+                         "Landlock: this kernel?does not have it; ");
+    mt_finish();
+}
+
+Test(process, what_its_jail_lacks_is_told_once_by_reason)
+{
+    struct vdev *dev = make_serving("honest-lacking");
+
+    cr_assert_eq(set("value=9"), -ECHILD);
+    MT_UNTIL(metric(dev, "connects") >= 2);
+
+    cr_assert_eq(set("value=7"), 0, "%s", why());
+    cr_expect_eq(logged("door0: the jail lacks: Landlock (this kernel?does not have it)"), 1);
+    cr_expect_eq(
+        logged("door0: the jail lacks: resource limits, not dumpable (the host refuses it)"), 1);
+    mt_finish();
+}
+
+Test(process, the_next_one_goes_on_with_the_same_open_file_whatever_became_of_its_name)
+{
+    int fd = open(file, O_WRONLY | O_TRUNC | O_CLOEXEC);
+
+    cr_assert_eq(write(fd, "ab", 2), 2);
+    close(fd);
+    (void)make_serving("honest-reader");
+    MT_UNTIL(mt_logged("door0: read a"));
+    cr_assert_eq(unlink(file), 0);
+
+    cr_assert_eq(set("value=9"), -ECHILD);
+
+    MT_UNTIL(mt_logged("door0: read b"));
+    mt_finish();
+}
+
+/* It is set to what makes it misbehave. */
+static struct vdev *make_honest_then(const char *value)
+{
+    struct vdev *dev = make_honest();
+
+    MT_UNTIL(metric(dev, "connects") >= 1);
+    cr_assert_eq(vmm_machine_set(t.machine, "door0", value, NULL, NULL), -EINPROGRESS);
+    return dev;
+}
+
+Test(process, one_that_closes_its_channel_alone_is_replaced)
+{
+    struct vdev *dev = make_honest_then("value=8");
+
+    MT_UNTIL(metric(dev, "losses") >= 1);
+    mt_finish();
+}
+
+Test(process, one_that_asks_for_names_when_it_serves_is_replaced)
+{
+    struct vdev *dev = make_honest_then("value=6");
+
+    MT_UNTIL(metric(dev, "losses") >= 1);
+    cr_assert(mt_logged("door0: its process asks for a name when its device is made"));
+    mt_finish();
+}
+
+Test(process, a_line_of_one_never_looks_like_anothers)
+{
+    (void)make_honest_then("value=5");
+
+    MT_UNTIL(mt_logged("door0: door01: burns"));
     mt_finish();
 }
 
@@ -334,8 +622,8 @@ Test(process, what_cannot_be_changed_is_not_sent)
 {
     (void)make_honest();
 
-    cr_assert_eq(vmm_machine_set(t.machine, "door0", "path=/x"), -ENOTSUP);
-    cr_assert_eq(vmm_machine_set(t.machine, "door0", "value=x"), -EINVAL);
+    cr_assert_eq(vmm_machine_set(t.machine, "door0", "path=/x", NULL, NULL), -ENOTSUP);
+    cr_assert_eq(vmm_machine_set(t.machine, "door0", "value=x", NULL, NULL), -EINVAL);
     mt_finish();
 }
 

@@ -15,6 +15,8 @@
 
 #include <vmm/base/error.h>
 
+#include "program.h"
+
 static void leave_work(struct vm_work *work);
 
 /* Nothing takes a stop back: it cannot be cancelled. */
@@ -165,8 +167,7 @@ static void freed(struct machine_device *d)
         at = &(*at)->next;
     *at = d->next;
     vmm_machine_irq_line_free(m, d->irqs[0]);
-    vmm_process_free(d->process);
-    d->process = NULL;
+    vmm_machine_device_clear(d, 0); /* no program is waited for: what was asked of it was dropped */
     answer(d, 0); /* who may free the machine */
     free(d);
 }
@@ -246,6 +247,11 @@ static int check_device(const struct vmm_machine *m, const struct machine_device
 
     if (d->leave)
         return vm_fail(-EALREADY, "%s is being removed already", id);
+    if (vmm_machine_mover(m) == d)
+        return vm_fail(-EBUSY, "%s is being moved: remove it when that is over", id);
+    if (m->upgrade.device == d)
+        return vm_fail(-EBUSY, "%s: its process is being replaced: remove it when that is over",
+                       id);
     if (m->removing)
         return vm_fail(-EBUSY, "%s: %s is being removed: one after the other", id, m->removing->id);
     if (!d->pci && !d->mmio)
@@ -267,6 +273,8 @@ static int check_state(const struct vmm_machine *m)
 {
     if (vmm_machine_has_ended(m))
         return vmm_machine_fail_ended(m);
+    if (vmm_machine_move_holds(m))
+        return vm_fail(-EBUSY, "%s is being moved: one after the other", m->move.device->id);
     switch (m->state) {
     case MACHINE_RUNNING: return 0;
     case MACHINE_BUILT: return vm_fail(-EBUSY, "the machine was not started yet");
@@ -338,10 +346,11 @@ const struct machine_device *vmm_machine_leaver(const struct vmm_machine *m)
     return d ? d : m->freeing;
 }
 
+/* A guest that saw its device go may end the machine sooner than what is left of that is freed. */
 void vmm_machine_remove_end(struct vmm_machine *m, int code)
 {
     if (m->removing)
-        answer(m->removing, code);
+        answer(m->removing, m->removing->leave > LEAVE_STOPPING ? 0 : code);
 }
 
 void vmm_machine_remove_cancel(struct vmm_machine *m)

@@ -492,6 +492,27 @@ Test(removal, the_end_of_the_machine_ends_it)
     cr_assert_eq(slow.destroyed, 2);
 }
 
+/* A guest may switch off the moment that it sees the device gone. */
+Test(removal, has_succeeded_where_the_machine_ends_behind_it)
+{
+    begin(true);
+    start_window(window_of("two"));
+    slow.stop_rc = -EINPROGRESS;
+    put(window_of("two") + 0x70, 4, 0);
+    cr_assert_eq(take_out("two"), 0);
+    let_go(1);
+    mt_idle();
+    cr_assert_eq(told.count, 0, "the vCPU still looks at it");
+
+    vmm_machine_stop(t.machine);
+    mt_idle();
+
+    cr_assert_eq(told.count, 1);
+    cr_assert_eq(told.code, 0);
+    mt_close();
+    cr_assert_eq(slow.destroyed, 2);
+}
+
 Test(removal, a_machine_may_be_freed_at_every_step_of_it)
 {
     for (unsigned steps = 0; steps < 6; steps++) {

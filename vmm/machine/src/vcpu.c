@@ -84,11 +84,12 @@ static bool is_rom(struct vmm_machine *m, uint64_t addr)
 
 /* A write to read-only memory is an exit. Where a device lies there, too, it is the device's (flash takes its commands so);
  * where none does, the guest has lost its way. */
-static void __attribute__((noinline))
-exit_mmio_rest(struct vmm_vcpu *v, const struct hv_exit *e, int rc)
+static void __attribute__((noinline)) exit_mmio_rest(struct vmm_vcpu *v, struct hv_exit *e, int rc)
 {
     char why[96];
 
+    if (rc == -ENODEV && vmm_sigbus_access(v->machine, e, e->mmio.data))
+        return;
     if (rc == -EINPROGRESS) {
         v->rest.pio.count = 0;
         vmm_machine_park(v, v->answered);
@@ -169,6 +170,10 @@ static void exit_rare(struct vmm_vcpu *v, struct hv_exit *e)
                  (unsigned long long)e->fail_entry.reason);
         crash(v, why);
         break;
+    case HV_EXIT_MEMORY_FAULT:
+        if (vmm_sigbus_mend(v, e->memory_fault.gpa))
+            break;
+        __attribute__((fallthrough));
     default:
         if (varch_exit(m->arch, v->hv, e) != -ENOSYS)
             break;
@@ -181,6 +186,8 @@ static void enter_failed(struct vmm_vcpu *v, int rc)
 {
     char why[96];
 
+    if (rc == -EFAULT && vmm_sigbus_mend(v, VMM_NO_GPA))
+        return;
     snprintf(why, sizeof(why), "KVM_RUN: %s", strerror(-rc));
     crash(v, why);
 }
@@ -334,6 +341,7 @@ int vmm_machine_vcpus_new(struct vmm_machine *m)
         if (rc)
             break;
         v->machine = m;
+        v->mended_gpa = VMM_NO_GPA;
         vdev_bus_reader_init(m->mmio, &v->mmio);
         vdev_bus_reader_init(m->pio, &v->pio);
         rc = varch_vcpu_init(m->arch, v->hv);

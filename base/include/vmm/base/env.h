@@ -24,6 +24,11 @@ struct vm_loop;
 /* As in syslog(3): lower is worse. */
 enum vm_level { VM_LOG_ERROR, VM_LOG_WARN, VM_LOG_INFO, VM_LOG_DEBUG };
 
+/* "error", "warn", "info", "debug": as on the command line. */
+const char *vm_level_name(enum vm_level level);
+
+#define VM_PTY_NO_LINK "/dev/ptmx"
+
 enum vm_clock {
     VM_CLOCK_MONOTONIC, /* never jumps; starts anywhere */
     VM_CLOCK_WALL, /* since 1970-01-01 UTC; may jump */
@@ -36,6 +41,15 @@ enum vm_open {
     VM_OPEN_TRUNCATE = 32, /* with WRITE: a regular file begins empty */
     VM_OPEN_CONNECT = 8, /* alone: a stream socket connected to who listens at name, non-blocking */
     VM_OPEN_LISTEN = 16, /* alone: a stream socket that listens at name, non-blocking */
+    VM_OPEN_SEQPACKET = 256, /* with LISTEN, CONNECT and DIAL: sockets of messages instead */
+    VM_OPEN_DIAL =
+        128, /* a socket at whose other end somebody connects to who listens at name_PORT (with CONNECT: at name), as long as the device lives: vmm/base/dial.h */
+    VM_OPEN_PTY =
+        64, /* alone: the master of a new raw pseudo-terminal, non-blocking; name: of a link to make to its other side, or VM_PTY_NO_LINK */
+    VM_OPEN_TAP = 512, /* alone: a queue of a tap interface; name: what vm_tap_text() wrote */
+    VM_OPEN_USER =
+        1024, /* alone: a socket that gives connections to a program of the host, started for it, as vmm/base/dial.h does, and as long
+               * as the device lives; name: the program's words */
 };
 
 struct vm_env {
@@ -51,8 +65,11 @@ struct vm_env {
 
     /* Opens a name the user gave (enum vm_open flags in how). A new fd (CLOEXEC) that belongs to
      * the caller, or -EACCES where the policy refuses, or another -errno with text. NULL: always
-     * -EACCES. -ENOTCONN for sockets: there is nobody, for the machine will not be started. */
+     * -EACCES. -ENOTCONN for sockets, taps and programs: there is nobody, for the machine will not be started. */
     int (*open)(void *ctx, const char *name, unsigned how);
+
+    /* What open() has made by LISTEN and PTY is removed by who is behind it: the library must not, and could not. */
+    bool keeps_names;
 
     /* Where timers and fds of what is created with this environment are served; borrowed. */
     struct vm_loop *loop;

@@ -9,6 +9,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -28,12 +29,19 @@ ssize_t vm_write(int fd, const void *buf, size_t len);
 ssize_t vm_preadv_full(int fd, struct iovec *iov, int count, uint64_t offset);
 ssize_t vm_pwritev_full(int fd, struct iovec *iov, int count, uint64_t offset);
 
+/* fstat(2), and by that system call: the C library's may be newfstatat, which can look at names, so that a filter would have to
+ * allow both. 0, or -errno without text (and errno). */
+int vm_fstat(int fd, struct stat *ret_stat);
+
 /* eventfd(2), non-blocking. The new fd, or -errno with text. */
 int vm_eventfd(void);
 /* Adds 1; never blocks. */
 void vm_eventfd_signal(int fd);
 /* Takes and clears the count; 0 when there was none. */
 uint64_t vm_eventfd_take(int fd);
+/* The same, and never waits, also where somebody else who has it (a back end's process) made it one that does: eventfd(2), O_NONBLOCK is the
+ * file's. 0 where the kernel cannot (before Linux 5.8): the count stays. */
+uint64_t vm_eventfd_take_shared(int fd);
 
 /* Closes and sets *fd to -1; harmless when already negative. Keeps errno. */
 void vm_close(int *fd);

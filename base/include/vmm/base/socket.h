@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * Unix stream sockets by name. For who may open names: the top of a program, and what it lends its environment to
+ * Unix sockets by name: streams, where no type is given. For who may open names: the top of a program, and what it lends its environment to
  * (vm_env.open). The sockets are CLOEXEC and non-blocking. Thread safe.
  */
 #ifndef VMM_BASE_SOCKET_H
@@ -18,12 +18,18 @@ int vm_socket_listen(const char *path, int backlog);
  * -errno, with text. */
 int vm_socket_connect(const char *path);
 
+/* The same of another type: SOCK_STREAM, SOCK_SEQPACKET. */
+int vm_socket_listen_as(const char *path, int backlog, int type);
+int vm_socket_connect_as(const char *path, int type);
+
 enum { VM_SOCKET_FDS_MAX = 253 }; /* SCM_MAX_FD, unix(7) */
 
 /* One sendmsg(2), again after EINTR, with count fds (borrowed, at most VM_SOCKET_FDS_MAX); never SIGPIPE. flags: MSG_DONTWAIT. Bytes, or
  * -errno without text. */
 ssize_t vm_socket_send(int sock, const void *data, size_t len, const int *fds, size_t count,
                        int flags);
+/* Words what vm_socket_send() returned (-errno), with the cure where the kernel's text has none. Returns it. */
+int vm_socket_send_failed(ssize_t error, const char *what);
 /* One recvmsg(2), likewise. *ret_count fds (CLOEXEC, at most max, at most VM_SOCKET_FDS_MAX) are the caller's. Bytes, 0 at the end, or
  * -errno without text; -EMSGSIZE: bytes or fds did not fit, and no fd is left open. */
 ssize_t vm_socket_receive(int sock, void *buf, size_t len, int *ret_fds, size_t max,

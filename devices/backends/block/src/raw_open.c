@@ -81,7 +81,7 @@ static int check_kind(struct opening *o)
 {
     const char *what;
 
-    if (fstat(o->raw->fd, &o->st))
+    if (vm_fstat(o->raw->fd, &o->st))
         return vm_fail_errno("disk %s: fstat", o->config->path);
     switch (o->st.st_mode & S_IFMT) {
     case S_IFREG: return 0;

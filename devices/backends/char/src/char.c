@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Character back ends: birth, death and the producer's side of the ring. */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <vmm/base/error.h>
@@ -130,6 +130,31 @@ int vchar_check(const struct vchar_config *config)
     return 0;
 }
 
+int vchar_open_made(struct vchar *chr, const char *name, unsigned how)
+{
+    const struct vm_env *env = chr->env;
+    int fd = env->open ? env->open(env->ctx, name, how)
+                       : vm_fail(-EACCES, "%s: nothing may be opened", name),
+        rc = 0;
+
+    if (fd < 0 || env->keeps_names || !strcmp(name, VM_PTY_NO_LINK))
+        return fd;
+    chr->path = strdup(name);
+    rc = chr->path ? vm_made_note(name, &chr->made) : vm_fail(-ENOMEM, "out of memory");
+    if (!rc)
+        return fd;
+    vm_close(&fd);
+    return rc;
+}
+
+short vchar_poll(int fd, short events)
+{
+    static const struct timespec now = { 0 };
+    struct pollfd p = { .fd = fd, .events = events };
+
+    return ppoll(&p, 1, &now, NULL) > 0 ? p.revents : 0;
+}
+
 static int open_mode(struct vchar *chr, const struct vchar_config *config)
 {
     bool late = chr->mode == VCHAR_PTY || chr->mode == VCHAR_SOCKET;
@@ -184,23 +209,14 @@ int vchar_new(const struct vm_env *env, const char *name, const struct vchar_con
     return 0;
 }
 
-/* Somebody else's file may stand at our path by now. */
-static void remove_path(const struct vchar *chr)
-{
-    struct stat st;
-
-    if (chr->path && !lstat(chr->path, &st) && st.st_dev == chr->path_dev &&
-        st.st_ino == chr->path_ino)
-        unlink(chr->path);
-}
-
 void vchar_free(struct vchar *chr)
 {
     if (!chr)
         return;
     if (chr->ring) {
         vchar_out_finish(chr);
-        remove_path(chr);
+        if (chr->path)
+            vm_made_remove(chr->path, &chr->made);
         vm_watch_del(&chr->listen_watch);
         vm_timer_cancel(&chr->connect_timer);
         vchar_in_detach(chr);

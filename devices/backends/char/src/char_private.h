@@ -18,6 +18,7 @@
 #include <sys/types.h>
 
 #include <vmm/base/loop.h>
+#include <vmm/base/pty.h>
 #include <vmm/char/char.h>
 
 enum {
@@ -53,9 +54,9 @@ struct vchar {
     void *ctx;
     enum vchar_mode mode;
     char name[NAME_BYTES];
-    char *path; /* what vchar_free() removes: the socket, or the link to the pseudo-terminal */
-    dev_t path_dev;
-    ino_t path_ino;
+    char *
+        path; /* what vchar_free() removes: the socket, or the link to the pseudo-terminal; NULL: nothing, or another does */
+    struct vm_made made;
     char pty[NAME_BYTES];
     int own_fd; /* the listening socket or the pseudo-terminal's master; -1 */
 
@@ -113,6 +114,12 @@ void vchar_out_drop(struct vchar *chr, uint64_t count);
 /* input.c: fds as in output.c. 0 or -errno with text (then the fd stays the caller's). */
 int vchar_in_attach(struct vchar *chr, int fd);
 void vchar_in_detach(struct vchar *chr);
+
+/* char.c: opens a name that is removed at the end, by env->open (enum vm_open). The fd, or -errno with text; -ENOTCONN: there is to be
+ * none, for the machine will not be started. */
+int vchar_open_made(struct vchar *chr, const char *name, unsigned how);
+/* poll(2) without waiting: what of events is there, and POLLHUP and POLLERR. (Filters know ppoll, which all architectures have.) */
+short vchar_poll(int fd, short events);
 
 /* socket.c, pty.c, file.c */
 int vchar_socket_open(struct vchar *chr, const struct vchar_config *config);

@@ -119,6 +119,18 @@ Test(vchar, burst_wakes_the_loop_once_and_is_written_later)
     cr_assert_eq(file_bytes(in_dir("file")), 200);
 }
 
+Test(vchar, owner_may_have_a_file_written_at_once)
+{
+    cr_assert_eq(open_chr(VCHAR_FILE, in_dir("file"), NULL, false), 0);
+    say("now", true);
+
+    vchar_flush(b.chr);
+
+    cr_assert_eq(file_bytes(in_dir("file")), 3);
+    run_ms(5);
+    cr_assert_eq(file_bytes(in_dir("file")), 3);
+}
+
 Test(vchar, next_burst_wakes_the_loop_again)
 {
     cr_assert_eq(open_chr(VCHAR_FILE, in_dir("file"), NULL, false), 0);

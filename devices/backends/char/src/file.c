@@ -7,6 +7,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <vmm/base/fd.h>
 #include <vmm/base/error.h>
 
 #include "char_private.h"
@@ -16,7 +17,7 @@ static int prepare(int fd, const char *path, bool keep)
 {
     struct stat st;
 
-    if (fstat(fd, &st))
+    if (vm_fstat(fd, &st))
         return vm_fail_errno("file %s", path);
     if (!S_ISREG(st.st_mode))
         return fcntl(fd, F_SETFL, O_NONBLOCK) ? vm_fail_errno("file %s", path) : 0;
@@ -60,7 +61,7 @@ static bool is_null(int fd)
 {
     struct stat st;
 
-    return !fstat(fd, &st) && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3);
+    return !vm_fstat(fd, &st) && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3);
 }
 
 int vchar_tty_open(struct vchar *chr, const struct vchar_config *config)
@@ -69,7 +70,7 @@ int vchar_tty_open(struct vchar *chr, const struct vchar_config *config)
     int rc;
 
     (void)config;
-    if (fstat(STDOUT_FILENO, &st))
+    if (vm_fstat(STDOUT_FILENO, &st))
         return vm_fail_errno("standard output");
     vchar_out_attach(chr, out_of(st.st_mode), STDOUT_FILENO);
     if (is_null(STDIN_FILENO))

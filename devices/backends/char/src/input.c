@@ -118,14 +118,15 @@ static void wait_for_turn(struct vchar *chr)
 /* Standard input may be another reader's too, so what epoll saw may be gone. */
 static ssize_t get(struct vchar *chr, uint8_t piece[INPUT_BYTES])
 {
-    struct pollfd p = { .fd = chr->in_fd, .events = POLLIN };
+    struct iovec iov = { piece, INPUT_BYTES };
+    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
     ssize_t n;
 
-    if (chr->mode == VCHAR_SOCKET) {
-        n = recv(chr->in_fd, piece, INPUT_BYTES, MSG_DONTWAIT);
+    if (chr->mode == VCHAR_SOCKET) { /* filters know recvmsg */
+        n = recvmsg(chr->in_fd, &msg, MSG_DONTWAIT);
         return n < 0 ? -errno : n;
     }
-    if (poll(&p, 1, 0) <= 0)
+    if (!vchar_poll(chr->in_fd, POLLIN))
         return -EAGAIN;
     return vm_read(chr->in_fd, piece, INPUT_BYTES);
 }

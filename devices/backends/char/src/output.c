@@ -24,6 +24,7 @@
 
 #include <vmm/base/error.h>
 #include <vmm/base/fd.h>
+#include <vmm/base/socket.h>
 
 #include "char_private.h"
 
@@ -83,15 +84,11 @@ static ssize_t put_pipe(struct vchar *chr, const uint8_t *data, size_t len)
 
 static ssize_t put(struct vchar *chr, const uint8_t *data, size_t len)
 {
-    ssize_t n;
-
     switch (chr->out) {
     case OUT_DIRECT: return vm_write(chr->out_fd, data, len);
     case OUT_PIPE: return put_pipe(chr, data, len);
     case OUT_TTY: return put_polled(chr->out_fd, data, len, tty_piece(data, len));
-    case OUT_SOCKET:
-        n = send(chr->out_fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
-        return n < 0 ? -errno : n;
+    case OUT_SOCKET: return vm_socket_send(chr->out_fd, data, len, NULL, 0, MSG_DONTWAIT);
     default: return -EAGAIN;
     }
 }
@@ -224,6 +221,13 @@ void vchar_out_finish(struct vchar *chr)
 
     if (chr->out != OUT_NOBODY)
         drain(chr, end);
+}
+
+/* The loop finds it empty when it comes, and tells drained() then. */
+void vchar_flush(struct vchar *chr)
+{
+    if (chr->mode == VCHAR_FILE)
+        vchar_out_finish(chr);
 }
 
 /* ---- wake-ups ---- */

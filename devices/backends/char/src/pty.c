@@ -6,12 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include <vmm/base/error.h>
@@ -53,9 +47,9 @@ static void connect_sides(struct vchar *chr)
 static void on_timer(struct vm_timer *timer)
 {
     struct vchar *chr = container_of(timer, struct vchar, connect_timer);
-    struct pollfd p = { .fd = chr->own_fd, .events = POLLIN };
+    short there = vchar_poll(chr->own_fd, POLLIN);
 
-    if (poll(&p, 1, 0) > 0 && p.revents & POLLHUP && !(p.revents & POLLIN))
+    if (there & POLLHUP && !(there & POLLIN))
         look_again(chr);
     else
         connect_sides(chr);
@@ -63,68 +57,18 @@ static void on_timer(struct vm_timer *timer)
 
 /* ---- opening ---- */
 
-/* No echo and no line editing before the first user sets it so: the guest has its own. */
-static int make_raw(int fd)
-{
-    struct termios t;
-
-    if (tcgetattr(fd, &t))
-        return -1;
-    cfmakeraw(&t);
-    return tcsetattr(fd, TCSANOW, &t);
-}
-
-static int make_link(struct vchar *chr, const char *path)
-{
-    struct stat st;
-
-    if (lstat(path, &st) == 0) {
-        if (!S_ISLNK(st.st_mode))
-            return vm_fail(-EEXIST,
-                           "link %s: there is something that is not a link: choose another name",
-                           path);
-        if (unlink(path))
-            return vm_fail_errno("link %s: removing the old one", path);
-    }
-    if (symlink(chr->pty, path) || lstat(path, &st))
-        return vm_fail_errno("link %s", path);
-    chr->path = strdup(path);
-    if (!chr->path) {
-        unlink(path);
-        return vm_fail(-ENOMEM, "out of memory");
-    }
-    chr->path_dev = st.st_dev;
-    chr->path_ino = st.st_ino;
-    return 0;
-}
-
-static int open_master(struct vchar *chr)
-{
-    int rc;
-
-    chr->own_fd = chr->env->open
-                      ? chr->env->open(chr->env->ctx, "/dev/ptmx", VM_OPEN_READ | VM_OPEN_WRITE)
-                      : vm_fail(-EACCES, "/dev/ptmx: nothing may be opened");
-    if (chr->own_fd < 0)
-        return vm_wrap(chr->own_fd, "pseudo-terminal");
-    if (fcntl(chr->own_fd, F_SETFL, O_NONBLOCK) || grantpt(chr->own_fd) || unlockpt(chr->own_fd) ||
-        make_raw(chr->own_fd))
-        return vm_fail_errno("pseudo-terminal");
-    rc = ptsname_r(chr->own_fd, chr->pty, sizeof(chr->pty));
-    return rc ? vm_fail(-rc, "pseudo-terminal: ptsname: %s", strerror(rc)) : 0;
-}
-
 int vchar_pty_open(struct vchar *chr, const struct vchar_config *config)
 {
-    int rc = open_master(chr), other;
+    int fd = vchar_open_made(chr, config->file ? config->file : VM_PTY_NO_LINK, VM_OPEN_PTY), rc;
 
-    if (!rc && config->file)
-        rc = make_link(chr, config->file);
+    if (fd == -ENOTCONN)
+        return 0;
+    if (fd < 0)
+        return fd;
+    chr->own_fd = fd;
+    rc = vm_pty_name(fd, chr->pty, sizeof(chr->pty));
     if (rc)
         return rc;
-    /* Only after its other side was closed once does the master tell that nobody is there. */
-    other = ioctl(chr->own_fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
-    vm_close(&other);
     look_again(chr);
     vm_log(chr->env, VM_LOG_INFO, "%s: pseudo-terminal %s", chr->name, chr->pty);
     return 0;

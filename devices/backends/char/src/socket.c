@@ -9,16 +9,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <vmm/base/error.h>
 #include <vmm/base/fd.h>
-#include <vmm/base/socket.h>
 
 #include "char_private.h"
 
@@ -34,11 +30,7 @@ void vchar_socket_hang_up(struct vchar *chr)
 
 static bool has_client(const struct vchar *chr)
 {
-    struct pollfd p = { .fd = chr->out_fd };
-
-    if (chr->out_fd < 0)
-        return false;
-    return poll(&p, 1, 0) <= 0 || !(p.revents & (POLLHUP | POLLERR));
+    return chr->out_fd >= 0 && !(vchar_poll(chr->out_fd, 0) & (POLLHUP | POLLERR));
 }
 
 static void on_client(struct vm_watch *watch, uint32_t events)
@@ -65,30 +57,14 @@ static void on_client(struct vm_watch *watch, uint32_t events)
     vchar_out_attach(chr, OUT_SOCKET, twin);
 }
 
-/* ---- the socket's name ---- */
-
-static int remember(struct vchar *chr, const char *path)
-{
-    struct stat st;
-
-    chr->path = strdup(path);
-    if (!chr->path)
-        return vm_fail(-ENOMEM, "out of memory");
-    if (lstat(path, &st))
-        return vm_fail_errno("socket %s", path);
-    chr->path_dev = st.st_dev;
-    chr->path_ino = st.st_ino;
-    return 0;
-}
-
 int vchar_socket_open(struct vchar *chr, const struct vchar_config *config)
 {
-    int fd = vm_socket_listen(config->socket, 1), rc;
+    int fd = vchar_open_made(chr, config->socket, VM_OPEN_LISTEN);
 
+    if (fd == -ENOTCONN)
+        return 0;
     if (fd < 0)
         return fd;
     chr->own_fd = fd;
-    rc = remember(chr, config->socket);
-    return rc ? rc
-              : vm_watch_add(chr->env->loop, &chr->listen_watch, chr->own_fd, EPOLLIN, on_client);
+    return vm_watch_add(chr->env->loop, &chr->listen_watch, chr->own_fd, EPOLLIN, on_client);
 }

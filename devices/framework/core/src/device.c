@@ -19,6 +19,9 @@
 
 #include <vmm/base/error.h>
 #include <vmm/devices-core/device.h>
+#include <vmm/devices-core/ledger.h>
+
+#include "device_private.h"
 
 const char *const vdev_bus_choices[] = { "auto", "pci", "mmio", NULL };
 const char *const vdev_place_choices[] = { "auto", "process", "thread", NULL };
@@ -62,6 +65,7 @@ void vdev_init(struct vdev *dev, const struct vdev_class *cls, const struct vdev
 
 void vdev_exit(struct vdev *dev)
 {
+    vdev_ledger_detach(dev);
     vm_list_del(&dev->node);
     vm_lock_destroy(&dev->lock);
 }
@@ -71,10 +75,13 @@ static void ended(struct vdev *dev, enum vdev_pending what, int code)
 {
     if (code)
         return;
-    if (what == VDEV_PENDING_RESET)
+    if (what == VDEV_PENDING_RESET) {
         __atomic_store_n(&dev->broken, false, __ATOMIC_RELAXED);
-    else if (what == VDEV_PENDING_QUIESCE)
+        vdev_ledger_changed(dev);
+    } else if (what == VDEV_PENDING_QUIESCE) {
         dev->quiesced = true;
+        vdev_ledger_whole(dev);
+    }
 }
 
 /* Under the lock: a call that may be asynchronous. The books are written first: vdev_done() may
@@ -124,10 +131,12 @@ int vdev_resume(struct vdev *dev)
     int rc = 0;
 
     vm_lock_acquire(&dev->lock);
-    if (dev->pending == VDEV_PENDING_QUIESCE)
+    if (dev->pending == VDEV_PENDING_QUIESCE) {
         rc = vm_fail(-EBUSY, "%s: a quiesce is still under way", dev->id);
-    else if (dev->quiesced && dev->ops->resume)
-        rc = dev->ops->resume(dev);
+    } else if (dev->quiesced) {
+        vdev_ledger_changed(dev); /* what it does now is in its rings again */
+        rc = dev->ops->resume ? dev->ops->resume(dev) : 0;
+    }
     if (!rc)
         dev->quiesced = false;
     vm_lock_release(&dev->lock);
@@ -176,18 +185,17 @@ void vdev_done(struct vdev *dev, int code)
         done(dev, code);
 }
 
-static const struct vm_state_field *fields_of(const struct vdev_class *cls)
+const struct vm_state_field *vdev_state_fields(const struct vdev_class *cls)
 {
     return cls->state ? cls->state : no_fields;
 }
 
-static uint16_t version_of(const struct vdev_class *cls)
+uint16_t vdev_state_version(const struct vdev_class *cls)
 {
     return cls->state_version ? cls->state_version : 1;
 }
 
-/* A zeroed state struct, then what the device would save now. */
-static void *save_state(struct vdev *dev)
+void *vdev_state_now(struct vdev *dev)
 {
     void *state = calloc(1, dev->cls->state_size ? dev->cls->state_size : 1);
 
@@ -204,24 +212,25 @@ int vdev_save(struct vdev *dev, struct vm_buffer *buffer)
     int rc;
 
     vm_lock_acquire(&dev->lock);
-    state = save_state(dev);
+    state = vdev_state_now(dev);
     vm_lock_release(&dev->lock);
     if (!state)
         return -ENOMEM;
-    rc = vm_state_save(fields_of(dev->cls), version_of(dev->cls), state, buffer);
+    rc = vm_state_save(vdev_state_fields(dev->cls), vdev_state_version(dev->cls), state, buffer);
     free(state);
     return rc ? vm_wrap(rc, "%s", dev->id) : 0;
 }
 
 /* Under the lock. */
-static int load_state(struct vdev *dev, const void *untrusted, size_t size)
+static int load_state(struct vdev *dev, const struct vm_state_field *fields, const void *untrusted,
+                      size_t size)
 {
-    void *state = save_state(dev);
+    void *state = vdev_state_now(dev);
     int rc;
 
     if (!state)
         return -ENOMEM;
-    rc = vm_state_load(fields_of(dev->cls), version_of(dev->cls), untrusted, size, state,
+    rc = vm_state_load(fields, vdev_state_version(dev->cls), untrusted, size, state,
                        dev->cls->state_size);
     if (!rc && dev->cls->state && dev->ops->load)
         rc = dev->ops->load(dev, state);
@@ -229,22 +238,32 @@ static int load_state(struct vdev *dev, const void *untrusted, size_t size)
     return rc;
 }
 
-int vdev_load(struct vdev *dev, const void *untrusted, size_t size)
+int vdev_state_load(struct vdev *dev, const struct vm_state_field *fields, const void *untrusted,
+                    size_t size)
 {
     struct vm_error error;
     int rc;
 
+    if (dev->pending != VDEV_PENDING_NONE)
+        return vm_fail(-EBUSY, "%s: a reset or quiesce is still under way", dev->id);
+    rc = load_state(dev, fields, untrusted, size);
+    if (!rc && dev->quiesced)
+        vdev_ledger_whole(dev);
+    else if (!rc)
+        vdev_ledger_changed(dev);
+    if (!rc)
+        return 0;
+    vm_error_save(vm_wrap(rc, "%s", dev->id), &error);
+    (void)begin(dev, VDEV_PENDING_RESET, dev->ops->reset, NULL);
+    return vm_error_restore(&error);
+}
+
+int vdev_load(struct vdev *dev, const void *untrusted, size_t size)
+{
+    int rc;
+
     vm_lock_acquire(&dev->lock);
-    if (dev->pending != VDEV_PENDING_NONE) {
-        rc = vm_fail(-EBUSY, "%s: a reset or quiesce is still under way", dev->id);
-    } else {
-        rc = load_state(dev, untrusted, size);
-        if (rc) {
-            vm_error_save(vm_wrap(rc, "%s", dev->id), &error);
-            (void)begin(dev, VDEV_PENDING_RESET, dev->ops->reset, NULL);
-            rc = vm_error_restore(&error);
-        }
-    }
+    rc = vdev_state_load(dev, vdev_state_fields(dev->cls), untrusted, size);
     vm_lock_release(&dev->lock);
     return rc;
 }
@@ -273,4 +292,74 @@ void vdev_late_writes(struct vdev *dev, bool pio, uint64_t addr, unsigned len)
 {
     if (dev->machine && dev->machine->ops->late_writes)
         dev->machine->ops->late_writes(dev->machine, pio, addr, len);
+}
+
+int vdev_set(struct vdev *dev, const struct vm_prop *prop, const void *config)
+{
+    int rc;
+
+    if (!dev->ops->set)
+        return vm_fail(-ENOTSUP, "%s: %s cannot be changed while the machine runs", dev->id,
+                       prop->name);
+    vm_lock_acquire(&dev->lock);
+    rc = dev->ops->set(dev, prop, config);
+    vm_lock_release(&dev->lock);
+    return rc;
+}
+
+int vdev_fail_refresh(const struct vdev *dev)
+{
+    return vm_fail(-ENOTSUP, "%s has no metrics that its guest would be asked for", dev->id);
+}
+
+int vdev_refresh(struct vdev *dev, const uint64_t **ret_answers)
+{
+    int rc;
+
+    if (!dev->ops->refresh)
+        return vdev_fail_refresh(dev);
+    vm_lock_acquire(&dev->lock);
+    rc = dev->ops->refresh(dev, ret_answers);
+    vm_lock_release(&dev->lock);
+    return rc;
+}
+
+static int find_row(const struct vdev *dev, const char *key_value, size_t len,
+                    const struct vm_prop **ret_prop)
+{
+    const struct vm_prop *props = dev->cls->props;
+
+    if (!props)
+        return vm_fail(-EINVAL, "%s has no properties", dev->id);
+    *ret_prop = vm_prop_find(props, key_value, len);
+    return *ret_prop ? 0 : vm_prop_unknown(props, dev->id, key_value, len);
+}
+
+int vdev_config_parse(const struct vdev *dev, const char *key_value,
+                      const struct vm_prop **ret_prop, void **ret_config)
+{
+    const char *eq = strchr(key_value, '=');
+    void *config;
+    int rc;
+
+    if (!eq)
+        return vm_fail(-EINVAL, "%s: '%s' is not KEY=VALUE", dev->id, key_value);
+    rc = find_row(dev, key_value, (size_t)(eq - key_value), ret_prop);
+    if (rc)
+        return rc;
+    config = calloc(1, dev->cls->config_size);
+    if (!config)
+        return vm_fail(-ENOMEM, "%s: out of memory", dev->id);
+    rc = vm_prop_set(*ret_prop, config, dev->id, eq + 1, strlen(eq + 1));
+    if (rc)
+        vdev_config_free(dev, config);
+    else
+        *ret_config = config;
+    return rc;
+}
+
+void vdev_config_free(const struct vdev *dev, void *config)
+{
+    vm_prop_free(dev->cls->props, config);
+    free(config);
 }

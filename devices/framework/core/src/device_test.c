@@ -2,6 +2,7 @@
 /* The common part of devices: life cycle, state, ids. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <criterion/criterion.h>
 
@@ -588,5 +589,109 @@ Test(device, a_removal_that_cannot_begin_leaves_the_device_as_it_is)
 
     cr_assert_not(dev->leaving);
     finish(dev, 0);
+    vdev_destroy(dev);
+}
+
+struct dial_config {
+    uint32_t step;
+    bool loud;
+};
+
+static int dial_set(struct vdev *dev, const struct vm_prop *prop, const void *config)
+{
+    cr_assert(vm_lock_held(&dev->lock));
+    if (prop->offset != offsetof(struct dial_config, step))
+        return vm_fail(-EINVAL, "%s stays", prop->name);
+    toy_of(dev)->value = ((const struct dial_config *)config)->step;
+    return 0;
+}
+
+static const struct vm_prop dial_props[] = {
+    { .name = "step", .type = VM_PROP_U32, .offset = offsetof(struct dial_config, step), .max = 9 },
+    { .name = "loud", .type = VM_PROP_BOOL, .offset = offsetof(struct dial_config, loud) },
+    { 0 },
+};
+static const struct vdev_class dial_class = { .name = "dial",
+                                              .props = dial_props,
+                                              .config_size = sizeof(struct dial_config) };
+static const struct vdev_ops dial_ops = { .set = dial_set, .destroy = toy_destroy };
+
+static struct vdev *make_dial(struct toy *toy, bool *destroyed, const struct vdev_ops *ops)
+{
+    static const struct vdev_context context = { .id = "dial0" };
+
+    *toy = (struct toy){ .destroyed = destroyed };
+    vdev_init(&toy->dev, &dial_class, ops, &context);
+    return &toy->dev;
+}
+
+Test(device, a_property_is_changed_under_the_lock)
+{
+    bool destroyed;
+    struct toy toy;
+    struct vdev *dev = make_dial(&toy, &destroyed, &dial_ops);
+    const struct vm_prop *prop;
+    void *config;
+
+    cr_assert_eq(vdev_config_parse(dev, "step=7", &prop, &config), 0);
+    cr_assert_eq(vdev_set(dev, prop, config), 0);
+
+    cr_assert_eq(toy.value, 7);
+    vdev_config_free(dev, config);
+    vdev_destroy(dev);
+}
+
+Test(device, a_class_that_knows_no_change_says_so)
+{
+    static const struct vdev_ops without = { .destroy = toy_destroy };
+    bool destroyed;
+    struct toy toy;
+    struct vdev *dev = make_dial(&toy, &destroyed, &without);
+    const struct vm_prop *prop;
+    void *config;
+
+    cr_assert_eq(vdev_config_parse(dev, "step=7", &prop, &config), 0);
+    cr_assert_eq(vdev_set(dev, prop, config), -ENOTSUP);
+
+    cr_assert_str_eq(vm_error_text(), "dial0: step cannot be changed while the machine runs");
+    vdev_config_free(dev, config);
+    vdev_destroy(dev);
+}
+
+Test(device, a_class_that_asks_its_guest_for_nothing_says_so)
+{
+    static const struct vdev_ops without = { .destroy = toy_destroy };
+    const uint64_t *answers = NULL;
+    bool destroyed;
+    struct toy toy;
+    struct vdev *dev = make_dial(&toy, &destroyed, &without);
+
+    cr_assert_eq(vdev_refresh(dev, &answers), -ENOTSUP);
+
+    cr_assert_str_eq(vm_error_text(), "dial0 has no metrics that its guest would be asked for");
+    cr_assert_null(answers);
+    vdev_destroy(dev);
+}
+
+Test(device, what_is_no_property_with_a_value_is_refused)
+{
+    static const struct {
+        const char *text, *why;
+    } row[] = {
+        { "step", "dial0: 'step' is not KEY=VALUE" },
+        { "stop=1", "dial0: unknown key 'stop'" },
+        { "step=10", "dial0: step=10" },
+        { "step=", "dial0: step=" },
+    };
+    bool destroyed;
+    struct toy toy;
+    struct vdev *dev = make_dial(&toy, &destroyed, &dial_ops);
+    const struct vm_prop *prop;
+    void *config;
+
+    for (size_t i = 0; i < VM_ARRAY_SIZE(row); i++) {
+        cr_expect(vdev_config_parse(dev, row[i].text, &prop, &config) < 0);
+        cr_expect(!strncmp(vm_error_text(), row[i].why, strlen(row[i].why)), "%s", vm_error_text());
+    }
     vdev_destroy(dev);
 }

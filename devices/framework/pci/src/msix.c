@@ -100,20 +100,39 @@ bool vpci_vector_on(const struct vpci_function *fn, unsigned vector)
     return function_on(fn) && !(fn->msix.entry[vector].control & MSIX_VECTOR_MASK);
 }
 
+static struct vdev_msi message(const struct vpci_function *fn, unsigned vector)
+{
+    const struct vpci_msix_entry *entry = &fn->msix.entry[vector];
+    const struct vpci_root_config *root = vpci_root_config_of(fn->root);
+
+    return (struct vdev_msi){ .addr = entry->addr,
+                              .data = entry->data,
+                              .devid = vpci_sbdf(root->segment, root->first_bus, fn->device,
+                                                 fn->function) };
+}
+
+bool vpci_msix_message(const struct vpci_function *fn, unsigned vector, struct vdev_msi *ret_msi)
+{
+    if (!fn->root || vector >= fn->msix.vectors || !vpci_vector_on(fn, vector) ||
+        !vpci_bus_master(fn))
+        return false;
+    *ret_msi = message(fn, vector);
+    return true;
+}
+
 /* A vector that is on and has something to say says it, if it may. */
 static void deliver(struct vpci_function *fn, unsigned vector)
 {
     struct vpci_msix_entry *entry = &fn->msix.entry[vector];
     struct vdev_msi_sink *sink = fn->root ? vpci_root_msi(fn->root) : NULL;
-    struct vdev_msi msi = { .addr = entry->addr, .data = entry->data };
+    struct vdev_msi msi;
 
     if (!fn->root || !vpci_bus_master(fn))
         return;
     entry->pending = false;
     if (!sink)
         return;
-    msi.devid = vpci_sbdf(vpci_root_config_of(fn->root)->segment,
-                          vpci_root_config_of(fn->root)->first_bus, fn->device, fn->function);
+    msi = message(fn, vector);
     /* A message that reaches nobody is the guest's affair; the sink counts it. */
     (void)vdev_msi_send(sink, &msi);
 }

@@ -76,8 +76,11 @@ static int choose(struct vpci_root *root, struct vpci_function *fn, const char *
     }
     other = root->slot[device][function];
     if (other)
-        return vm_fail(-EEXIST, "%s: PCI address %04x:%02x:%02x.%x is taken by %s", fn->name,
-                       root->config.segment, root->config.first_bus, device, function, other->name);
+        return vm_fail(-EEXIST,
+                       "%s: PCI address %04x:%02x:%02x.%x is taken by %s: choose another addr=, or "
+                       "leave it out",
+                       fn->name, root->config.segment, root->config.first_bus, device, function,
+                       other->name);
     fn->device = (uint8_t)device;
     fn->function = (uint8_t)function;
     return 0;
@@ -220,4 +223,21 @@ void vpci_unplug(struct vpci_function *fn, void (*gone)(void *ctx), void *ctx)
     fn->gone_ctx = ctx;
     if (gone)
         wait_for_accesses(fn, &root->config);
+}
+
+void vpci_function_give(struct vpci_function *fn, const char *name, struct vdev *dev)
+{
+    struct vdev_region *config[] = { &fn->ecam, &fn->cam };
+
+    fn->name = name;
+    fn->dev = dev;
+    fn->lock = &dev->lock;
+    for (unsigned n = 0; n < VPCI_BARS; n++) {
+        fn->bar[n].region.lock = fn->lock;
+        fn->bar[n].region.dev = dev;
+    }
+    for (unsigned i = 0; i < VM_ARRAY_SIZE(config); i++) {
+        config[i]->lock = fn->lock;
+        config[i]->dev = dev;
+    }
 }

@@ -307,10 +307,13 @@ Test(root, a_taken_address_names_its_owner)
     first = plugged("net0", "1f.0");
 
     cr_assert_eq(vpci_plug(w.root, &second->fn, "1f"), -EEXIST);
-    cr_assert_str_eq(vm_error_text(), "net1: PCI address 0000:00:1f.0 is taken by net0");
+    cr_assert_str_eq(
+        vm_error_text(),
+        "net1: PCI address 0000:00:1f.0 is taken by net0: choose another addr=, or leave it out");
     cr_assert_eq(vpci_plug(w.root, &second->fn, "0"), -EEXIST);
 
-    cr_assert_str_eq(vm_error_text(), "net1: PCI address 0000:00:00.0 is taken by host bridge");
+    cr_assert_str_eq(vm_error_text(), "net1: PCI address 0000:00:00.0 is taken by host bridge: "
+                                      "choose another addr=, or leave it out");
     card_free(first);
     card_free(second);
 }

@@ -3,11 +3,14 @@
 #include "backend_private.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 
 #include <vmm/base/fd.h>
+#include <vmm/devices-core/ledger.h>
 
 /* Until a device that could not be brought to rest is asked again. */
 #define AGAIN_NS (100 * 1000000ULL)
@@ -98,6 +101,7 @@ static void forget_channels(struct vhost_backend *b)
 static void ended(struct vhost_backend *b)
 {
     b->features = b->protocol = 0;
+    vhost_backend_iotlb_update(b);
     b->session = b->closing = b->config_changed = false;
     b->ops->closed(b->ctx, &b->why);
 }
@@ -112,8 +116,11 @@ static void drop_memory(struct vhost_backend *b)
 static void reset_device(struct vhost_backend *b)
 {
     forget_channels(b);
+    vhost_backend_state_drop(b);
+    vhost_backend_postcopy_drop(b);
     vhost_backend_inflight_drop(b);
     vhost_backend_rings_clear(b);
+    vdev_ledger_detach(&b->dev->dev); /* it is the next one's */
     vhost_backend_reset_then(b, drop_memory);
 }
 
@@ -121,6 +128,7 @@ static void reset_device(struct vhost_backend *b)
 static void begin_end(struct vhost_backend *b)
 {
     b->closing = true;
+    vhost_backend_state_cancel(b);
     if (!b->next)
         vhost_backend_rest_then(b, reset_device);
 }
@@ -206,14 +214,16 @@ static int message(void *ctx, struct vhost_message *untrusted)
 }
 
 const struct vm_jail_rule vhost_backend_jail[] = {
-    VM_JAIL(
-        "fcntl"), /* eventfds are made non-blocking, memory's fd is duplicated, the log in flight sealed */
-    VM_JAIL("fstat"), /* what files a front end sends */
-    VM_JAIL("newfstatat", VM_JAIL_BITS(3, 0x1000, 0x1000)), /* AT_EMPTY_PATH: the same */
+    VM_JAIL("fcntl", VM_JAIL_IS(1, F_GETFL)),
+    VM_JAIL("fcntl", VM_JAIL_IS(1, F_SETFL)), /* eventfds are made non-blocking */
+    VM_JAIL("fcntl", VM_JAIL_IS(1, F_DUPFD_CLOEXEC)), /* of memory and objects */
+    VM_JAIL("fcntl", VM_JAIL_IS(1, F_ADD_SEALS)), /* the log in flight */
+    VM_JAIL("fcntl", VM_JAIL_IS(1, F_GET_SEALS)), /* whether others may cut memory short */
+    VM_JAIL("fstat"), /* what files a front end sends: vm_fstat() */
     VM_JAIL("fstatfs"), /* huge pages have a size */
     VM_JAIL("getsockopt"), /* the socket for requests is a stream */
-    VM_JAIL("memfd_create"),
-    VM_JAIL("fallocate"), /* the log in flight */
+    VM_JAIL("memfd_create", VM_JAIL_IS(1, MFD_CLOEXEC | MFD_ALLOW_SEALING)), /* the log in flight */
+    VM_JAIL("fallocate", VM_JAIL_IS(1, 0)), /* the log in flight */
     { 0 },
 };
 
@@ -235,6 +245,7 @@ int vhost_backend_new(struct virtio_dev *dev, struct gm_space *space,
     b->env = dev->dev.env;
     b->ops = ops;
     b->ctx = ctx;
+    b->state.fd = b->postcopy.fd = -1;
     if (vhost_backend_rings_new(b)) {
         free(b);
         return vm_fail(-ENOMEM, "%s: out of memory", dev->dev.id);
@@ -257,6 +268,8 @@ void vhost_backend_free(struct vhost_backend *b)
         return;
     forget_channels(b);
     vm_timer_cancel(&b->again);
+    vhost_backend_state_drop(b);
+    vhost_backend_postcopy_drop(b);
     vhost_backend_rings_clear(b);
     vhost_backend_inflight_drop(b);
     vhost_backend_log_drop(b);
@@ -268,6 +281,7 @@ void vhost_backend_free(struct vhost_backend *b)
     vhost_backend_memory_drop(b, freed);
     vm_work_cancel(b->env->loop, &b->step_work);
     vm_work_cancel(b->env->loop, &b->notify_work);
+    vhost_backend_iotlb_free(b);
     free(b->ring);
     free(b);
 }

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include <vmm/base/check.h>
+#include <vmm/base/fd.h>
 
 /* linux/magic.h has it since 6.0; fs/fuse/inode.c */
 #ifndef FUSE_SUPER_MAGIC
@@ -42,7 +43,7 @@ int vhost_backend_check_file(int fd, const char *what, uint64_t offset, uint64_t
     struct statfs fs;
     struct stat st;
 
-    if (flags < 0 || fstat(fd, &st) || fstatfs(fd, &fs))
+    if (flags < 0 || vm_fstat(fd, &st) || fstatfs(fd, &fs))
         return vm_fail_errno("%s", what);
     if (!S_ISREG(st.st_mode))
         return vm_fail(-EINVAL, "%s: fd is not a file", what);
@@ -84,7 +85,7 @@ static int open_region(struct vhost_memory *a, int fd)
     int rc = vhost_backend_check_file(fd, "memory region", r->mmap_offset, r->size);
     struct stat st;
 
-    if (!rc && fstat(fd, &st))
+    if (!rc && vm_fstat(fd, &st))
         rc = vm_fail_errno("memory region");
     if (!rc)
         rc = gm_region_new(r->guest_addr, r->size, &backing, &a->region);
@@ -233,7 +234,10 @@ static void added(struct vhost_backend *b)
     b->have = b->want;
     b->want.count = 0;
     vhost_backend_rings_check(b);
-    vhost_backend_answer(b, rc);
+    if (!rc)
+        rc = vhost_backend_postcopy_tell(b);
+    if (rc <= 0)
+        vhost_backend_answer(b, rc);
 }
 
 static void add(struct vhost_backend *b)
@@ -283,27 +287,35 @@ static int apply(struct vhost_backend *b, const struct vhost_message *m)
 
 /* ---- messages ---- */
 
-bool vhost_backend_to_guest(const struct vhost_backend *b, uint64_t user, gpa_t *ret_gpa)
+bool vhost_backend_range_to_guest(const struct vhost_backend *b, uint64_t user, uint64_t size,
+                                  gpa_t *ret_gpa)
 {
-    if (by_guest_address(b)) {
-        *ret_gpa = user;
-        return true;
-    }
     for (unsigned i = 0; i < b->have.count; i++) {
         const struct vhost_region *r = &b->have.area[i].r;
+        uint64_t base = by_guest_address(b) ? r->guest_addr : r->user_addr;
 
-        if (user >= r->user_addr && user - r->user_addr < r->size) {
-            *ret_gpa = r->guest_addr + (user - r->user_addr);
+        if (user >= base && vm_range_in(user - base, size, r->size)) {
+            *ret_gpa = r->guest_addr + (user - base);
             return true;
         }
     }
     return false;
 }
 
+bool vhost_backend_to_guest(const struct vhost_backend *b, uint64_t user, gpa_t *ret_gpa)
+{
+    if (!by_guest_address(b) && !vhost_backend_iotlb_on(b))
+        return vhost_backend_range_to_guest(b, user, 1, ret_gpa);
+    *ret_gpa = user;
+    return true;
+}
+
 int vhost_backend_set_table(struct vhost_backend *b, struct vhost_message *m)
 {
     int rc = 0;
 
+    if (vhost_backend_postcopy_acked(b, m))
+        return 0;
     b->want.count = 0;
     for (unsigned i = 0; !rc && i < m->payload.table.count; i++)
         rc = want_region(b, &m->payload.table.region[i], m->fd[i]);
@@ -314,10 +326,32 @@ int vhost_backend_set_table(struct vhost_backend *b, struct vhost_message *m)
     return apply(b, m);
 }
 
+/* QEMU up to 7.2 says it again for each pair of a network device's queues, and takes each one back. Other numbers at these addresses,
+ * or another file, are no repetition. Postcopy has an answer of its own for each region: there it is refused. */
+static struct vhost_memory *find_repeated(struct vhost_backend *b, const struct vhost_region *r,
+                                          int fd)
+{
+    struct stat st;
+
+    for (unsigned i = 0; !b->postcopy.listening && i < b->have.count; i++) {
+        struct vhost_memory *o = &b->have.area[i];
+
+        if (!memcmp(&o->r, r, sizeof(*r)) && !vm_fstat(fd, &st) && st.st_dev == o->dev &&
+            st.st_ino == o->ino && o->repeated < UINT32_MAX)
+            return o;
+    }
+    return NULL;
+}
+
 int vhost_backend_add_region(struct vhost_backend *b, struct vhost_message *m)
 {
+    struct vhost_memory *old = find_repeated(b, &m->payload.single.region, m->fd[0]);
     int rc;
 
+    if (old) {
+        old->repeated++;
+        return 0;
+    }
     want_what_is(b);
     rc = want_region(b, &m->payload.single.region, m->fd[0]);
     if (rc) {
@@ -343,6 +377,10 @@ int vhost_backend_remove_region(struct vhost_backend *b, struct vhost_message *m
     if (i == b->have.count)
         return vm_fail(-ENOENT, "REM_MEM_REG: no region of %#llx bytes at %#llx",
                        (unsigned long long)r->size, (unsigned long long)r->guest_addr);
+    if (b->have.area[i].repeated) {
+        b->have.area[i].repeated--;
+        return 0;
+    }
     want_what_is(b);
     gm_region_unref(b->want.area[i].region);
     b->want.area[i] = b->want.area[--b->want.count];

@@ -146,6 +146,41 @@ Test(backend_memory, as_many_regions_as_were_said_and_no_more)
     cr_assert_eq(regions(), GM_REGIONS_MAX - 1);
 }
 
+Test(backend_memory, a_region_that_is_announced_again_is_there_once_until_each_was_taken_back)
+{
+    hello(USUAL);
+    start_ring(1);
+    cr_assert_eq(add(page_at(1), front()->ram_fd), 0);
+
+    cr_assert_eq(add(page_at(1), front()->ram_fd), 0, "%s", vm_error_text());
+    cr_assert_eq(add(ffe_region(front()), front()->ram_fd), 0, "%s", vm_error_text());
+
+    cr_assert_eq(regions(), 2);
+    cr_assert_eq(ask(1), 4);
+    cr_assert_eq(drop(page_at(1)), 0);
+    cr_assert_eq(regions(), 2);
+    cr_assert_eq(drop(page_at(1)), 0);
+    cr_assert_eq(regions(), 1);
+    cr_assert_eq(drop(page_at(1)), FFE_REFUSED);
+}
+
+Test(backend_memory, another_file_or_address_in_a_regions_place_is_no_repetition)
+{
+    int fd = memfd_create("other", MFD_CLOEXEC);
+    struct vhost_region r = page_at(1);
+
+    hello(USUAL);
+    cr_assert_eq(ftruncate(fd, PAGE), 0);
+    cr_assert_eq(add(r, front()->ram_fd), 0);
+
+    cr_assert_eq(add(r, fd), FFE_REFUSED);
+    r.user_addr += PAGE;
+    cr_assert_eq(add(r, front()->ram_fd), FFE_REFUSED);
+
+    cr_assert_eq(regions(), 2);
+    close(fd);
+}
+
 Test(backend_memory, a_region_is_removed_by_all_of_its_numbers)
 {
     struct vhost_region r = page_at(1);

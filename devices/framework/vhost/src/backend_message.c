@@ -5,18 +5,26 @@
 #include <errno.h>
 #include <string.h>
 
-#define NOT_VIRTIO (VHOST_FEATURE_LOG_ALL | VHOST_FEATURE_PROTOCOL)
+#include <vmm/virtio/shm.h>
 
-/* RARP and MTU are a network device's. No configuration space, no CONFIG: some front ends would complain. */
+/* What only some devices have is offered for them: no configuration space, no CONFIG, or some front ends would complain. */
 static uint64_t our_protocol(const struct vhost_backend *b)
 {
     uint64_t p = VHOST_PROTOCOL(MQ) | VHOST_PROTOCOL(LOG_SHMFD) | VHOST_PROTOCOL(REPLY_ACK) |
                  VHOST_PROTOCOL(BACKEND_REQ) | VHOST_PROTOCOL(RESET_DEVICE) |
                  VHOST_PROTOCOL(INBAND_NOTIFICATIONS) | VHOST_PROTOCOL(CONFIGURE_MEM_SLOTS) |
                  VHOST_PROTOCOL(STATUS) | VHOST_PROTOCOL(GPA_ADDRESSES) |
-                 VHOST_PROTOCOL(INFLIGHT_SHMFD);
+                 VHOST_PROTOCOL(INFLIGHT_SHMFD) | VHOST_PROTOCOL(GET_VRING_BASE_INFLIGHT) |
+                 VHOST_PROTOCOL(GET_VRING_BASE_SKIP_DRAIN) | VHOST_PROTOCOL(DEVICE_STATE);
 
-    return b->dev->config_bytes ? p | VHOST_PROTOCOL(CONFIG) : p;
+    p |= b->dev->config_bytes ? VHOST_PROTOCOL(CONFIG) : 0;
+    p |= b->dev->ops->announce ? VHOST_PROTOCOL(RARP) : 0;
+    if (virtio_shm_count(b->dev))
+        p |= VHOST_PROTOCOL(SHMEM) | VHOST_PROTOCOL(BACKEND_SEND_FD);
+    p |= b->ops->userfault ? VHOST_PROTOCOL(PAGEFAULT) : 0;
+    p |= b->dev->ops->object_get ? VHOST_PROTOCOL(SHARED_OBJECT) : 0;
+    p |= b->dev->ops->set_mtu ? VHOST_PROTOCOL(MTU) : 0;
+    return p;
 }
 
 static int reply(struct vhost_backend *b, const struct vhost_message *m, uint64_t value)
@@ -34,7 +42,7 @@ static int reply(struct vhost_backend *b, const struct vhost_message *m, uint64_
 
 static uint64_t our_features(const struct vhost_backend *b)
 {
-    return virtio_offered(b->dev) | NOT_VIRTIO;
+    return virtio_offered(b->dev) | VHOST_NOT_THE_DEVICES;
 }
 
 static int get_features(struct vhost_backend *b, struct vhost_message *m)
@@ -59,10 +67,16 @@ static int set_features(struct vhost_backend *b, struct vhost_message *m)
     if (active && (features ^ b->features) & ~VHOST_FEATURE_LOG_ALL)
         return vm_fail(-EBUSY, "SET_FEATURES: rings run with %#llx",
                        (unsigned long long)b->features);
+    if (features & VIRTIO_F_ACCESS_PLATFORM && !(b->protocol & VHOST_PROTOCOL(BACKEND_REQ)))
+        return vm_fail(-EINVAL, "SET_FEATURES: VIRTIO_F_ACCESS_PLATFORM needs BACKEND_REQ, for the "
+                                "questions that it brings");
     b->features = features;
+    vhost_backend_iotlb_update(b);
+    vhost_backend_enable_all(b);
     vhost_backend_log_update(b);
     if (active || !begun ||
-        ((features & ~NOT_VIRTIO) == b->dev->features && !(b->dev->status & VIRTIO_NEEDS_RESET)))
+        ((features & ~VHOST_NOT_THE_DEVICES) == b->dev->features &&
+         !(b->dev->status & VIRTIO_NEEDS_RESET)))
         return 0;
     vhost_backend_reset_then(b, features_set);
     return vhost_backend_later(b, m);
@@ -76,6 +90,8 @@ static int get_protocol(struct vhost_backend *b, struct vhost_message *m)
 static int set_protocol(struct vhost_backend *b, struct vhost_message *m)
 {
     const uint64_t needed = VHOST_PROTOCOL(BACKEND_REQ) | VHOST_PROTOCOL(REPLY_ACK);
+    const uint64_t in_flight =
+        VHOST_PROTOCOL(INFLIGHT_SHMFD) | VHOST_PROTOCOL(GET_VRING_BASE_INFLIGHT);
     uint64_t p = m->payload.u64;
 
     if (p & ~our_protocol(b))
@@ -84,6 +100,9 @@ static int set_protocol(struct vhost_backend *b, struct vhost_message *m)
     if (p & VHOST_PROTOCOL(INBAND_NOTIFICATIONS) && (p & needed) != needed)
         return vm_fail(-EINVAL, "SET_PROTOCOL_FEATURES: INBAND_NOTIFICATIONS needs BACKEND_REQ "
                                 "and REPLY_ACK");
+    if (p & VHOST_PROTOCOL(GET_VRING_BASE_SKIP_DRAIN) && (p & in_flight) != in_flight)
+        return vm_fail(-EINVAL, "SET_PROTOCOL_FEATURES: GET_VRING_BASE_SKIP_DRAIN needs "
+                                "INFLIGHT_SHMFD and GET_VRING_BASE_INFLIGHT");
     if (vhost_backend_rings_active(b))
         return vm_fail(-EBUSY, "SET_PROTOCOL_FEATURES: rings run");
     b->protocol = p;
@@ -172,7 +191,7 @@ static int get_status(struct vhost_backend *b, struct vhost_message *m)
 
 static int set_status(struct vhost_backend *b, struct vhost_message *m)
 {
-    uint64_t features = b->features & ~NOT_VIRTIO;
+    uint64_t features = b->features & ~VHOST_NOT_THE_DEVICES;
 
     if (m->payload.u64 > UINT8_MAX)
         return vm_fail(-EINVAL, "SET_STATUS: %#llx", (unsigned long long)m->payload.u64);
@@ -191,6 +210,32 @@ static int set_status(struct vhost_backend *b, struct vhost_message *m)
 static int get_slots(struct vhost_backend *b, struct vhost_message *m)
 {
     return reply(b, m, GM_REGIONS_MAX);
+}
+
+/* ---- network devices ---- */
+
+static int send_rarp(struct vhost_backend *b, struct vhost_message *m)
+{
+    int rc;
+
+    vhost_backend_lock(b);
+    rc = b->dev->ops->announce(b->dev, m->payload.bytes);
+    vhost_backend_unlock(b);
+    return rc;
+}
+
+static int set_mtu(struct vhost_backend *b, struct vhost_message *m)
+{
+    uint64_t mtu = m->payload.u64;
+    int rc;
+
+    if (mtu < VIRTIO_NET_MTU_LEAST || mtu > UINT16_MAX)
+        return vm_fail(-EINVAL, "NET_SET_MTU: %llu, not within %d to %d", (unsigned long long)mtu,
+                       VIRTIO_NET_MTU_LEAST, UINT16_MAX);
+    vhost_backend_lock(b);
+    rc = b->dev->ops->set_mtu(b->dev, (uint16_t)mtu);
+    vhost_backend_unlock(b);
+    return rc;
 }
 
 /* ---- all of them ---- */
@@ -215,9 +260,15 @@ static int (*const handlers[VHOST_FRONT_REQUESTS])(struct vhost_backend *b,
     [VHOST_USER_SET_PROTOCOL_FEATURES] = set_protocol,
     [VHOST_USER_GET_QUEUE_NUM] = get_queue_num,
     [VHOST_USER_SET_VRING_ENABLE] = vhost_backend_set_enable,
+    [VHOST_USER_SEND_RARP] = send_rarp,
+    [VHOST_USER_NET_SET_MTU] = set_mtu,
     [VHOST_USER_SET_BACKEND_REQ_FD] = vhost_backend_set_back,
+    [VHOST_USER_IOTLB_MSG] = vhost_backend_iotlb,
     [VHOST_USER_GET_CONFIG] = get_config,
     [VHOST_USER_SET_CONFIG] = set_config,
+    [VHOST_USER_POSTCOPY_ADVISE] = vhost_backend_postcopy_advise,
+    [VHOST_USER_POSTCOPY_LISTEN] = vhost_backend_postcopy_listen,
+    [VHOST_USER_POSTCOPY_END] = vhost_backend_postcopy_end,
     [VHOST_USER_GET_INFLIGHT_FD] = vhost_backend_get_inflight,
     [VHOST_USER_SET_INFLIGHT_FD] = vhost_backend_set_inflight,
     [VHOST_USER_RESET_DEVICE] = reset_device,
@@ -227,6 +278,11 @@ static int (*const handlers[VHOST_FRONT_REQUESTS])(struct vhost_backend *b,
     [VHOST_USER_REM_MEM_REG] = vhost_backend_remove_region,
     [VHOST_USER_SET_STATUS] = set_status,
     [VHOST_USER_GET_STATUS] = get_status,
+    [VHOST_USER_GET_SHARED_OBJECT] = vhost_backend_get_object,
+    [VHOST_USER_GET_SHMEM_CONFIG] = vhost_backend_get_shmem,
+    [VHOST_USER_SET_DEVICE_STATE_FD] = vhost_backend_state_begin,
+    [VHOST_USER_CHECK_DEVICE_STATE] = vhost_backend_state_check,
+    [VHOST_USER_GET_VRING_BASE_SKIP_DRAIN] = vhost_backend_get_base,
 };
 
 static bool wants_ack(const struct vhost_backend *b, const struct vhost_message *m)

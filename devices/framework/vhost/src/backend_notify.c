@@ -20,13 +20,18 @@ static bool in_band(const struct vhost_backend *b)
     return b->protocol & VHOST_PROTOCOL(INBAND_NOTIFICATIONS);
 }
 
+void vhost_backend_notify_soon(struct vhost_backend *b)
+{
+    vm_loop_post(b->env->loop, &b->notify_work, notify_posted);
+}
+
 void vhost_backend_ring_call(struct vhost_ring *r)
 {
     if (r->call_fd >= 0) {
         vm_eventfd_signal(r->call_fd);
     } else if (!r->call_off && in_band(r->b)) {
         r->call_due = true;
-        vm_loop_post(r->b->env->loop, &r->b->notify_work, notify_posted);
+        vhost_backend_notify_soon(r->b);
     }
 }
 
@@ -36,7 +41,7 @@ void vhost_backend_ring_error(struct vhost_ring *r)
         vm_eventfd_signal(r->err_fd);
     } else if (in_band(r->b)) {
         r->err_due = true;
-        vm_loop_post(r->b->env->loop, &r->b->notify_work, notify_posted);
+        vhost_backend_notify_soon(r->b);
     }
 }
 
@@ -72,10 +77,37 @@ static void tell_rings(struct vhost_backend *b)
         if (!request)
             continue;
         b->told_ring = n;
-        b->told_error = request == VHOST_USER_BACKEND_VRING_ERR;
-        b->asked_back =
-            !ask(b, request, VHOST_MESSAGE_NEED_REPLY, sizeof(struct vhost_ring_state), n);
+        if (!ask(b, request, VHOST_MESSAGE_NEED_REPLY, sizeof(struct vhost_ring_state), n))
+            b->asked_back = request == VHOST_USER_BACKEND_VRING_ERR ? BACK_ERROR : BACK_CALL;
     }
+}
+
+/* Addresses that are not known. With REPLY_ACK one at a time, for its answer may be that there is no such address. */
+static void ask_iotlb(struct vhost_backend *b)
+{
+    bool answered = b->protocol & VHOST_PROTOCOL(REPLY_ACK);
+    struct vhost_message m = {
+        .request = VHOST_USER_BACKEND_IOTLB_MSG,
+        .flags = VHOST_MESSAGE_VERSION | (answered ? VHOST_MESSAGE_NEED_REPLY : 0),
+        .size = sizeof(struct vhost_iotlb),
+    };
+
+    while (b->back && !b->asked_back) {
+        bool any;
+
+        vhost_backend_lock(b);
+        any = vhost_backend_iotlb_ask(b, &m.payload.iotlb);
+        vhost_backend_unlock(b);
+        if (!any || vhost_channel_send(b->back, &m))
+            return;
+        b->asked_back = answered ? BACK_MISS : BACK_NOTHING;
+    }
+}
+
+static void ask_share(struct vhost_backend *b)
+{
+    if (b->back && !b->asked_back && vhost_backend_share_ask(b))
+        b->asked_back = BACK_SHARE;
 }
 
 static void notify_posted(struct vm_work *work)
@@ -91,6 +123,8 @@ static void notify_posted(struct vm_work *work)
     vhost_backend_unlock(b);
     if (changed && b->protocol & VHOST_PROTOCOL(CONFIG))
         (void)ask(b, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG, 0, 0, 0);
+    ask_iotlb(b);
+    ask_share(b);
     tell_rings(b);
 }
 
@@ -98,10 +132,20 @@ static int back_message(void *ctx, struct vhost_message *untrusted)
 {
     struct vhost_backend *b = ctx;
 
-    (void)untrusted; /* whether the front end liked it changes nothing */
+    /* Whether the front end liked a call changes nothing. */
     if (!b->asked_back)
         return vm_fail(-EPROTO, "a reply to a request that was not made");
-    b->asked_back = false;
+    if (b->asked_back == BACK_MISS) {
+        vhost_backend_lock(b);
+        vhost_backend_iotlb_answered(b, untrusted->payload.u64);
+        vhost_backend_unlock(b);
+        vhost_backend_settle(b);
+    }
+    if (b->asked_back == BACK_SHARE)
+        vhost_backend_share_answered(b, untrusted);
+    b->asked_back = BACK_NOTHING;
+    ask_iotlb(b);
+    ask_share(b);
     tell_rings(b);
     return 0;
 }
@@ -110,8 +154,10 @@ static void back_closed(void *ctx, const struct vm_error *why)
 {
     struct vhost_backend *b = ctx;
 
-    vm_log_limited(b->env, &b->complaints, VM_LOG_WARN, "%s: the back end's request socket: %s",
-                   b->dev->dev.id, why->text);
+    bool usual = why->code == -ECONNRESET; /* the front end is on its way out */
+
+    vm_log_limited(b->env, &b->complaints, usual ? VM_LOG_INFO : VM_LOG_WARN,
+                   "%s: the back end's request socket: %s", b->dev->dev.id, why->text);
     vhost_backend_back_close(b);
 }
 
@@ -122,14 +168,16 @@ void vhost_backend_back_close(struct vhost_backend *b)
 
     vhost_channel_free(b->back);
     b->back = NULL;
-    if (!b->asked_back)
+    vhost_backend_share_drop(b);
+    if (!b->asked_back && !vhost_backend_iotlb_on(b))
         return;
-    b->asked_back = false;
     vhost_backend_lock(b);
-    if (b->told_error)
+    if (b->asked_back == BACK_ERROR)
         r->err_due = true;
-    else
+    else if (b->asked_back == BACK_CALL)
         r->call_due = true;
+    b->asked_back = BACK_NOTHING;
+    vhost_backend_iotlb_unasked(b);
     vhost_backend_unlock(b);
 }
 
@@ -148,7 +196,7 @@ int vhost_backend_set_back(struct vhost_backend *b, struct vhost_message *m)
     if (rc)
         return rc;
     vhost_channel_set_protocol(b->back, b->protocol);
-    vm_loop_post(b->env->loop, &b->notify_work, notify_posted);
+    vhost_backend_notify_soon(b);
     return 0;
 }
 
@@ -168,7 +216,7 @@ static void notify_config(struct virtio_transport *t)
         if (b->ring[n].active)
             vhost_backend_ring_error(&b->ring[n]);
     b->config_changed = true;
-    vm_loop_post(b->env->loop, &b->notify_work, notify_posted);
+    vhost_backend_notify_soon(b);
 }
 
 static void running(struct virtio_transport *t, bool on)
@@ -194,5 +242,10 @@ static void reset(struct virtio_transport *t, bool power_on)
 }
 
 const struct virtio_transport vhost_backend_transport = {
-    .notify_queue = notify_queue, .notify_config = notify_config, .running = running, .reset = reset
+    .notify_queue = notify_queue,
+    .notify_config = notify_config,
+    .running = running,
+    .reset = reset,
+    .shm_change = vhost_backend_shm_change,
+    .object_ask = vhost_backend_object_ask,
 };

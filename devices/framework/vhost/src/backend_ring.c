@@ -3,8 +3,8 @@
  * Rings of the back end ("Ring states", SET_VRING_* and GET_VRING_BASE). The device's queue is started while the ring is started
  * and enabled; what the front end has set stays here, since a reset of the device takes it from the queue.
  *
- * A ring starts with its first kick. One that is continued (its base is not that of a new ring) starts as soon as it has a kick
- * descriptor: the kick may have been taken by whoever served it before.
+ * A ring starts with SET_VRING_KICK (or VRING_KICK): what the driver offered before needs no kick. Of one that is continued (its
+ * base is not that of a new ring) the driver is called, too: whoever served it before may have died between used and call.
  */
 #include "backend_private.h"
 
@@ -21,7 +21,6 @@
 #define POLL_NS (200 * 1000ULL)
 
 enum { PACKED_NEW = 1U << 31 | 1U << 15, PACKED_INDEX = 0x7fff };
-#define NOT_VIRTIO (VHOST_FEATURE_LOG_ALL | VHOST_FEATURE_PROTOCOL)
 
 static bool is_packed(const struct vhost_backend *b)
 {
@@ -66,7 +65,7 @@ static void fail_ring(struct vhost_ring *r)
 static int agree(struct vhost_backend *b)
 {
     struct virtio_dev *dev = b->dev;
-    uint64_t features = b->features & ~NOT_VIRTIO;
+    uint64_t features = b->features & ~VHOST_NOT_THE_DEVICES;
 
     if (dev->status & VIRTIO_FEATURES_OK)
         return 0;
@@ -108,6 +107,7 @@ static int set_queue(struct vhost_ring *r)
         return vm_fail(-EFAULT, "its address is in no memory region");
     vq_set_base(q, base);
     rc = vhost_backend_inflight_use(r);
+    q->view->awaited = false;
     return rc ? rc : vq_start(q, b->dev->features);
 }
 
@@ -119,6 +119,8 @@ static void start_ring(struct vhost_ring *r)
 
     if (!rc)
         rc = set_queue(r);
+    if (rc && vhost_backend_iotlb_on(r->b) && dev->view.awaited)
+        return; /* asked for: tried again with the next message */
     if (rc) {
         fail_ring(r);
         return;
@@ -235,11 +237,13 @@ static void close_kick(struct vhost_ring *r)
     r->polled = false;
 }
 
-/* GET_VRING_BASE: "stop ring upon receiving". Like other back ends we want a new kick descriptor then. */
+/* GET_VRING_BASE: the ring stops. Like other back ends we want a new kick descriptor then. With _SKIP_DRAIN the front end does not
+ * want to wait for what is in flight: a device takes a request when it works on it, and what the host is doing at the moment
+ * cannot be called back, so at rest all the others are in the ring or its log. */
 static void tell_base(struct vhost_ring *r)
 {
     struct vhost_backend *b = r->b;
-    struct vhost_message reply = { .request = VHOST_USER_GET_VRING_BASE,
+    struct vhost_message reply = { .request = b->asked.request,
                                    .flags = VHOST_MESSAGE_VERSION | VHOST_MESSAGE_REPLY,
                                    .size = sizeof(reply.payload.state) };
 
@@ -262,11 +266,12 @@ int vhost_backend_get_base(struct vhost_backend *b, struct vhost_message *m)
 
     if (rc)
         return rc;
+    rc = vhost_backend_later(b, m);
     if (b->asked_ring->active)
         vhost_backend_rest_then(b, stop_and_tell);
     else
         tell_base(b->asked_ring);
-    return vhost_backend_later(b, m);
+    return rc;
 }
 
 static void stop_and_answer(struct vhost_backend *b)
@@ -293,8 +298,33 @@ int vhost_backend_set_enable(struct vhost_backend *b, struct vhost_message *m)
     return vhost_backend_later(b, m);
 }
 
+/* "Ring states": SET_FEATURES without protocol features enables them. */
+void vhost_backend_enable_all(struct vhost_backend *b)
+{
+    for (uint16_t n = 0; !(b->features & VHOST_FEATURE_PROTOCOL) && n < b->dev->queues; n++)
+        b->ring[n].enable_set = false;
+}
+
+bool vhost_backend_rings_touch(const struct vhost_backend *b, uint64_t from, uint64_t to)
+{
+    for (uint16_t n = 0; n < b->dev->queues; n++)
+        if (b->ring[n].active && vq_touches(&b->dev->queue[n], from, to))
+            return true;
+    return false;
+}
+
+void vhost_backend_rings_translate(struct vhost_backend *b)
+{
+    for (uint16_t n = 0; n < b->dev->queues; n++)
+        stop_ring(&b->ring[n]);
+}
+
 void vhost_backend_rings_check(struct vhost_backend *b)
 {
+    if (vhost_backend_iotlb_on(b)) { /* what user addresses mean has changed */
+        vhost_backend_iotlb_forget(b);
+        return;
+    }
     for (uint16_t n = 0; n < b->dev->queues; n++) {
         struct vhost_ring *r = &b->ring[n];
         const struct vq *q = queue_of(r);
@@ -363,9 +393,9 @@ int vhost_backend_set_addr(struct vhost_backend *b, struct vhost_message *m)
         return vm_fail(-EBUSY, "SET_VRING_ADDR: ring %u runs", r->n);
     if (addr->flags & ~(uint32_t)VHOST_RING_LOG)
         return vm_fail(-EINVAL, "SET_VRING_ADDR: flags %#x", addr->flags);
-    /* Without an IOMMU the used ring's place in the log is that of its guest address. */
-    if (addr->flags & VHOST_RING_LOG && vhost_backend_to_guest(b, addr->used, &used) &&
-        used != addr->log)
+    /* Without an IOMMU the used ring's place in the log is that of its guest address; with one it is found like any other's. */
+    if (!vhost_backend_iotlb_on(b) && addr->flags & VHOST_RING_LOG &&
+        vhost_backend_to_guest(b, addr->used, &used) && used != addr->log)
         return vm_fail(-ENOTSUP, "SET_VRING_ADDR: used ring at %#llx, to be logged at %#llx",
                        (unsigned long long)used, (unsigned long long)addr->log);
     r->addr = *addr;
@@ -396,7 +426,7 @@ static int check_event(int fd, const char *what)
     struct stat st;
     int flags = fcntl(fd, F_GETFL);
 
-    if (fstat(fd, &st) || flags < 0)
+    if (vm_fstat(fd, &st) || flags < 0)
         return vm_fail_errno("%s", what);
     if (st.st_mode & S_IFMT)
         return vm_fail(-EINVAL, "%s: fd is a file, pipe or socket; an eventfd is needed", what);
@@ -464,8 +494,7 @@ int vhost_backend_set_kick(struct vhost_backend *b, struct vhost_message *m)
         }
     }
     r->continued = r->continued || vhost_backend_inflight_begun(r);
-    if (r->polled || r->continued)
-        r->started = true;
+    r->started = true;
     if (r->polled && r->active && !r->poll.slot)
         poll_ring(&r->poll);
     return 0;

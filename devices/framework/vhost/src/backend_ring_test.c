@@ -17,24 +17,36 @@ static void offer(uint16_t n)
 
 /* ---- start ---- */
 
-Test(backend_ring, a_new_ring_starts_with_its_first_kick)
+Test(backend_ring, a_ring_starts_with_its_kick_descriptor_and_needs_no_kick)
 {
     hello(USUAL);
     cr_assert_eq(ffe_set_features(front(), VQ_F_VERSION_1), 0);
     make_ring(1);
     offer(1);
     cr_assert_eq(set_ring(1, 0), 0);
-    cr_assert_eq(ffe_ring_on(front(), 1), 0);
     cr_assert_eq(vh_pass(&h, 1000000000), 0);
     cr_assert_not(fake_driver_pending(&h.drv[1]));
 
-    ffe_kick(front(), 1);
+    cr_assert_eq(ffe_ring_on(front(), 1), 0);
     cr_assert_eq(vh_idle(&h), 0);
 
     cr_assert(fake_driver_pending(&h.drv[1]));
 }
 
-Test(backend_ring, a_continued_ring_does_not_wait_for_a_kick)
+Test(backend_ring, features_without_those_of_the_protocol_enable_all_rings)
+{
+    hello(USUAL);
+    start_ring(1);
+    cr_assert_eq(ffe_do_state(front(), VHOST_USER_SET_VRING_ENABLE, 1, 0), 0);
+    cr_assert_eq(ask(1), -EAGAIN);
+
+    cr_assert_eq(ffe_do_u64(front(), VHOST_USER_SET_FEATURES, VQ_F_VERSION_1), 0);
+    cr_assert_eq(vh_idle(&h), 0);
+
+    cr_assert(fake_driver_pending(&h.drv[1]));
+}
+
+Test(backend_ring, the_driver_of_a_continued_ring_is_called)
 {
     uint32_t base;
 
@@ -203,9 +215,11 @@ Test(backend_ring, a_ring_that_cannot_be_is_told_and_may_be_mended)
     struct fake_driver *drv;
 
     hello(USUAL);
-    start_ring(1);
+    cr_assert_eq(ffe_set_features(front(), VQ_F_VERSION_1), 0);
+    make_ring(1);
     drv = &h.drv[1];
     cr_assert_eq(ffe_ring(front(), 1, drv->size, drv->desc + 1, drv->driver, drv->device, 0), 0);
+    cr_assert_eq(ffe_ring_on(front(), 1), 0);
     cr_assert_eq(ask(1), -EAGAIN);
     cr_assert_eq(errors(), 1);
     cr_assert(vh_logged(&h, "not aligned"));
@@ -221,9 +235,11 @@ Test(backend_ring, rings_in_no_memory_or_with_an_index_beyond_their_end_do_not_s
     struct fake_driver *drv;
 
     hello(USUAL);
-    start_ring(1);
+    cr_assert_eq(ffe_set_features(front(), VQ_F_VERSION_1), 0);
+    make_ring(1);
     drv = &h.drv[1];
     cr_assert_eq(ffe_ring(front(), 1, 16, 1ULL << 40, drv->driver, drv->device, 0), 0);
+    cr_assert_eq(ffe_ring_on(front(), 1), 0);
     cr_assert_eq(ask(1), -EAGAIN);
     cr_assert_eq(errors(), 1);
 
@@ -239,12 +255,31 @@ Test(backend_ring, a_packed_base_beyond_the_ring_is_an_error)
 {
     hello(USUAL);
     cr_assert_eq(ffe_set_features(front(), VQ_F_VERSION_1 | VQ_F_RING_PACKED), 0);
-    start_ring(1);
+    make_ring(1);
     cr_assert_eq(set_ring(1, 0x7fff8000), 0);
+    cr_assert_eq(ffe_ring_on(front(), 1), 0);
 
     cr_assert_eq(ask(1), -EAGAIN);
 
     cr_assert_eq(errors(), 1);
+}
+
+Test(backend_ring, a_stop_that_does_not_wait_says_where_the_ring_was)
+{
+    struct vhost_ring_state state = { 1, 0 };
+    struct vhost_message m =
+        ffe_message(VHOST_USER_GET_VRING_BASE_SKIP_DRAIN, &state, sizeof(state));
+    struct vhost_message reply;
+
+    hello(USUAL | SKIP_DRAIN);
+    start_ring(1);
+    cr_assert_eq(ask(1), 4);
+
+    cr_assert_eq(ffe_ask(front(), &m, &reply), 0);
+
+    cr_assert_eq(reply.payload.state.index, 1);
+    cr_assert_eq(reply.payload.state.num, 1);
+    cr_assert_eq(ask(1), -EAGAIN);
 }
 
 /* ---- what may be set ---- */

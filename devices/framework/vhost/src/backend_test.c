@@ -21,8 +21,8 @@ Test(backend, a_front_end_is_offered_the_devices_features_and_those_of_the_proto
 {
     hello(FFE_ALL);
 
-    cr_assert_eq(front()->offered,
-                 lab->dev.offered | VHOST_FEATURE_LOG_ALL | VHOST_FEATURE_PROTOCOL);
+    cr_assert_eq(front()->offered, lab->dev.offered | VHOST_FEATURE_LOG_ALL |
+                                       VHOST_FEATURE_PROTOCOL | VIRTIO_F_ACCESS_PLATFORM);
     cr_assert_eq(get(VHOST_USER_GET_QUEUE_NUM), LAB_QUEUES);
     cr_assert_eq(get(VHOST_USER_GET_MAX_MEM_SLOTS), GM_REGIONS_MAX);
 }
@@ -51,7 +51,7 @@ Test(backend, features_that_are_not_offered_are_refused)
 {
     hello(USUAL);
 
-    cr_assert_eq(ffe_set_features(front(), VQ_F_VERSION_1 | 1ULL << 33), FFE_REFUSED);
+    cr_assert_eq(ffe_set_features(front(), VQ_F_VERSION_1 | 1ULL << 36), FFE_REFUSED);
     cr_assert(vh_logged(&h, "SET_FEATURES"));
 }
 
@@ -116,6 +116,15 @@ Test(backend, in_band_notifications_alone_are_an_error)
                  -ECONNRESET);
 }
 
+Test(backend, to_stop_a_ring_without_waiting_needs_the_log_of_what_is_in_flight)
+{
+    connect_front();
+
+    cr_assert_eq(ffe_do_u64(front(), VHOST_USER_SET_PROTOCOL_FEATURES,
+                            SKIP_DRAIN | VHOST_PROTOCOL(REPLY_ACK)),
+                 -ECONNRESET);
+}
+
 Test(backend, a_message_that_was_not_negotiated_ends_the_connection)
 {
     connect_front();
@@ -125,8 +134,7 @@ Test(backend, a_message_that_was_not_negotiated_ends_the_connection)
 
 Test(backend, a_message_that_is_not_offered_is_refused_with_an_answer)
 {
-    struct vhost_iotlb iotlb = { .type = 2 };
-    struct vhost_message m = ffe_message(VHOST_USER_IOTLB_MSG, &iotlb, sizeof(iotlb));
+    struct vhost_message m = ffe_message(VHOST_USER_CHECK_DEVICE_STATE, NULL, 0);
 
     hello(USUAL);
 

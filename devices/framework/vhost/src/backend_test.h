@@ -63,11 +63,15 @@ static inline void close_lab(void)
      VHOST_PROTOCOL(LOG_SHMFD) | VHOST_PROTOCOL(BACKEND_REQ) | VHOST_PROTOCOL(RESET_DEVICE) | \
      VHOST_PROTOCOL(INFLIGHT_SHMFD) | VHOST_PROTOCOL(CONFIGURE_MEM_SLOTS))
 
+#define SKIP_DRAIN \
+    (VHOST_PROTOCOL(GET_VRING_BASE_INFLIGHT) | VHOST_PROTOCOL(GET_VRING_BASE_SKIP_DRAIN))
+
 /* A driver's ring n of 16 in the front end's memory; features are set before. */
 static inline void make_ring(uint16_t n)
 {
     struct fake_config c = { .size = 16,
-                             .features = front()->features & ~(VHOST_FEATURE_PROTOCOL),
+                             .features = front()->features &
+                                         ~(VHOST_FEATURE_PROTOCOL | VIRTIO_F_ACCESS_PLATFORM),
                              .heap = 0x10000ULL * (n + 1),
                              .heap_bytes = 0x10000 };
 

@@ -237,7 +237,7 @@ static int write_some(struct vhost_channel *c)
         if (n == -EAGAIN || n == -EWOULDBLOCK)
             return 0;
         if (n < 0)
-            return vm_fail((int)n, "vhost-user socket: %s", strerror((int)-n));
+            return vm_socket_send_failed(n, "vhost-user socket");
         for (; piece->fds; piece->fds--) /* they went with the first byte */
             vm_close(&piece->fd[piece->fds - 1]);
         piece->at += (size_t)n;
@@ -299,7 +299,7 @@ int vhost_channel_send(struct vhost_channel *c, const struct vhost_message *mess
     if (n == -EAGAIN || n == -EWOULDBLOCK)
         n = 0;
     if (n < 0)
-        return end_later(c, vm_fail((int)n, "vhost-user socket: %s", strerror((int)-n)));
+        return end_later(c, vm_socket_send_failed(n, "vhost-user socket"));
     if ((size_t)n < len)
         rc = keep(c, data + n, len - (size_t)n, message, !n);
     return rc ? end_later(c, rc) : 0;

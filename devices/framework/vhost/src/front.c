@@ -7,8 +7,10 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#include <vmm/virtio/shm.h>
+
 /* Features of rings and transport that reach from the driver to the back end (VIRTIO 1.2, 6); the others of this range are ours or
- * nobody's: addresses are guest physical, and queues are not reset one by one. */
+ * nobody's: addresses are guest physical, and a queue that is reset alone is to the back end a ring that stops and starts. */
 #define RING_FEATURES                                                                     \
     (VQ_F_INDIRECT | VQ_F_EVENT_IDX | VQ_F_VERSION_1 | VQ_F_RING_PACKED | VQ_F_IN_ORDER | \
      VQ_F_ORDER_PLATFORM)
@@ -46,10 +48,28 @@ static int send_config(struct vhost_front *f)
     return vhost_front_tell(f, &m);
 }
 
+/* The back end is told of it when it is there. */
+static void mark_written(struct vhost_front *f, uint32_t offset, uint32_t len)
+{
+    bool more = f->written_to > f->written_from;
+
+    f->written_from = more && f->written_from < offset ? f->written_from : offset;
+    f->written_to = more && f->written_to > offset + len ? f->written_to : offset + len;
+}
+
 /* A back end knows nothing of bus mastering: without it no ring runs there. */
 static bool may_run(const struct vhost_front *f)
 {
-    return f->want_run && virtio_may_dma(&f->dev);
+    return f->want_run && !f->replacing && virtio_may_dma(&f->dev);
+}
+
+static void advance_soon(struct vhost_front *f);
+
+static int run_rings(struct vhost_front *f)
+{
+    int rc = vhost_front_stop_some(f);
+
+    return rc ? rc : vhost_front_start_more(f);
 }
 
 int vhost_front_advance(struct vhost_front *f)
@@ -59,10 +79,12 @@ int vhost_front_advance(struct vhost_front *f)
 
     if (!rc && f->state == FRONT_IDLE && f->reset_wanted)
         rc = send_reset(f);
+    if (!rc && f->state == FRONT_IDLE && f->replacing)
+        advance_soon(f); /* this may be a call-back of the channel */
     if (!rc && f->state == FRONT_IDLE && may_run(f))
         return vhost_front_start(f);
     if (!rc && f->state == FRONT_RUNNING)
-        return may_run(f) ? vhost_front_start_more(f) : vhost_front_rest(f);
+        return may_run(f) ? run_rings(f) : vhost_front_rest(f);
     return rc;
 }
 
@@ -70,15 +92,13 @@ static void advance_posted(struct vm_work *work)
 {
     struct vhost_front *f = container_of(work, struct vhost_front, advance_work);
 
-    struct vm_error why;
     int rc;
 
     vm_lock_acquire(&f->dev.dev.lock);
-    rc = vhost_front_advance(f);
-    if (rc) {
-        vm_error_save(rc, &why);
-        vhost_front_gone(f, &why);
-    }
+    rc = f->replacing && f->state == FRONT_IDLE ? vm_fail(-ECANCELED, "it is replaced")
+                                                : vhost_front_advance(f);
+    if (rc)
+        vhost_front_gone_with(f, rc);
     vm_lock_release(&f->dev.dev.lock);
 }
 
@@ -95,14 +115,26 @@ static void say_config(struct vhost_front *f)
         f->ops->config(f, f->dev.config, f->dev.config_bytes);
 }
 
+void vhost_front_replace(struct vhost_front *f)
+{
+    f->replacing = f->state != FRONT_AWAY;
+    advance_soon(f);
+}
+
 static void tell_choice(struct vhost_front *f);
+
+static bool can_ask(const struct vhost_front *f)
+{
+    return f->features & VIRTIO_F_ACCESS_PLATFORM && front_has(f, VHOST_PROTOCOL(BACKEND_REQ));
+}
 
 int vhost_front_greeted(struct vhost_front *f)
 {
-    uint64_t missing = f->dev.features & ~f->features;
+    uint64_t missing = vhost_front_driver_features(f) & ~f->features;
     bool logs = front_has(f, VHOST_PROTOCOL(INFLIGHT_SHMFD));
 
     f->state = FRONT_IDLE;
+    f->greeted_ns = vm_loop_now_ns(f->env->loop);
     if (!f->made)
         return 0;
     if (missing || f->queues_there < f->queues) {
@@ -111,6 +143,11 @@ int vhost_front_greeted(struct vhost_front *f)
                                  (unsigned long long)missing)
                        : vm_fail(-ENOTSUP, "the back end has %llu queues, the device %u",
                                  (unsigned long long)f->queues_there, f->queues);
+    }
+    if (vhost_front_iotlb_on(f) && !can_ask(f)) {
+        vm_count(&f->count.refused, 1);
+        return vm_fail(-ENOTSUP, "the back end cannot ask for addresses, and the driver is behind "
+                                 "an IOMMU");
     }
     if (!vhost_front_log_fits(f)) {
         vm_count(&f->count.refused, 1);
@@ -122,11 +159,16 @@ int vhost_front_greeted(struct vhost_front *f)
         return vm_fail(-ENOTSUP,
                        "the back end keeps no log of requests in flight, which packed rings need");
     }
+    if (vhost_front_shmem_fits(f)) {
+        vm_count(&f->count.refused, 1);
+        return -ENOTSUP;
+    }
     if (!logs) /* what it does is not in the last one's log */
         vm_close(&f->inflight_fd);
-    f->greeted_ns = vm_loop_now_ns(f->env->loop);
     vm_timer_cancel(&f->patience);
     vm_log(f->env, VM_LOG_INFO, "%s: the back end is there", f->dev.dev.id);
+    if (f->ops && f->ops->greeted)
+        f->ops->greeted(f);
     tell_choice(f);
     if (f->setup.config_bytes && front_has(f, VHOST_PROTOCOL(CONFIG)) &&
         memcmp(f->dev.config, f->config_there, f->dev.config_bytes)) {
@@ -136,10 +178,22 @@ int vhost_front_greeted(struct vhost_front *f)
     return vhost_front_advance(f);
 }
 
+void vhost_front_queue_still(struct vhost_front *f, uint16_t n)
+{
+    struct front_queue *q = &f->queue[n];
+
+    if (!q->stopping || q->started || f->lingers)
+        return;
+    q->stopping = false;
+    virtio_queue_stopped(&f->dev, n);
+}
+
 void vhost_front_still(struct vhost_front *f)
 {
     if (f->lingers)
         return;
+    for (uint16_t n = 0; n < f->queues; n++)
+        vhost_front_queue_still(f, n);
     if (f->rest_awaited) {
         f->rest_awaited = false;
         virtio_stopped(&f->dev);
@@ -180,22 +234,37 @@ static void wait_for_another(struct vhost_front *f, bool was_there)
 
 void vhost_front_gone(struct vhost_front *f, const struct vm_error *why)
 {
-    bool was_there = f->state >= FRONT_IDLE;
+    bool was_there = f->state >= FRONT_IDLE, replaced = f->replacing;
 
+    f->replacing = false;
     f->lost = *why; /* it may be the channel's */
     vhost_front_link_close(f);
     f->state = FRONT_AWAY;
-    vhost_front_memory_forget(f);
+    vhost_front_memory_lost(f);
     if (!f->made)
         return;
-    vm_count(&f->count.losses, was_there);
-    vm_log_limited(f->env, &f->dev.complaints, VM_LOG_WARN, "%s: the back end is gone: %s",
-                   f->dev.dev.id, f->lost.text);
+    vm_count(&f->count.losses, was_there && !replaced);
+    vm_log_limited(f->env, &f->dev.complaints, replaced ? VM_LOG_INFO : VM_LOG_WARN,
+                   "%s: the back end is gone: %s", f->dev.dev.id, f->lost.text);
+    if (replaced)
+        f->retry_ns = 0;
     vhost_front_rings_lost(f);
     vhost_front_extra_lost(f);
+    vhost_front_iotlb_lost(f);
+    vhost_front_object_lost(f);
+    vhost_front_postcopy_lost(f);
+    virtio_shm_clear(&f->dev);
     f->lingers = f->lingers || (f->ops && f->ops->gone && f->ops->gone(f) == -EINPROGRESS);
     vhost_front_still(f);
     wait_for_another(f, was_there);
+}
+
+void vhost_front_gone_with(struct vhost_front *f, int code)
+{
+    struct vm_error why;
+
+    vm_error_save(code, &why);
+    vhost_front_gone(f, &why);
 }
 
 static int take_config(struct vhost_front *f, uint16_t queue, struct vhost_message *untrusted)
@@ -216,12 +285,23 @@ int vhost_front_asked(struct vhost_front *f, struct vhost_message *untrusted)
 
     if (untrusted->request == VHOST_USER_BACKEND_CONFIG_CHANGE_MSG && f->setup.config_bytes)
         return f->made ? vhost_front_config_ask(f, take_config) : 0;
+    if (untrusted->request == VHOST_USER_BACKEND_IOTLB_MSG && vhost_front_iotlb_on(f))
+        return vhost_front_iotlb_asked(f, &untrusted->payload.iotlb);
+    if (untrusted->request == VHOST_USER_BACKEND_SHMEM_MAP ||
+        untrusted->request == VHOST_USER_BACKEND_SHMEM_UNMAP)
+        return vhost_front_shmem_asked(f, untrusted);
+    if (untrusted->request == VHOST_USER_BACKEND_SHARED_OBJECT_ADD ||
+        untrusted->request == VHOST_USER_BACKEND_SHARED_OBJECT_REMOVE ||
+        untrusted->request == VHOST_USER_BACKEND_SHARED_OBJECT_LOOKUP)
+        return vhost_front_object_asked(f, untrusted);
     return vm_fail(-EOPNOTSUPP, "%s: not negotiated",
                    vhost_message_name(VHOST_BACK, untrusted->request, text));
 }
 
-/* What was used while the machine stood still is told when it goes on. The eventfd is watched for edges and never read: the back end
- * has it, too, and could make a read wait. */
+/* What was used while the machine stood still is told when it goes on. Where the transport has the signals sent as messages by the
+ * hypervisor, that takes them before they come here (Linux from 5.11 on wakes an irqfd before others, and then nobody else). What came here
+ * is taken, or it would be sent once more when the driver unmasks its vector: an eventfd that has a count is signalled to who begins to wait
+ * for it. The back end has the eventfd, too, and could make a plain read wait. */
 static void call_ready(struct vm_watch *watch, uint32_t events)
 {
     struct front_queue *q = container_of(watch, struct front_queue, watch);
@@ -230,6 +310,7 @@ static void call_ready(struct vm_watch *watch, uint32_t events)
     (void)events;
     vm_lock_acquire(&f->dev.dev.lock);
     vm_count(&f->count.interrupts, 1);
+    (void)vm_eventfd_take_shared(q->call);
     virtio_notify(&f->dev, (uint16_t)(q - f->queue));
     vm_lock_release(&f->dev.dev.lock);
 }
@@ -264,7 +345,11 @@ static int make_event(struct vhost_front *f, int *fd, struct vm_watch *watch,
 
 int vhost_front_event_call(struct vhost_front *f, uint16_t n)
 {
-    return make_event(f, &f->queue[n].call, &f->queue[n].watch, call_ready);
+    int rc = make_event(f, &f->queue[n].call, &f->queue[n].watch, call_ready);
+
+    if (!rc)
+        virtio_call_fd(&f->dev, n, f->queue[n].call);
+    return rc;
 }
 
 int vhost_front_event_err(struct vhost_front *f)
@@ -274,11 +359,18 @@ int vhost_front_event_err(struct vhost_front *f)
 
 /* ---- the driver's and the machine's side ---- */
 
-static int op_start(struct virtio_dev *dev)
+static int go(struct virtio_dev *dev)
 {
     front_of(dev)->want_run = true;
+    front_of(dev)->drops = false;
     advance_soon(front_of(dev));
     return 0;
+}
+
+/* One that was loaded while its machine stands still waits for resume(). */
+static int op_start(struct virtio_dev *dev)
+{
+    return dev->dev.quiesced ? 0 : go(dev);
 }
 
 /* A queue that was enabled late, or a doorbell that is no eventfd. */
@@ -300,16 +392,44 @@ static int op_kick(struct virtio_dev *dev, uint16_t n)
     return rc;
 }
 
-static int op_stop(struct virtio_dev *dev)
+static int rest(struct vhost_front *f)
 {
-    struct vhost_front *f = front_of(dev);
-
     f->want_run = false;
     if (f->state < FRONT_STARTING && !f->lingers)
         return 0;
     f->rest_awaited = true;
     advance_soon(f);
     return -EINPROGRESS;
+}
+
+/* The driver has given up what is in flight. */
+static int op_stop(struct virtio_dev *dev)
+{
+    front_of(dev)->drops = true;
+    return rest(front_of(dev));
+}
+
+/* 2.6.1: what is in flight of it is not wanted any more, wherever it stands written; the other queues are served meanwhile. */
+static int op_queue_stop(struct virtio_dev *dev, uint16_t n)
+{
+    struct vhost_front *f = front_of(dev);
+    struct front_queue *q = &f->queue[n];
+
+    if (n >= f->queues)
+        return 0;
+    q->anew = true;
+    q->lost = false;
+    if (!q->started && !f->lingers)
+        return 0;
+    q->stopping = true;
+    advance_soon(f);
+    return -EINPROGRESS;
+}
+
+static int op_quiesce(struct virtio_dev *dev)
+{
+    front_of(dev)->drops = front_of(dev)->leaves;
+    return rest(front_of(dev));
 }
 
 static int op_dma_changed(struct virtio_dev *dev)
@@ -325,7 +445,7 @@ static int op_dma_changed(struct virtio_dev *dev)
 
 static int op_resume(struct virtio_dev *dev)
 {
-    return op_start(dev);
+    return go(dev);
 }
 
 static void op_reset(struct virtio_dev *dev)
@@ -334,48 +454,45 @@ static void op_reset(struct virtio_dev *dev)
 
     vm_close(&f->inflight_fd);
     for (uint16_t n = 0; n < f->queues; n++)
-        f->queue[n].lost = false;
+        f->queue[n].lost = f->queue[n].anew = f->queue[n].stopping = false;
     f->written_from = f->written_to = 0;
-    f->cache_chosen = false;
+    f->chose = false;
     say_config(f);
     f->reset_wanted = true;
+    f->drops = false;
     advance_soon(f);
 }
 
-/* What of the config space is the driver's to say, and must not be another after the back end was replaced: whether a disk's cache writes
- * back (VIRTIO 1.2, 5.2.4). */
-enum { BLK_WRITEBACK = 32 };
-
+/* What the driver chose there must not be another after the back end was replaced. */
 static void keep_choice(struct vhost_front *f, uint32_t offset, uint32_t len)
 {
-    if (f->dev.id == VIRTIO_ID_BLOCK && offset <= BLK_WRITEBACK && BLK_WRITEBACK < offset + len)
-        f->cache_chosen = true;
+    const struct virtio_span *c = &f->setup.chosen;
+
+    if (vm_ranges_overlap(c->at, c->bytes, offset, len))
+        f->chose = true;
 }
 
 /* A back end that has just come is told again. */
 static void tell_choice(struct vhost_front *f)
 {
-    if (!f->cache_chosen || f->dev.config_bytes <= BLK_WRITEBACK)
+    const struct virtio_span *c = &f->setup.chosen;
+
+    if (!f->chose)
         return;
-    f->config_there[BLK_WRITEBACK] = f->dev.config[BLK_WRITEBACK];
-    if (f->written_from == f->written_to) {
-        f->written_from = BLK_WRITEBACK;
-        f->written_to = BLK_WRITEBACK + 1;
-    }
+    memcpy(f->config_there + c->at, f->dev.config + c->at, c->bytes);
+    mark_written(f, c->at, c->bytes);
 }
 
 static void op_config_write(struct virtio_dev *dev, uint32_t offset, const uint8_t *data,
                             uint32_t len)
 {
     struct vhost_front *f = front_of(dev);
-    bool more = f->written_to > f->written_from;
 
     if (!len)
         return;
     memcpy(dev->config + offset, data, len);
     keep_choice(f, offset, len);
-    f->written_from = more && f->written_from < offset ? f->written_from : offset;
-    f->written_to = more && f->written_to > offset + len ? f->written_to : offset + len;
+    mark_written(f, offset, len);
     advance_soon(f);
 }
 
@@ -383,7 +500,9 @@ static void front_free(struct vhost_front *f)
 {
     vhost_front_link_close(f);
     vhost_front_extra_free(f);
-    vhost_front_memory_forget(f);
+    vhost_front_object_lost(f);
+    vhost_front_iotlb_free(f);
+    vhost_front_memory_free(f);
     vm_timer_cancel(&f->patience);
     vm_watch_del(&f->listener);
     vm_close(&f->listen_fd);
@@ -414,14 +533,32 @@ static void op_destroy(struct virtio_dev *dev)
     front_free(f);
 }
 
+static void op_save(struct virtio_dev *dev, void *ret_state)
+{
+    struct vhost_front *f = front_of(dev);
+
+    if (f->ops && f->ops->save)
+        f->ops->save(f, ret_state);
+}
+
+static int op_load(struct virtio_dev *dev, const void *untrusted)
+{
+    struct vhost_front *f = front_of(dev);
+
+    return f->ops && f->ops->load ? f->ops->load(f, untrusted) : 0;
+}
+
 static const struct virtio_ops front_ops = {
     .start = op_start,
     .kick = op_kick,
     .stop = op_stop,
+    .queue_stop = op_queue_stop,
     .reset = op_reset,
     .config_write = op_config_write,
-    .quiesce = op_stop,
+    .quiesce = op_quiesce,
     .resume = op_resume,
+    .save = op_save,
+    .load = op_load,
     .dma_changed = op_dma_changed,
     .destroy = op_destroy,
 };
@@ -440,6 +577,10 @@ static int copy_setup(struct vhost_front *f, const struct vhost_front_setup *set
         f->queue[n] = (struct front_queue){ .front = f, .call = -1 };
     if ((setup->socket && !f->setup.socket) || !f->queue || !f->call || !f->config_there)
         return vm_fail(-ENOMEM, "vhost-user: out of memory");
+    if (!vm_range_in(setup->chosen.at, setup->chosen.bytes, setup->config_bytes))
+        return vm_fail(-EINVAL, "vhost-user: bytes %u to %u of a config space of %u",
+                       setup->chosen.at, setup->chosen.at + setup->chosen.bytes,
+                       setup->config_bytes);
     if (setup->queues > VHOST_QUEUES_MAX || setup->config_bytes > VHOST_CONFIG_MAX)
         return vm_fail(-EINVAL, "vhost-user: %u queues and %u bytes of config space: too many",
                        setup->queues, setup->config_bytes);
@@ -477,7 +618,14 @@ static uint64_t offer(const struct vhost_front *f)
 
     if (!f->setup.packed || !front_has(f, VHOST_PROTOCOL(INFLIGHT_SHMFD)))
         ring &= ~VQ_F_RING_PACKED;
-    return f->features & (ring | DEVICE_FEATURES) & ~f->setup.refuse;
+    if (f->setup.platform)
+        ring |= VIRTIO_F_ACCESS_PLATFORM;
+    return (f->features & (ring | DEVICE_FEATURES) & ~f->setup.refuse) | VQ_F_RING_RESET;
+}
+
+int vhost_front_listen(struct vhost_front *f, struct gm_space *space)
+{
+    return vhost_front_memory_listen(f, space);
 }
 
 static int check_back_end(struct vhost_front *f)
@@ -491,6 +639,9 @@ static int check_back_end(struct vhost_front *f)
     if (!(f->features & VQ_F_VERSION_1))
         return vm_fail(-ENOTSUP, "the back end is older than VIRTIO 1.0 (features %#llx)",
                        (unsigned long long)f->features);
+    if (f->setup.platform && !can_ask(f))
+        return vm_fail(-ENOTSUP, "the back end cannot serve a device behind an IOMMU "
+                                 "(VIRTIO_F_ACCESS_PLATFORM and BACKEND_REQ)");
     return 0;
 }
 
@@ -512,7 +663,42 @@ static int make_device(struct vhost_front *f, const struct vdev_class *cls,
     f->dev.offered = offer(f);
     f->dev.remote = true;
     say_config(f);
-    return 0;
+    rc = vhost_front_shmem_make(f);
+    if (rc)
+        virtio_exit(&f->dev);
+    return rc;
+}
+
+/* The connection may be under way already, but nothing has been heard on it. */
+static int make_known(struct vhost_front *f, const struct vdev_class *cls,
+                      const struct vdev_context *context, const struct vhost_front_setup *setup)
+{
+    int rc;
+
+    f->setup.known = NULL; /* the caller's */
+    f->queues = setup->queues;
+    if (setup->config_bytes)
+        memcpy(f->config_there, setup->known->config, setup->config_bytes);
+    rc = make_device(f, cls, context, setup->queue_sizes);
+    if (rc)
+        return rc;
+    f->dev.offered = setup->known->features & (RING_FEATURES | DEVICE_FEATURES | VQ_F_RING_RESET);
+    rc = vhost_front_link_open(f);
+    if (rc)
+        virtio_exit(&f->dev);
+    return rc;
+}
+
+static int make_greeted(struct vhost_front *f, const struct vdev_class *cls,
+                        const struct vdev_context *context, const struct vhost_front_setup *setup)
+{
+    int rc = vhost_front_link_open(f);
+
+    if (!rc)
+        rc = wait_for_hello(f);
+    if (!rc)
+        rc = check_back_end(f);
+    return rc ? rc : make_device(f, cls, context, setup->queue_sizes);
 }
 
 int vhost_front_new(const struct vdev_class *cls, const struct vdev_context *context,
@@ -526,21 +712,24 @@ int vhost_front_new(const struct vdev_class *cls, const struct vdev_context *con
         return vm_fail(-ENOMEM, "%s: out of memory", context->id);
     f->env = context->env;
     f->ops = ops;
+    f->object.table = context->machine ? context->machine->objects : NULL;
+    f->object.fd = -1;
     f->listen_fd = f->inflight_fd = f->log_fd = f->err = -1;
     rc = copy_setup(f, setup);
     if (!rc)
-        rc = vhost_front_link_open(f);
-    if (!rc)
-        rc = wait_for_hello(f);
-    if (!rc)
-        rc = check_back_end(f);
-    if (!rc)
-        rc = make_device(f, cls, context, setup->queue_sizes);
+        rc = setup->known ? make_known(f, cls, context, setup)
+                          : make_greeted(f, cls, context, setup);
     if (rc) {
         front_free(f);
         return rc;
     }
     f->made = true;
+    rc = setup->known ? 0 : vhost_front_memory_listen(f, context->memory);
+    if (rc) {
+        virtio_exit(&f->dev);
+        front_free(f);
+        return rc;
+    }
     *ret_front = f;
     return 0;
 }
@@ -552,6 +741,19 @@ void vhost_front_still_now(struct vhost_front *f)
     if (f->state < FRONT_STARTING)
         vhost_front_still(f);
     vm_lock_release(&f->dev.dev.lock);
+}
+
+bool vhost_front_whole(const struct vhost_front *f)
+{
+    for (uint16_t n = 0; n < f->queues; n++)
+        if (f->queue[n].lost || f->queue[n].started)
+            return false;
+    return true;
+}
+
+void vhost_front_leave_in_flight(struct vhost_front *f, bool on)
+{
+    f->leaves = on;
 }
 
 struct virtio_dev *vhost_front_dev(struct vhost_front *f)

@@ -4,8 +4,10 @@
  * the loop comes to rest, and a reset by the driver ends in time.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -13,6 +15,7 @@
 #include <vmm/base/fd.h>
 #include <vmm/base/loop.h>
 #include <vmm/vhost/frontend.h>
+#include <vmm/vhost/objects.h>
 
 #include "vhost_back_end.h"
 #include "virtio_harness.h"
@@ -23,6 +26,8 @@ enum { STEP_BYTES = 3, STEPS_MAX = 200 };
 static struct vh h;
 static struct fake_back_end back;
 static struct vhost_front *front;
+static struct gm_region *extra; /* comes and goes */
+static struct vhost_objects *objects;
 
 static void must(bool ok)
 {
@@ -58,11 +63,60 @@ static void say(struct vhost_channel *channel, uint8_t request, uint8_t more, ui
         (void)vhost_channel_send(channel, &m);
 }
 
+static void ask_address(uint8_t how, uint8_t page)
+{
+    struct vhost_message m = { .request = VHOST_USER_BACKEND_IOTLB_MSG,
+                               .flags = 1 | (how & 64 ? VHOST_MESSAGE_NEED_REPLY : 0),
+                               .size = sizeof(struct vhost_iotlb) };
+
+    m.payload.iotlb = (struct vhost_iotlb){ .iova = (uint64_t)page << 13,
+                                            .permissions = how & 3,
+                                            .type = how >> 2 & 15 };
+    if (back.asks)
+        (void)vhost_channel_send(back.asks, &m);
+}
+
+/* Pieces of shared memory, and objects that it shares with itself. */
+static void share(uint8_t how, uint8_t what)
+{
+    struct vhost_message m = { .flags = 1 | (how & 1 ? VHOST_MESSAGE_NEED_REPLY : 0) };
+
+    m.request = VHOST_USER_BACKEND_SHARED_OBJECT_ADD + (how >> 1) % 5;
+    if (m.request < VHOST_USER_BACKEND_SHMEM_MAP) {
+        m.size = sizeof(struct vhost_uuid);
+        m.payload.uuid.bytes[0] = what % 4;
+    } else {
+        m.size = sizeof(struct vhost_shmem_map);
+        m.payload.shmem_map = (struct vhost_shmem_map){
+            .id = what & 3,
+            .shm_offset = (what >> 2 & 7) * 0x1000ULL,
+            .len = what & 32 ? UINT64_MAX - 0xfff : (what >> 6) * 0x1000ULL,
+            .flags = how >> 4 & 3,
+        };
+    }
+    if (m.request == VHOST_USER_BACKEND_SHMEM_MAP) {
+        m.fds = 1;
+        m.fd[0] = back.object_fd;
+    }
+    (void)fbe_ask(&back, &m);
+}
+
+static void memory_step(bool add)
+{
+    struct gm_change change = { 0 };
+
+    if (add)
+        change = (struct gm_change){ .add = &extra, .add_count = 1 };
+    else
+        change = (struct gm_change){ .remove = &extra, .remove_count = 1 };
+    (void)gm_space_change(h.guest.space, &change);
+}
+
 static void guest_step(uint8_t what, uint8_t a)
 {
     switch (what) {
     case 0: (void)vh_set_status(&h, 0); break;
-    case 1: (void)vh_start(&h, 0); break;
+    case 1: (void)vh_start(&h, a & 1 ? VIRTIO_F_ACCESS_PLATFORM | 1 : 0); break;
     case 2:
         if (h.drv_made[a % 2])
             (void)vh_kick(&h, a % 2);
@@ -96,7 +150,16 @@ static void host_step(uint8_t what, uint8_t a)
     case 8: (void)vhost_front_log_take(front, a * 64ULL, &word, 1); break;
     case 9: (void)vhost_front_state_begin(front, a & 1, 0, on_begin, NULL); break;
     case 10: (void)vhost_front_state_check(front, on_end, NULL); break;
-    case 11: (void)vhost_front_rarp(front, (const uint8_t *)&word); break;
+    case 11:
+        if (a & 4)
+            (void)vhost_front_rarp(front, (const uint8_t *)&word);
+        else if (a & 2)
+            (void)vhost_front_postcopy_listen(front);
+        else if (a & 1)
+            (void)vhost_front_postcopy_advise(front, on_begin, NULL);
+        else
+            (void)vhost_front_postcopy_end(front, on_end, NULL);
+        break;
     default: (void)vhost_front_mtu(front, a); break;
     }
     vm_lock_release(&h.dev->lock);
@@ -106,7 +169,11 @@ static void answers_step(uint8_t what, uint8_t a)
 {
     switch (what % 3) {
     case 0: back.state_answer = a | (what & 128 ? 0x100U : 0); break;
-    case 1: back.state_fd = a & 1; break;
+    case 1:
+        back.state_fd = a & 1;
+        back.table_lie = a & 2;
+        back.no_userfault = a & 4;
+        break;
     default: back.check_answer = a; break;
     }
 }
@@ -120,18 +187,34 @@ static void step(const uint8_t *in)
     case 1:
         say(back.channel, a, b, b & 128 ? 0 : VHOST_MESSAGE_REPLY | VHOST_MESSAGE_NEED_REPLY);
         break;
-    case 2: say(back.asks, a % 12, b, b & 128 ? VHOST_MESSAGE_NEED_REPLY : 0); break;
+    case 2:
+        if (a & 128)
+            ask_address(a, b);
+        else if (a & 64)
+            share(a, b);
+        else
+            say(back.asks, a % 12, b, b & 128 ? VHOST_MESSAGE_NEED_REPLY : 0);
+        break;
     case 3: back.silent = a; break;
     case 4: back.refuses = a; break;
     case 5: back.swaps = a; break;
-    case 6: back.no_inflight_fd = a & 1; break;
+    case 6:
+        back.no_inflight_fd = a & 1;
+        back.inflight_no_file = a & 2;
+        break;
     case 7: fbe_die(&back); break;
     case 8: (void)vh_pass(&h, (uint64_t)a << (b & 31)); break;
     case 9: back.queues = a; break;
     case 10: back.features ^= 1ULL << (a & 63); break;
     case 11: back.protocol ^= 1ULL << (a & 31); break;
     case 12: back.base_answer = a | (uint32_t)b << 16; break;
-    case 13: vm_eventfd_signal(back.ring[a % 2].call >= 0 ? back.ring[a % 2].call : -1); break;
+    case 13:
+        if (b & 128) {
+            memory_step(a & 1);
+            break;
+        }
+        vm_eventfd_signal(back.ring[a % 2].call >= 0 ? back.ring[a % 2].call : -1);
+        break;
     case 14: back.config_bytes = a; break;
     case 15:
         if (a % 16 < 6)
@@ -153,20 +236,36 @@ static bool make(const uint8_t *in)
                                              .queue_size = 64,
                                              .config_bytes = 16,
                                              .packed = true,
+                                             .platform = in[0] & 8,
+                                             .postcopy = in[0] & 64,
                                              .socket = "/socket",
                                              .fd = -1,
                                              .wait_ns = 3 * SECOND,
                                              .reconnect_ns = in[0] & 1 ? SECOND : UINT64_MAX };
     const struct vh_config config = { .transport = VH_PCI, .shared = true };
 
+    const struct gm_backing backing = { .kind = GM_MEMFD };
+
     must(vh_open(&h, &config) == 0);
+    must(gm_region_new(1ULL << 32, GM_PAGE_BYTES, &backing, &extra) == 0);
     h.open = connect_back_end;
+    must(vhost_objects_new(&objects) == 0);
+    h.context.machine->objects = objects;
     fbe_init(&back, &h.env);
     back.features = VQ_F_VERSION_1 | VQ_F_INDIRECT | VQ_F_EVENT_IDX | VQ_F_RING_PACKED |
                     VHOST_FEATURE_PROTOCOL | 1;
     back.protocol = in[1] | (uint64_t)in[2] << 8 | VHOST_PROTOCOL(CONFIG) |
-                    (in[0] & 2 ? VHOST_PROTOCOL(DEVICE_STATE) : 0);
+                    (in[0] & 2 ? VHOST_PROTOCOL(DEVICE_STATE) : 0) |
+                    (in[0] & 16 ? VHOST_PROTOCOL(SHMEM) | VHOST_PROTOCOL(SHARED_OBJECT) |
+                                      VHOST_PROTOCOL(BACKEND_SEND_FD)
+                                : 0);
+    back.shmem[0] = back.shmem[2] = 0x8000;
+    back.shmem_count = in[0] & 32 ? 2 + (in[1] & 7) : 2;
+    back.object_fd = memfd_create("shared", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    must(back.object_fd >= 0 && !ftruncate(back.object_fd, 0x4000) &&
+         !fcntl(back.object_fd, F_ADD_SEALS, F_SEAL_SHRINK));
     back.features |= in[0] & 4 ? VHOST_FEATURE_LOG_ALL : 0;
+    back.features |= in[0] & 8 ? VIRTIO_F_ACCESS_PLATFORM : 0;
     back.config_bytes = 16;
     if (vhost_front_new(&cls, &h.context, &setup, NULL, &front))
         return false;
@@ -189,6 +288,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         vh_destroy(&h);
     }
     fbe_die(&back);
+    vm_close(&back.object_fd);
     vh_close(&h);
+    vhost_objects_free(objects);
+    gm_region_unref(extra);
     return 0;
 }

@@ -22,6 +22,25 @@ static int ask_features(struct vhost_front *f)
     return rc ? rc : 1;
 }
 
+/* What we make use of, of what there is: without the socket for the back end's requests, none of what comes by it. */
+static uint64_t choose_protocol(const struct vhost_front *f, uint64_t theirs)
+{
+    const uint64_t in_flight = FRONT_SKIP_DRAIN | VHOST_PROTOCOL(INFLIGHT_SHMFD);
+    uint64_t p = theirs & FRONT_PROTOCOL;
+
+    if ((p & in_flight) != in_flight)
+        p &= ~FRONT_SKIP_DRAIN;
+    if (!(p & VHOST_PROTOCOL(BACKEND_REQ)))
+        p &= ~(VHOST_PROTOCOL(BACKEND_SEND_FD) | VHOST_PROTOCOL(SHARED_OBJECT));
+    if (!(p & VHOST_PROTOCOL(BACKEND_SEND_FD)))
+        p &= ~VHOST_PROTOCOL(SHMEM);
+    if (p & VHOST_PROTOCOL(PAGEFAULT) && f->setup.postcopy)
+        p &= ~VHOST_PROTOCOL(CONFIGURE_MEM_SLOTS);
+    else
+        p &= ~VHOST_PROTOCOL(PAGEFAULT);
+    return f->object.table ? p : p & ~VHOST_PROTOCOL(SHARED_OBJECT);
+}
+
 static int take_protocol(struct vhost_front *f, uint16_t queue, struct vhost_message *untrusted)
 {
     struct vhost_message m;
@@ -29,7 +48,7 @@ static int take_protocol(struct vhost_front *f, uint16_t queue, struct vhost_mes
 
     (void)queue;
     m = vhost_front_number(VHOST_USER_SET_PROTOCOL_FEATURES,
-                           untrusted->payload.u64 & FRONT_PROTOCOL);
+                           choose_protocol(f, untrusted->payload.u64));
     rc = vhost_front_send(f, &m);
     if (rc)
         return rc;
@@ -96,6 +115,26 @@ static int ask_slots(struct vhost_front *f)
     return rc ? rc : 1;
 }
 
+static int take_shmem(struct vhost_front *f, uint16_t queue, struct vhost_message *untrusted)
+{
+    int rc = vhost_front_shmem_take(f, untrusted);
+
+    (void)queue;
+    return rc ? rc : next(f);
+}
+
+static int ask_shmem(struct vhost_front *f)
+{
+    struct vhost_message m = vhost_front_message(VHOST_USER_GET_SHMEM_CONFIG, 0);
+    int rc;
+
+    memset(f->shmem_there, 0, sizeof(f->shmem_there));
+    if (!front_has(f, VHOST_PROTOCOL(SHMEM)))
+        return 0;
+    rc = vhost_front_call(f, &m, 0, take_shmem);
+    return rc ? rc : 1;
+}
+
 static int open_requests(struct vhost_front *f)
 {
     return front_has(f, VHOST_PROTOCOL(BACKEND_REQ)) ? vhost_front_requests_open(f) : 0;
@@ -145,7 +184,7 @@ static int ask_config(struct vhost_front *f)
 
 static int (*const steps[])(struct vhost_front *f) = {
     /* 1: go on when the answer has come; 0: go on now */
-    ask_features, ask_protocol, own, ask_queues, ask_slots, open_requests, ask_config,
+    ask_features, ask_protocol, own, ask_queues, ask_slots, ask_shmem, open_requests, ask_config,
 };
 
 static int next(struct vhost_front *f)

@@ -33,6 +33,13 @@ static uint64_t after(const struct vhost_front *f, uint64_t ns)
 
 /* ---- what is under way ---- */
 
+static uint64_t answer_ns(const struct vhost_front *f)
+{
+    bool first = f->state == FRONT_HELLO && f->step <= 1;
+
+    return first && f->setup.first_ns ? f->setup.first_ns : ANSWER_NS;
+}
+
 static void too_late(struct vm_timer *timer)
 {
     struct vhost_front *f = container_of(timer, struct vhost_front, deadline);
@@ -42,7 +49,7 @@ static void too_late(struct vm_timer *timer)
     enter(f);
     vm_error_save(vm_fail(-ETIMEDOUT, "the back end did not answer %s within %llu s",
                           vhost_message_name(VHOST_FRONT, f->call[f->call_at].request, text),
-                          ANSWER_NS / 1000000000ULL),
+                          (unsigned long long)(answer_ns(f) / 1000000000ULL)),
                   &why);
     vhost_front_gone(f, &why);
     leave(f);
@@ -52,7 +59,7 @@ static void too_late(struct vm_timer *timer)
 static void watch_time(struct vhost_front *f)
 {
     if (f->calls)
-        (void)vm_timer_set(f->env->loop, &f->deadline, after(f, ANSWER_NS), too_late);
+        (void)vm_timer_set(f->env->loop, &f->deadline, after(f, answer_ns(f)), too_late);
     else
         vm_timer_cancel(&f->deadline);
 }
@@ -107,6 +114,10 @@ static int on_request(void *ctx, struct vhost_message *untrusted)
     enter(f);
     rc = vhost_front_asked(f, untrusted);
     leave(f);
+    if (rc == FRONT_LATER)
+        return 0;
+    if (rc > 0)
+        return vhost_channel_ack(f->requests, untrusted, 1);
     /* It may find out what we do not know, where it asks for an answer. */
     if (rc == -EOPNOTSUPP && untrusted->flags & VHOST_MESSAGE_NEED_REPLY &&
         front_has(f, VHOST_PROTOCOL(REPLY_ACK)))
@@ -190,14 +201,6 @@ static int take(struct vhost_front *f, int fd)
     return vhost_front_hello(f);
 }
 
-static void gone_with(struct vhost_front *f, int code)
-{
-    struct vm_error why;
-
-    vm_error_save(code, &why);
-    vhost_front_gone(f, &why);
-}
-
 static void accept_ready(struct vm_watch *watch, uint32_t events)
 {
     struct vhost_front *f = container_of(watch, struct vhost_front, listener);
@@ -216,7 +219,7 @@ static void accept_ready(struct vm_watch *watch, uint32_t events)
         rc = take(f, fd);
     }
     if (rc)
-        gone_with(f, rc);
+        vhost_front_gone_with(f, rc);
     leave(f);
 }
 
@@ -224,6 +227,10 @@ static void accept_ready(struct vm_watch *watch, uint32_t events)
 static int stand_in(struct vhost_front *f)
 {
     f->features = VQ_F_VERSION_1 | VQ_F_INDIRECT | VQ_F_EVENT_IDX;
+    if (f->setup.platform) {
+        f->features |= VIRTIO_F_ACCESS_PLATFORM;
+        f->protocol |= VHOST_PROTOCOL(BACKEND_REQ);
+    }
     f->queues_there = f->setup.queues;
     f->state = FRONT_IDLE;
     return 0;
@@ -254,7 +261,7 @@ static void try_again(struct vm_timer *timer)
     enter(f);
     rc = connect_now(f);
     if (rc)
-        gone_with(f, rc);
+        vhost_front_gone_with(f, rc);
     leave(f);
 }
 

@@ -86,7 +86,7 @@ Test(front_lost, the_log_of_requests_in_flight_outlives_the_back_end, .fini = qu
     come_back();
 
     cr_assert_eq(fbe_count(&ft.back, VHOST_USER_GET_INFLIGHT_FD), 0); /* of the second one */
-    cr_assert_eq(ft.back.inflight.mmap_size, 4096);
+    cr_assert_gt(ft.back.inflight.mmap_size, 0);
 }
 
 Test(front_lost, kicks_while_it_is_away_are_not_lost, .fini = quit)
@@ -260,6 +260,7 @@ Test(front_lost, what_the_driver_chose_for_a_disks_cache_is_told_to_the_next_one
 
     ft_open_all(VH_PCI);
     ft.setup.config_bytes = ft.back.config_bytes = 60;
+    ft.setup.chosen = (struct virtio_span){ 32, 1 };
     ft.back.config[32] = 1;
     ft_run();
     vh_config_write(&ft.h, 32, "\0", 1);
@@ -357,6 +358,20 @@ Test(front_lost, what_was_finished_after_the_connection_had_ended_is_not_done_ag
     come_back();
 
     cr_assert_eq(ft.back.ring[0].base, 5);
+}
+
+Test(front_lost, the_machine_takes_the_next_ones_calls, .fini = quit)
+{
+    ft_open_all(VH_PCI);
+    ft.h.config.takes_calls = true;
+    ft_run();
+    lose();
+    come_back();
+
+    cr_assert_eq(ft.h.calls, 2);
+    vm_eventfd_signal(ft.back.ring[1].call);
+    cr_assert_eq(vm_eventfd_take(ft.h.call[1].fd), 1);
+    cr_assert_eq(ft.h.call[1].msi.data, VH_MSI_DATA + 2);
 }
 
 static void check_own_events(enum vh_transport transport)
@@ -500,6 +515,47 @@ Test(front_lost, a_log_without_memory_ends_the_connection, .fini = quit)
     cr_assert(vh_logged(&ft.h, "GET_INFLIGHT_FD: the back end gave no memory"));
 }
 
+Test(front_lost, a_log_that_is_no_file_ends_the_connection, .fini = quit)
+{
+    ft_open_all(VH_PCI);
+    ft.back.protocol |= VHOST_PROTOCOL(INFLIGHT_SHMFD);
+    ft.back.inflight_no_file = true;
+
+    ft_run();
+
+    cr_assert(vh_logged(&ft.h, "bytes at 0 are not in the back end's file"));
+}
+
+Test(front_lost, a_log_shorter_than_it_is_said_to_be_ends_the_connection, .fini = quit)
+{
+    ft_open_all(VH_PCI);
+    ft.back.protocol |= VHOST_PROTOCOL(INFLIGHT_SHMFD);
+    ft.back.inflight_short = true;
+
+    ft_run();
+
+    cr_assert(vh_logged(&ft.h, "bytes at 0 are not in the back end's file"));
+    ft.back.inflight_short = false;
+    cr_assert_eq(vh_pass(&ft.h, 2 * SECOND), 0);
+    cr_assert_eq(fbe_count(&ft.back, VHOST_USER_GET_INFLIGHT_FD), 1, "another is asked for");
+    cr_assert_eq(fbe_count(&ft.back, VHOST_USER_SET_INFLIGHT_FD), 1);
+    cr_assert_not(needs_reset());
+}
+
+Test(front_lost, a_log_that_is_cut_short_later_needs_a_reset, .fini = quit)
+{
+    ft_open_all(VH_PCI);
+    ft.back.protocol |= VHOST_PROTOCOL(INFLIGHT_SHMFD);
+    ft_run();
+    cr_assert_not(needs_reset());
+
+    ft.back.inflight_cut = true;
+    fbe_die(&ft.back);
+    cr_assert_eq(vh_pass(&ft.h, 2 * SECOND), 0);
+
+    cr_assert(needs_reset());
+}
+
 Test(front_lost, a_flood_of_changes_ends_the_connection_and_nothing_else, .fini = quit)
 {
     struct vhost_message m = { .request = VHOST_USER_BACKEND_CONFIG_CHANGE_MSG, .flags = 1 };
@@ -542,4 +598,47 @@ Test(front_lost, destroying_a_device_with_requests_under_way_leaves_nothing, .fi
     cr_assert_eq(vh_idle(&ft.h), 0);
 
     cr_assert_eq(ft.back.closed, 1);
+}
+
+/* DRIVER_OK without a queue; the loop takes one step, so that what was sent is not acknowledged yet. */
+static void run_without_queues(uint64_t more)
+{
+    ft_open_all(VH_PCI);
+    ft.back.protocol |= VHOST_PROTOCOL(STATUS) | more;
+    cr_assert_eq(ft_make(), 0, "%s", vm_error_text());
+    cr_assert_eq(vh_negotiate(&ft.h, 0), 0);
+    cr_assert_eq(vh_set_status(&ft.h, 15), 0);
+    cr_assert_geq(vm_loop_step(ft.h.env.loop, 0), 0);
+}
+
+Test(front_lost, a_reset_before_the_answers_have_come_ends, .fini = ft_close)
+{
+    run_without_queues(0);
+
+    cr_assert_eq(vh_reset(&ft.h, SECOND), 0);
+    cr_assert_eq(vh_status(&ft.h), 0);
+}
+
+Test(front_lost, a_reset_before_the_log_has_come_ends, .fini = ft_close)
+{
+    run_without_queues(VHOST_PROTOCOL(INFLIGHT_SHMFD));
+
+    cr_assert_eq(vh_reset(&ft.h, SECOND), 0);
+    cr_assert_eq(vh_status(&ft.h), 0);
+}
+
+Test(front_lost, one_that_is_refused_is_tried_more_and_more_seldom, .fini = ft_close)
+{
+    unsigned before;
+
+    ft_open_all(VH_PCI);
+    ft_run();
+    cr_assert_eq(vh_pass(&ft.h, 5 * SECOND), 0);
+    before = ft.connects;
+    ft.back.features &= ~VQ_F_VERSION_1;
+    fbe_die(&ft.back);
+    cr_assert_eq(vh_pass(&ft.h, 60 * SECOND), 0);
+
+    cr_assert_geq(ft.connects - before, 50);
+    cr_assert_leq(ft.connects - before, 70, "%u", ft.connects - before);
 }

@@ -54,7 +54,8 @@ static const struct vhost_rule front_rules[VHOST_FRONT_REQUESTS] = {
     FRONT(SET_OWNER, ANY),
     FRONT(RESET_OWNER, ANY),
     /* Answered by a table while memory is copied after the move (POSTCOPY_LISTEN), by the usual acknowledgement otherwise. */
-    FRONT(SET_MEM_TABLE, ANY, RANGE(TABLE_HEADER, TABLE), FDS(0, VHOST_FDS_MAX)),
+    FRONT(SET_MEM_TABLE, ANY, RANGE(TABLE_HEADER, TABLE), FDS(0, VHOST_FDS_MAX),
+          .answer_max = TABLE),
     /* With LOG_SHMFD it is always answered; by what is not said, and an empty payload and a u64 are both met. */
     FRONT(SET_LOG_BASE, ANY, RANGE(U64, LOG), FDS(0, 1), ANSWER(0, LOG)),
     FRONT(SET_LOG_FD, ANY, RANGE(0, U64), FDS(1, 1)),
@@ -95,6 +96,8 @@ static const struct vhost_rule front_rules[VHOST_FRONT_REQUESTS] = {
           .answer_fds_max = 1),
     FRONT(CHECK_DEVICE_STATE, FEATURE(DEVICE_STATE), ANSWER(U64, U64)),
     FRONT(GET_SHMEM_CONFIG, FEATURE(SHMEM), ANSWER(SHMEM_HEADER, SHMEM)),
+    FRONT(GET_VRING_BASE_SKIP_DRAIN, FEATURE(GET_VRING_BASE_SKIP_DRAIN), BYTES(STATE),
+          ANSWER(STATE, STATE)),
 };
 
 static const struct vhost_rule back_rules[VHOST_BACK_REQUESTS] = {
@@ -183,7 +186,7 @@ static int check_reply(const struct vhost_rule *rule, enum vhost_role requester,
     if (rule->answer == VHOST_ANSWER_ALWAYS)
         rc = check_range(rule->name, m, rule->answer_min, rule->answer_max);
     else
-        rc = check_range(rule->name, m, U64, U64);
+        rc = check_range(rule->name, m, U64, rule->answer_max ? rule->answer_max : U64);
     if (!rc && requester == VHOST_FRONT && m->request == VHOST_USER_GET_CONFIG)
         rc = check_counts(rule->name, m);
     if (!rc && requester == VHOST_FRONT && m->request == VHOST_USER_GET_SHMEM_CONFIG &&
@@ -207,6 +210,9 @@ static int check_request(const struct vhost_rule *rule, enum vhost_role requeste
     if (m->fds < rule->fds_min || m->fds > rule->fds_max)
         return vm_fail(-EPROTO, "%s: %u fds, not within %u to %u", rule->name, m->fds,
                        rule->fds_min, rule->fds_max);
+    if (requester == VHOST_BACK && m->fds && !(protocol & VHOST_PROTOCOL(BACKEND_SEND_FD)))
+        return vm_fail(-EPROTO, "%s: %u fds, and BACKEND_SEND_FD was not negotiated", rule->name,
+                       m->fds);
     return requester == VHOST_FRONT ? check_counts(rule->name, m) : 0;
 }
 

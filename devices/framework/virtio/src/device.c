@@ -75,6 +75,13 @@ static int life_set(struct vdev *dev, const struct vm_prop *prop, const void *co
     return v->ops->set(v, prop, config);
 }
 
+static int life_refresh(struct vdev *dev, const uint64_t **ret_answers)
+{
+    struct virtio_dev *v = virtio_of(dev);
+
+    return v->ops->refresh ? v->ops->refresh(v, ret_answers) : vdev_fail_refresh(dev);
+}
+
 static const struct vdev_ops life_ops = {
     .reset = life_reset,
     .quiesce = life_quiesce,
@@ -85,6 +92,7 @@ static const struct vdev_ops life_ops = {
     .load = life_load,
     .destroy = life_destroy,
     .set = life_set,
+    .refresh = life_refresh,
 };
 
 static int make_queues(struct virtio_dev *dev, const struct virtio_setup *setup)
@@ -103,7 +111,7 @@ static int make_queues(struct virtio_dev *dev, const struct virtio_setup *setup)
             return rc;
         k->dev = dev;
         k->n = dev->queues;
-        k->fd = -1;
+        k->fd = k->call_fd = -1;
     }
     return 0;
 }
@@ -135,6 +143,7 @@ int virtio_init(struct virtio_dev *dev, const struct vdev_class *cls, const stru
     vdev_init(&dev->dev, cls, &life_ops, context);
     dev->ops = ops;
     dev->id = setup->id;
+    dev->chosen = setup->chosen;
     /* IN_ORDER is not offered: a device that finishes out of order would have to hold back what is done. */
     dev->offered =
         setup->features | VQ_F_VERSION_1 | VQ_F_INDIRECT | VQ_F_EVENT_IDX | VQ_F_RING_RESET;
@@ -155,6 +164,9 @@ void virtio_exit(struct virtio_dev *dev)
 {
     vm_timer_cancel(&dev->deadline);
     vm_work_cancel(dev->dev.env->loop, &dev->deadline_work);
+    virtio_shm_exit(dev);
+    vm_timer_cancel(&dev->queue_deadline);
+    vm_work_cancel(dev->dev.env->loop, &dev->queue_deadline_work);
     free_queues(dev);
     gm_view_exit(&dev->view);
     vdev_exit(&dev->dev);

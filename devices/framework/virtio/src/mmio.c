@@ -8,6 +8,7 @@
 
 #include <vmm/base/error.h>
 #include <vmm/base/le.h>
+#include <vmm/virtio/shm.h>
 #include <vmm/virtio/transport.h>
 
 /* 4.2.2 */
@@ -31,8 +32,9 @@ enum {
     QUEUE_DESC = 0x080,
     QUEUE_DRIVER = 0x090,
     QUEUE_DEVICE = 0x0a0,
-    SHM_LEN = 0x0b0, /* low, high; then base low, high: no region exists, all ones */
-    SHM_END = 0x0c0,
+    SHM_SEL = 0x0ac,
+    SHM_LEN = 0x0b0, /* low, high; all ones: no such region */
+    SHM_BASE = 0x0b8,
     QUEUE_RESET = 0x0c0,
     CONFIG_GENERATION = 0x0fc,
     CONFIG = 0x100,
@@ -51,6 +53,7 @@ struct virtio_mmio {
     struct vdev_irq *irq;
     struct mmio_regs {
         uint32_t feature_select, driver_feature_select, queue_select, interrupt;
+        uint32_t shm_select;
     } r;
     bool *doorbell;
     bool parked;
@@ -119,9 +122,27 @@ static void reset(struct virtio_transport *t, bool power_on)
     unpark(m);
 }
 
+/* Another vCPU may wait for another queue; each reset of the device calls reset() at its end. */
+static void queue_stopped(struct virtio_transport *t, uint16_t n)
+{
+    (void)n;
+    if (!virtio_queues_resetting(of(t)->dev))
+        unpark(of(t));
+}
+
 static uint32_t feature_word(uint64_t features, uint32_t select)
 {
     return select < 2 ? (uint32_t)(features >> (select * 32)) : 0;
+}
+
+static uint32_t read_shm(const struct virtio_mmio *m, unsigned at)
+{
+    uint64_t v = UINT64_MAX;
+    gpa_t gpa;
+
+    if (virtio_shm_placed(m->dev, m->r.shm_select, &gpa))
+        v = at < SHM_BASE ? virtio_shm_size(m->dev, m->r.shm_select) : gpa;
+    return (uint32_t)(at & 4 ? v >> 32 : v & UINT32_MAX);
 }
 
 static uint32_t read_register(struct virtio_mmio *m, unsigned at)
@@ -141,7 +162,11 @@ static uint32_t read_register(struct virtio_mmio *m, unsigned at)
     case INTERRUPT_STATUS: return m->r.interrupt;
     case STATUS: return virtio_status(m->dev);
     case CONFIG_GENERATION: return m->dev->config_generation;
-    default: return at >= SHM_LEN && at < SHM_END ? UINT32_MAX : 0;
+    case SHM_LEN:
+    case SHM_LEN + 4:
+    case SHM_BASE:
+    case SHM_BASE + 4: return read_shm(m, at);
+    default: return 0;
     }
 }
 
@@ -158,20 +183,25 @@ static int write_status(struct virtio_mmio *m, uint8_t v)
     return rc == -EINPROGRESS ? rc : 0;
 }
 
-static void write_queue(struct virtio_mmio *m, unsigned at, uint32_t v)
+/* 4.2.2.2: QueueReady 0 stops the queue. Drivers read it back once and take the ring's memory: the vCPU waits. queue_stopped() or
+ * reset() ends it, also from another thread. */
+static int stop_queue(struct virtio_mmio *m, uint16_t n)
 {
-    struct vq *q = selected(m);
+    bool was = m->parked;
+    int rc;
+
+    m->parked = true;
+    vdev_park(&m->dev->dev);
+    rc = virtio_queue_stop(m->dev, n);
+    if (rc != -EINPROGRESS && !was)
+        unpark(m);
+    return rc;
+}
+
+static void write_stopped_queue(struct virtio_mmio *m, struct vq *q, unsigned at, uint32_t v)
+{
     gpa_t *area;
 
-    if (!q)
-        return;
-    (void)virtio_queue_resetting(m->dev, (uint16_t)m->r.queue_select);
-    if (at == QUEUE_RESET && v == 1)
-        virtio_queue_reset(m->dev, (uint16_t)m->r.queue_select);
-    else if (at == QUEUE_READY && !v && q->started) /* 4.2.2.2: stops it; read back it must be 0 */
-        virtio_queue_stop(m->dev, (uint16_t)m->r.queue_select);
-    if (q->started)
-        return; /* 4.2.2.2: not while QueueReady is 1 */
     switch (at) {
     case QUEUE_NUM: q->size = v <= UINT16_MAX ? (uint16_t)v : 0; return;
     case QUEUE_READY:
@@ -189,6 +219,22 @@ static void write_queue(struct virtio_mmio *m, unsigned at, uint32_t v)
     *area = at & 4 ? (*area & UINT32_MAX) | (uint64_t)v << 32 : (*area & ~(uint64_t)UINT32_MAX) | v;
 }
 
+static int write_queue(struct virtio_mmio *m, unsigned at, uint32_t v)
+{
+    struct vq *q = selected(m);
+
+    if (!q)
+        return 0;
+    (void)virtio_queue_resetting(m->dev, (uint16_t)m->r.queue_select);
+    if (at == QUEUE_RESET && v == 1)
+        virtio_queue_reset(m->dev, (uint16_t)m->r.queue_select);
+    else if (at == QUEUE_READY && !v && q->started)
+        return stop_queue(m, (uint16_t)m->r.queue_select);
+    else if (!q->started) /* 4.2.2.2: not while QueueReady is 1 */
+        write_stopped_queue(m, q, at, v);
+    return 0;
+}
+
 static int write_register(struct virtio_mmio *m, unsigned at, uint32_t v)
 {
     switch (at) {
@@ -196,6 +242,7 @@ static int write_register(struct virtio_mmio *m, unsigned at, uint32_t v)
     case DRIVER_FEATURES_SEL: m->r.driver_feature_select = v; break;
     case DRIVER_FEATURES: virtio_set_driver_features(m->dev, m->r.driver_feature_select, v); break;
     case QUEUE_SEL: m->r.queue_select = v; break;
+    case SHM_SEL: m->r.shm_select = v; break;
     case QUEUE_NOTIFY:
         if (v <= UINT16_MAX)
             virtio_queue_ring(m->dev, (uint16_t)v);
@@ -206,7 +253,7 @@ static int write_register(struct virtio_mmio *m, unsigned at, uint32_t v)
             vdev_irq_set(m->irq, false);
         break;
     case STATUS: return write_status(m, (uint8_t)(v & 0xff));
-    default: write_queue(m, at, v); break;
+    default: return write_queue(m, at, v);
     }
     return 0;
 }
@@ -258,7 +305,8 @@ int virtio_mmio_new(struct virtio_dev *dev, struct vdev_bus *mmio, uint64_t base
     m->transport = (struct virtio_transport){ .notify_queue = notify_queue,
                                               .notify_config = notify_config,
                                               .running = running,
-                                              .reset = reset };
+                                              .reset = reset,
+                                              .queue_stopped = queue_stopped };
     m->dev = dev;
     m->bus = mmio;
     m->irq = irq;
@@ -299,6 +347,21 @@ void virtio_mmio_unplug(struct virtio_mmio *m, void (*gone)(void *ctx), void *ct
     vdev_bus_del(m->bus, &m->region, gone, ctx);
 }
 
+int virtio_mmio_swap(struct virtio_mmio *m, struct virtio_dev *next)
+{
+    int rc = virtio_same_shape(m->dev, next);
+
+    if (rc)
+        return rc;
+    virtio_leave_transport(m->dev);
+    m->region.name = next->dev.id;
+    m->region.lock = &next->dev.lock;
+    m->region.dev = &next->dev;
+    m->dev = next;
+    virtio_enter_transport(next, &m->transport);
+    return 0;
+}
+
 void virtio_mmio_free(struct virtio_mmio *m)
 {
     if (!m)
@@ -314,11 +377,16 @@ void virtio_mmio_free(struct virtio_mmio *m)
     free(m);
 }
 
+enum { REGS_VERSION = 2 };
 static const struct vm_state_field regs_fields[] = {
     { .tag = 1, .type = VM_STATE_U32, .offset = offsetof(struct mmio_regs, feature_select) },
     { .tag = 2, .type = VM_STATE_U32, .offset = offsetof(struct mmio_regs, driver_feature_select) },
     { .tag = 3, .type = VM_STATE_U32, .offset = offsetof(struct mmio_regs, queue_select) },
     { .tag = 4, .type = VM_STATE_U32, .offset = offsetof(struct mmio_regs, interrupt) },
+    { .tag = 5,
+      .type = VM_STATE_U32,
+      .since = 2,
+      .offset = offsetof(struct mmio_regs, shm_select) },
     { 0 },
 };
 
@@ -331,7 +399,7 @@ int virtio_mmio_save(struct virtio_mmio *m, struct vm_buffer *buffer)
     vm_lock_acquire(&m->dev->dev.lock);
     r = m->r;
     vm_lock_release(&m->dev->dev.lock);
-    rc = vm_state_save(regs_fields, 1, &r, &own);
+    rc = vm_state_save(regs_fields, REGS_VERSION, &r, &own);
     if (!rc)
         rc = virtio_section_add(buffer, &own);
     vm_buffer_free(&own);
@@ -345,7 +413,7 @@ int virtio_mmio_load(struct virtio_mmio *m, const void *untrusted, size_t size)
     int rc = virtio_sections_split(untrusted, size, &s);
 
     if (!rc)
-        rc = vm_state_load(regs_fields, 1, s.data[0], s.size[0], &r, sizeof(r));
+        rc = vm_state_load(regs_fields, REGS_VERSION, s.data[0], s.size[0], &r, sizeof(r));
     if (!rc && r.interrupt & ~(uint32_t)(INT_QUEUE | INT_CONFIG))
         rc = vm_fail(-EINVAL, "%s: interrupt status %#x", m->dev->dev.id, r.interrupt);
     if (rc)

@@ -114,6 +114,61 @@ static void running(struct virtio_transport *t, bool on)
         doorbells_remove(of(t));
 }
 
+/* ---- interrupts that do not pass through here ---- */
+
+static void call_remove(struct virtio_pci *p, uint16_t n)
+{
+    struct vdev_machine *m = p->dev->dev.machine;
+
+    if (p->call[n].fd < 0)
+        return;
+    m->ops->call_del(m, p->call[n].fd, p->call[n].number);
+    p->call[n].fd = -1;
+}
+
+static void calls_remove(struct virtio_pci *p)
+{
+    for (uint16_t n = 0; n < p->dev->queues; n++)
+        call_remove(p, n);
+}
+
+/* A queue that somebody else serves, with a vector that is on and may send: his eventfd is the message. While the vector is off, or the driver
+ * uses the pin, what he signals is looked at here (notify_queue()), and so is whatever is not the eventfd's: both ways may be taken at a
+ * time, for a message too many does no harm. */
+void virtio_pci_call_update(struct virtio_pci *p, uint16_t n)
+{
+    struct vdev_machine *m = p->dev->dev.machine;
+    int fd = p->dev->kick[n].call_fd;
+    struct vdev_msi msi;
+
+    call_remove(p, n);
+    if (fd >= 0 && !p->leaves && m->ops->call_add && p->vector[n] != VIRTIO_NO_VECTOR &&
+        vpci_msix_message(&p->fn, p->vector[n], &msi) &&
+        !m->ops->call_add(m, &msi, fd, &p->call[n].number))
+        p->call[n].fd = fd;
+}
+
+void virtio_pci_calls_update(struct virtio_pci *p)
+{
+    for (uint16_t n = 0; n < p->dev->queues; n++)
+        virtio_pci_call_update(p, n);
+}
+
+static void called(struct virtio_transport *t, uint16_t n)
+{
+    virtio_pci_call_update(of(t), n);
+}
+
+static void vector_changed(struct vpci_function *fn, unsigned vector, bool on)
+{
+    struct virtio_pci *p = fn->self;
+
+    (void)on;
+    for (uint16_t n = 0; n < p->dev->queues; n++)
+        if (p->vector[n] == vector)
+            virtio_pci_call_update(p, n);
+}
+
 void virtio_pci_vectors_reset(struct virtio_pci *p)
 {
     p->config_vector = VIRTIO_NO_VECTOR;
@@ -126,6 +181,7 @@ static void reset(struct virtio_transport *t, bool power_on)
     struct virtio_pci *p = of(t);
 
     virtio_pci_vectors_reset(p);
+    calls_remove(p);
     p->feature_select = p->driver_feature_select = 0;
     p->queue_select = 0;
     p->isr = 0;
@@ -143,6 +199,7 @@ static void bar_moved(struct vpci_function *fn, unsigned bar, uint64_t base)
 {
     struct virtio_pci *p = fn->self;
 
+    virtio_pci_shm_moved(p, bar, base);
     if (bar != PCI_BAR)
         return;
     doorbells_remove(p);
@@ -185,6 +242,7 @@ static int dma_changed(struct virtio_pci *p)
         doorbells_remove(p);
         doorbells_install(p); /* if it may */
     }
+    virtio_pci_calls_update(p);
     rc = virtio_dma_changed(p->dev);
     if (rc == -EINPROGRESS)
         vdev_park(&p->dev->dev);
@@ -208,6 +266,7 @@ static const struct vpci_ops function_ops = {
     .config_written = config_written,
     .config_read = config_read,
     .bar_moved = bar_moved,
+    .vector_changed = vector_changed,
 };
 
 /* struct virtio_pci_cap behind the two standard bytes: length, type, BAR, id, padding, offset, length (4.1.4). */
@@ -240,7 +299,9 @@ static int add_caps(struct virtio_pci *p)
         rc = add_cap(p, CFG_DEVICE, PCI_DEVICE, config, 0, CAP_BYTES, &at);
     if (!rc)
         rc = add_cap(p, CFG_NOTIFY, PCI_NOTIFY, notify, PCI_NOTIFY_STEP, CAP_LONG_BYTES, &at);
-    return rc ? rc : add_cap(p, CFG_PCI, 0, 0, 0, CAP_LONG_BYTES, &p->window);
+    if (!rc)
+        rc = add_cap(p, CFG_PCI, 0, 0, 0, CAP_LONG_BYTES, &p->window);
+    return rc ? rc : virtio_pci_shm_add(p);
 }
 
 static int set_up(struct virtio_pci *p)
@@ -274,6 +335,7 @@ static void release(struct virtio_pci *p)
     vpci_function_exit(&p->fn);
     free(p->vector);
     free(p->doorbell);
+    free(p->call);
     free(p);
 }
 
@@ -284,7 +346,8 @@ int virtio_pci_new(struct virtio_dev *dev, struct vpci_root *root, const char *a
                                                        .notify_config = notify_config,
                                                        .running = running,
                                                        .reset = reset,
-                                                       .may_dma = may_dma };
+                                                       .may_dma = may_dma,
+                                                       .called = called };
     struct virtio_pci *p = calloc(1, sizeof(*p));
     int rc;
 
@@ -294,13 +357,17 @@ int virtio_pci_new(struct virtio_dev *dev, struct vpci_root *root, const char *a
     p->dev = dev;
     p->vector = calloc(dev->queues + 1U, sizeof(*p->vector));
     p->doorbell = calloc(dev->queues + 1U, sizeof(*p->doorbell));
-    if (!p->vector || !p->doorbell) {
+    p->call = calloc(dev->queues + 1U, sizeof(*p->call));
+    if (!p->vector || !p->doorbell || !p->call) {
         free(p->vector);
         free(p->doorbell);
+        free(p->call);
         free(p);
         return vm_fail(-ENOMEM, "%s: out of memory", dev->dev.id);
     }
     virtio_pci_vectors_reset(p);
+    for (uint16_t n = 0; n < dev->queues; n++)
+        p->call[n].fd = -1;
     rc = set_up(p);
     if (!rc)
         rc = vpci_plug(root, &p->fn, addr);
@@ -317,7 +384,30 @@ int virtio_pci_new(struct virtio_dev *dev, struct vpci_root *root, const char *a
 
 void virtio_pci_unplug(struct virtio_pci *p, void (*gone)(void *ctx), void *ctx)
 {
+    vm_lock_acquire(&p->dev->dev.lock);
+    p->leaves = true;
+    calls_remove(p);
+    vm_lock_release(&p->dev->dev.lock);
     vpci_unplug(&p->fn, gone, ctx); /* its BAR goes, and with that the doorbells */
+}
+
+int virtio_pci_swap(struct virtio_pci *p, struct virtio_dev *next)
+{
+    int rc = virtio_same_shape(p->dev, next);
+
+    if (rc)
+        return rc;
+    vm_lock_acquire(&p->dev->dev.lock);
+    calls_remove(p);
+    vm_lock_release(&p->dev->dev.lock);
+    virtio_leave_transport(p->dev);
+    vpci_function_give(&p->fn, next->dev.id, &next->dev);
+    p->dev = next;
+    virtio_enter_transport(next, &p->transport);
+    vm_lock_acquire(&next->dev.lock);
+    virtio_pci_calls_update(p);
+    vm_lock_release(&next->dev.lock);
+    return 0;
 }
 
 void virtio_pci_free(struct virtio_pci *p)
@@ -326,6 +416,7 @@ void virtio_pci_free(struct virtio_pci *p)
         return;
     vm_lock_acquire(&p->dev->dev.lock);
     doorbells_remove(p);
+    calls_remove(p);
     virtio_attach(p->dev, NULL);
     vm_lock_release(&p->dev->dev.lock);
     vpci_unplug(&p->fn, NULL, NULL);

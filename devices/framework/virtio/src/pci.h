@@ -38,8 +38,13 @@ struct virtio_pci {
     uint16_t queue_select, config_vector;
     uint16_t *vector; /* per queue */
     uint8_t isr;
+    bool leaves; /* it is being unplugged */
     bool *doorbell; /* per queue: installed */
     uint64_t doorbell_base;
+    struct pci_call {
+        int fd; /* its signals are messages; -1: not */
+        uint32_t number; /* the machine's */
+    } * call; /* per queue */
 };
 
 /* pci_regs.c */
@@ -47,7 +52,14 @@ extern const struct vdev_region_ops virtio_pci_bar_ops;
 int virtio_pci_bar_read(void *self, uint64_t offset, uint8_t *data, unsigned len);
 int virtio_pci_bar_write(void *self, uint64_t offset, const uint8_t *data, unsigned len);
 
+/* pci_shm.c: the device's regions as a BAR with its capabilities; -ENOSPC: too many. And the BAR was moved. */
+int virtio_pci_shm_add(struct virtio_pci *p);
+void virtio_pci_shm_moved(struct virtio_pci *p, unsigned bar, uint64_t base);
+
 /* pci.c */
 void virtio_pci_vectors_reset(struct virtio_pci *p);
+/* Queue n's vector is another one, or what is behind vectors has changed. */
+void virtio_pci_call_update(struct virtio_pci *p, uint16_t n);
+void virtio_pci_calls_update(struct virtio_pci *p);
 
 #endif

@@ -140,6 +140,7 @@ static void write_queue_field(struct virtio_pci *p, unsigned at, uint32_t v)
     (void)virtio_queue_resetting(p->dev, p->queue_select);
     if (at == QUEUE_MSIX_VECTOR) {
         p->vector[p->queue_select] = check_vector(p, v);
+        virtio_pci_call_update(p, p->queue_select);
         return;
     }
     if (at == QUEUE_RESET) {

@@ -101,6 +101,7 @@ static void take(struct virtio_pci *p, const struct pci_state *s)
     p->isr = s->isr;
     for (uint16_t n = 0; n < p->dev->queues; n++)
         p->vector[n] = s->vector[n].vector;
+    virtio_pci_calls_update(p);
 }
 
 static int load(struct virtio_pci *p, const struct pci_state *untrusted)

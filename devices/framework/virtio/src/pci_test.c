@@ -450,3 +450,119 @@ Test(virtio_intx, both_reasons_show_together)
     cr_assert_eq(vh_read(&h, h.isr, 1), 3);
     vh_close(&h);
 }
+
+/* ---- interrupts of a device elsewhere ---- */
+
+enum { CALL_FD = 1000 };
+
+/* Queue 0's are signals of that eventfd. */
+static void begin_calls(int fd)
+{
+    h.config.takes_calls = true;
+    cr_assert_eq(vh_start(&h, 0), 0);
+    vm_lock_acquire(&lab->dev.dev.lock);
+    virtio_call_fd(&lab->dev, 0, fd);
+    vm_lock_release(&lab->dev.dev.lock);
+}
+
+static void check_called(uint32_t data)
+{
+    cr_assert_eq(h.calls, 1);
+    cr_assert(h.call[0].used);
+    cr_assert_eq(h.call[0].fd, CALL_FD);
+    cr_assert_eq(h.call[0].msi.addr, VH_MSI);
+    cr_assert_eq(h.call[0].msi.data, data);
+    cr_assert_eq(h.call[0].msi.devid, h.slot << 3);
+}
+
+Test(virtio_pci, an_eventfd_is_the_message_of_its_queues_vector)
+{
+    begin_calls(CALL_FD);
+
+    check_called(VH_MSI_DATA + 1);
+}
+
+Test(virtio_pci, an_eventfd_sends_nothing_while_its_vector_is_off)
+{
+    uint64_t entry, control;
+
+    begin_calls(CALL_FD);
+    entry = h.msix_table + 16 * 1;
+    control = entry + 12;
+
+    vh_write(&h, control, 4, 1);
+    cr_assert_eq(h.calls, 0);
+    vh_write(&h, entry + 8, 4, VH_MSI_DATA + 7);
+    cr_assert_eq(h.calls, 0);
+    vh_write(&h, control, 4, 0);
+    check_called(VH_MSI_DATA + 7);
+    vh_write(&h, entry + 8, 4, VH_MSI_DATA + 8);
+    check_called(VH_MSI_DATA + 8);
+}
+
+Test(virtio_pci, an_eventfd_sends_nothing_without_bus_mastering)
+{
+    unsigned command;
+
+    begin_calls(CALL_FD);
+    command = (unsigned)vh_pci_read(&h, 4, 2);
+
+    vh_pci_write(&h, 4, 2, command & ~4u);
+    cr_assert_eq(h.calls, 0);
+    vh_pci_write(&h, 4, 2, command);
+    check_called(VH_MSI_DATA + 1);
+}
+
+Test(virtio_pci, an_eventfd_follows_its_queues_vector)
+{
+    begin_calls(CALL_FD);
+
+    vh_write(&h, h.common + 0x16, 2, 0);
+    vh_write(&h, h.common + 0x1a, 2, VIRTIO_NO_VECTOR);
+    cr_assert_eq(h.calls, 0);
+    vh_write(&h, h.common + 0x1a, 2, 2);
+    check_called(VH_MSI_DATA + 2);
+}
+
+Test(virtio_pci, an_eventfd_that_goes_sends_nothing_more)
+{
+    begin_calls(CALL_FD);
+
+    vm_lock_acquire(&lab->dev.dev.lock);
+    virtio_call_fd(&lab->dev, 0, -1);
+    vm_lock_release(&lab->dev.dev.lock);
+
+    cr_assert_eq(h.calls, 0);
+}
+
+Test(virtio_pci, after_a_reset_an_eventfd_sends_nothing)
+{
+    begin_calls(CALL_FD);
+
+    cr_assert_eq(vh_reset(&h, 0), 0);
+
+    cr_assert_eq(h.calls, 0);
+}
+
+Test(virtio_pci, the_eventfd_of_a_device_that_was_pulled_out_sends_nothing)
+{
+    begin_calls(CALL_FD);
+
+    cr_assert_eq(vh_remove(&h), 0);
+
+    cr_assert_eq(h.calls, 0);
+}
+
+Test(virtio_pci, what_the_machine_does_not_take_comes_by_notify)
+{
+    h.config.takes_calls = false;
+    cr_assert_eq(vh_start(&h, 0), 0);
+    vm_lock_acquire(&lab->dev.dev.lock);
+    virtio_call_fd(&lab->dev, 0, CALL_FD);
+    vm_lock_release(&lab->dev.dev.lock);
+
+    cr_assert_eq(lab_ask(&h, 0), 4);
+
+    cr_assert_eq(h.calls, 0);
+    cr_assert_eq(h.vector_count[1], 1);
+}

@@ -160,11 +160,20 @@ void virtio_kick_renew(struct virtio_dev *dev)
         t->running(t, true);
 }
 
-/* While the machine stands still the queue remembers that there is something to tell. 2.6.1.1: of a queue that is being reset there
- * is nothing. */
+void virtio_call_fd(struct virtio_dev *dev, uint16_t n, int fd)
+{
+    dev->kick[n].call_fd = fd;
+    if (dev->transport && dev->transport->called)
+        dev->transport->called(dev->transport, n);
+}
+
+/* While the machine stands still the queue remembers that there is something to tell. 2.6.1.1: of a queue that is being reset, or
+ * was, there is nothing. */
 void virtio_notify(struct virtio_dev *dev, uint16_t n)
 {
-    if (dev->dev.quiesced || dev->kick[n].resetting ||
+    if (virtio_queue_resetting(dev, n)) /* this may have been its last request */
+        return;
+    if (dev->dev.quiesced || !dev->queue[n].started ||
         (!dev->remote && !vq_wants_notify(&dev->queue[n])))
         return;
     vm_count(&dev->count.notifies, 1);
@@ -194,29 +203,70 @@ void virtio_queue_enable(struct virtio_dev *dev, uint16_t n)
     }
 }
 
-void virtio_queue_stop(struct virtio_dev *dev, uint16_t n)
+bool virtio_queues_resetting(const struct virtio_dev *dev)
 {
-    if (n >= dev->queues || dev->stopping)
-        return;
-    dev->kick[n].resetting = true;
-    (void)virtio_queue_resetting(dev, n);
+    for (uint16_t n = 0; n < dev->queues; n++)
+        if (dev->kick[n].resetting)
+            return true;
+    return false;
 }
 
-/* Chains in flight would come back into a ring that is the driver's again: they are waited for. The driver polls (2.6.1.2), so
- * it is enough to look when it does, and no device has to tell. */
+/* Chains in flight would come back into a ring that is the driver's again: they are waited for. */
+static bool is_at_rest(const struct virtio_dev *dev, uint16_t n)
+{
+    if (dev->stopping) /* which ends this, too */
+        return false;
+    return dev->ops->queue_stop ? !dev->kick[n].awaited : !vq_in_flight(&dev->queue[n]);
+}
+
 bool virtio_queue_resetting(struct virtio_dev *dev, uint16_t n)
 {
+    struct virtio_transport *t = dev->transport;
+
     if (n >= dev->queues || !dev->kick[n].resetting)
         return false;
-    if (dev->stopping || vq_in_flight(&dev->queue[n]))
+    if (!is_at_rest(dev, n))
         return true;
     dev->kick[n].resetting = false;
     vq_reset(&dev->queue[n]);
+    virtio_queue_waited(dev);
+    if (t && t->queue_stopped)
+        t->queue_stopped(t, n);
     return false;
+}
+
+void virtio_queue_stopped(struct virtio_dev *dev, uint16_t n)
+{
+    if (n >= dev->queues)
+        return;
+    dev->kick[n].awaited = false;
+    (void)virtio_queue_resetting(dev, n);
+}
+
+int virtio_queue_stop(struct virtio_dev *dev, uint16_t n)
+{
+    struct virtio_kick *k;
+
+    if (n >= dev->queues)
+        return 0;
+    if (dev->stopping)
+        return -EINPROGRESS;
+    k = &dev->kick[n];
+    if (!k->resetting) {
+        k->resetting = true;
+        k->awaited =
+            dev->running && dev->ops->queue_stop; /* before the call: its end may come at once */
+        if (k->awaited && dev->ops->queue_stop(dev, n) != -EINPROGRESS)
+            k->awaited = false;
+    }
+    if (!virtio_queue_resetting(dev, n))
+        return 0;
+    virtio_queue_wait(dev);
+    return -EINPROGRESS;
 }
 
 void virtio_queue_reset(struct virtio_dev *dev, uint16_t n)
 {
     if (dev->features & VQ_F_RING_RESET)
-        virtio_queue_stop(dev, n);
+        (void)virtio_queue_stop(dev, n);
 }

@@ -397,22 +397,140 @@ Test(virtio_queues, other_queues_work_on_while_one_is_reset)
     }
 }
 
-Test(virtio_queues, mmio_shows_a_queue_ready_until_its_requests_are_back)
+/* The requests of queue 0 stay with the device. */
+static void hold_a_request(void)
 {
-    vh_open(&h, &(const struct vh_config){ .transport = VH_MMIO_BUS });
-    lab = lab_make(&h, &lab_ops, LAB_QUEUES);
-    cr_assert_eq(vh_plug(&h, &lab->dev), 0);
     cr_assert_eq(vh_start(&h, 0), 0);
     lab->hold = true;
     lab_ask(&h, 0);
+}
 
-    vh_write(&h, VH_MMIO + 0x30, 4, 0);
-    vh_write(&h, VH_MMIO + 0x44, 4, 0);
+static int mmio_stop(uint16_t n)
+{
+    vh_write(&h, VH_MMIO + 0x30, 4, n);
+    return vh_write(&h, VH_MMIO + 0x44, 4, 0);
+}
+
+static bool parked(void)
+{
+    return __atomic_load_n(&lab->dev.dev.parked, __ATOMIC_ACQUIRE);
+}
+
+static void queue_stopped(uint16_t n)
+{
+    vm_lock_acquire(&lab->dev.dev.lock);
+    virtio_queue_stopped(&lab->dev, n);
+    vm_lock_release(&lab->dev.dev.lock);
+}
+
+Test(virtio_queues, mmio_parks_the_vcpu_until_the_requests_of_its_queue_are_back)
+{
+    lab = lab_open(&h, &ways[1]);
+    hold_a_request();
+
+    cr_assert_eq(mmio_stop(0), -EINPROGRESS);
+    cr_assert(parked());
     cr_assert_eq(vh_read(&h, VH_MMIO + 0x44, 4), 1);
     finish();
 
+    cr_assert_not(parked());
+    cr_assert_eq(h.unparks, 1);
     cr_assert_eq(vh_read(&h, VH_MMIO + 0x44, 4), 0);
     vh_close(&h);
+}
+
+Test(virtio_queues, mmio_stops_a_queue_at_once_that_has_nothing_under_way)
+{
+    lab = lab_open(&h, &ways[1]);
+    cr_assert_eq(vh_start(&h, 0), 0);
+
+    cr_assert_eq(mmio_stop(1), 0);
+
+    cr_assert_not(parked());
+    cr_assert_eq(vh_read(&h, VH_MMIO + 0x44, 4), 0);
+    vh_close(&h);
+}
+
+Test(virtio_queues, a_reset_of_the_device_lets_go_who_waits_for_a_queue)
+{
+    lab = lab_open(&h, &ways[1]);
+    hold_a_request();
+    cr_assert_eq(mmio_stop(0), -EINPROGRESS);
+
+    cr_assert_eq(vh_reset(&h, 0), 0);
+
+    cr_assert_not(parked());
+    vh_close(&h);
+}
+
+Test(virtio_queues, a_vcpu_that_waits_for_one_queue_is_not_let_go_by_another)
+{
+    lab = lab_open(&h, &ways[1]);
+    lab->queue_stop_late = true;
+    cr_assert_eq(vh_start(&h, 0), 0);
+    cr_assert_eq(mmio_stop(0), -EINPROGRESS);
+    cr_assert_eq(mmio_stop(1), -EINPROGRESS);
+
+    queue_stopped(1);
+
+    cr_assert(parked());
+    queue_stopped(0);
+    cr_assert_not(parked());
+    vh_close(&h);
+}
+
+Test(virtio_queues, a_device_says_when_its_queue_has_stopped)
+{
+    FOR_ALL
+    {
+        cr_assert_eq(vh_start(&h, 0), 0);
+        lab->queue_stop_late = true;
+        ask_reset(1);
+        cr_assert_eq(resetting(), 1);
+        cr_assert(vh_queue_enabled(&h, 1));
+        cr_assert_eq(lab->queue_stops, 1);
+
+        queue_stopped(1);
+
+        cr_assert_eq(resetting(), 0);
+        cr_assert_not(vh_queue_enabled(&h, 1));
+    }
+}
+
+Test(virtio_queues, a_queue_that_does_not_stop_marks_the_device_until_it_does)
+{
+    FOR_ALL
+    {
+        cr_assert_eq(vh_start(&h, 0), 0);
+        lab->queue_stop_late = true;
+        ask_reset(1);
+
+        cr_assert_eq(vh_pass(&h, VIRTIO_STOP_NS + 1), 0);
+
+        cr_assert(lab->dev.dev.broken);
+        cr_assert_eq(resetting(), 1);
+        queue_stopped(1);
+        cr_assert_not(lab->dev.dev.broken);
+        cr_assert_eq(resetting(), 0);
+    }
+}
+
+Test(virtio_queues, what_is_told_of_a_stopped_queue_reaches_nobody)
+{
+    FOR_ALL
+    {
+        unsigned interrupts;
+
+        cr_assert_eq(vh_start(&h, 0), 0);
+        reset_queue(1);
+        interrupts = h.queue_interrupts;
+        lab->dev.remote = true; /* whose word is taken */
+
+        virtio_notify(&lab->dev, 1);
+
+        cr_assert_eq(h.queue_interrupts, interrupts);
+        lab->dev.remote = false;
+    }
 }
 
 Test(virtio_queues, a_reset_of_the_device_ends_that_of_a_queue)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include <vmm/base/error.h>
+#include <vmm/devices-core/ledger.h>
 #include <vmm/base/le.h>
 
 #define QUEUE_FIELD(t, kind, member)                                            \
@@ -187,6 +188,7 @@ static int run(struct virtio_dev *dev)
     rc = dev->ops->start ? dev->ops->start(dev) : 0;
     if (rc)
         return vm_wrap(rc, "%s", dev->dev.id);
+    vdev_ledger_changed(&dev->dev);
     dev->running = true;
     if (dev->transport)
         dev->transport->running(dev->transport, true);
@@ -213,5 +215,55 @@ int virtio_load_rest(struct virtio_dev *dev, const struct virtio_sections *secti
         rc = vm_error_restore(&error);
     }
     vm_lock_release(&dev->dev.lock);
+    return rc;
+}
+
+/* ---- another device in the place of one ---- */
+
+int virtio_same_shape(const struct virtio_dev *now, const struct virtio_dev *next)
+{
+    bool same = now->id == next->id && now->queues == next->queues &&
+                now->config_bytes == next->config_bytes;
+
+    for (uint16_t n = 0; same && n < now->queues; n++)
+        same = now->queue[n].size_max == next->queue[n].size_max;
+    return same ? 0
+                : vm_fail(-EINVAL, "%s: another device: type %u with %u queues, not %u with %u",
+                          now->dev.id, next->id, next->queues, now->id, now->queues);
+}
+
+void virtio_leave_transport(struct virtio_dev *dev)
+{
+    vm_lock_acquire(&dev->dev.lock);
+    if (dev->transport)
+        dev->transport->running(dev->transport, false);
+    virtio_attach(dev, NULL);
+    vm_lock_release(&dev->dev.lock);
+}
+
+void virtio_enter_transport(struct virtio_dev *dev, struct virtio_transport *transport)
+{
+    vm_lock_acquire(&dev->dev.lock);
+    virtio_attach(dev, transport);
+    if (dev->running && !dev->stopping)
+        transport->running(transport, true);
+    vm_lock_release(&dev->dev.lock);
+}
+
+int virtio_take_over(struct virtio_dev *dev, struct virtio_dev *last)
+{
+    struct vm_buffer core = { 0 }, own = { 0 };
+    int rc = virtio_core_save(last, &core);
+
+    if (!rc)
+        rc = vdev_save(&last->dev, &own);
+    if (!rc) {
+        const struct virtio_sections sections = { { NULL, core.data, own.data },
+                                                  { 0, core.len, own.len } };
+
+        rc = virtio_load_rest(dev, &sections);
+    }
+    vm_buffer_free(&core);
+    vm_buffer_free(&own);
     return rc;
 }

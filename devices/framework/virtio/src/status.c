@@ -13,6 +13,7 @@
 
 #include <vmm/base/check.h>
 #include <vmm/base/error.h>
+#include <vmm/devices-core/ledger.h>
 
 enum {
     DRIVER_BITS =
@@ -70,6 +71,7 @@ static void start(struct virtio_dev *dev)
         virtio_needs_reset(dev, vm_error_text());
         return;
     }
+    vdev_ledger_changed(&dev->dev);
     dev->running = true;
     if (dev->transport)
         dev->transport->running(dev->transport, true);

@@ -10,6 +10,9 @@
  * waits in the machine is told. A device that only had to pause works on; one that was to be reset counts as broken, and
  * its driver goes on waiting (its memory is not its own yet) and is released if the device stops after all.
  *
+ * A queue that the driver stops alone (2.6.1) is queue.c's; here its time is kept. When that has passed the device counts as broken
+ * until the queue has stopped, and nothing else changes.
+ *
  * The deadline is a timer of the loop that serves the device. Where that loop itself hangs, the machine, which has a
  * clock of its own, gives the pause up.
  */
@@ -18,6 +21,8 @@
 #include <errno.h>
 
 #include <vmm/base/error.h>
+#include <vmm/virtio/shm.h>
+#include <vmm/devices-core/ledger.h>
 
 /* Everything a driver can change has its initial value again. */
 static void reset_finish(struct virtio_dev *dev)
@@ -25,9 +30,10 @@ static void reset_finish(struct virtio_dev *dev)
     struct virtio_transport *t = dev->transport;
 
     for (uint16_t n = 0; n < dev->queues; n++) {
-        dev->kick[n].resetting = false;
+        dev->kick[n].resetting = dev->kick[n].awaited = false;
         vq_reset(&dev->queue[n]);
     }
+    virtio_queue_waited(dev);
     dev->running = dev->stopping = false;
     dev->status = 0;
     dev->features = dev->driver_features = 0;
@@ -35,10 +41,18 @@ static void reset_finish(struct virtio_dev *dev)
     if (dev->power_on)
         dev->config_generation = 0;
     vm_count(&dev->count.resets, 1);
+    virtio_shm_clear(dev);
     if (dev->ops->reset)
         dev->ops->reset(dev);
+    vdev_ledger_changed(&dev->dev);
     if (t)
         t->reset(t, dev->power_on);
+}
+
+static void not_broken(struct virtio_dev *dev)
+{
+    __atomic_store_n(&dev->dev.broken, false, __ATOMIC_RELAXED);
+    vm_log(dev->dev.env, VM_LOG_WARN, "%s: has stopped after all", dev->dev.id);
 }
 
 /* The device is at rest: whatever was waited for has ended. */
@@ -51,10 +65,8 @@ static void rest(struct virtio_dev *dev)
     dev->deadline_on = dev->pausing = dev->late = false;
     if (dev->stopping)
         reset_finish(dev);
-    if (late) {
-        __atomic_store_n(&dev->dev.broken, false, __ATOMIC_RELAXED);
-        vm_log(dev->dev.env, VM_LOG_WARN, "%s: has stopped after all", dev->dev.id);
-    }
+    if (late)
+        not_broken(dev);
     if (dev->dev.pending != VDEV_PENDING_NONE)
         vdev_done(&dev->dev, 0);
 }
@@ -120,6 +132,43 @@ static int wait_for_rest(struct virtio_dev *dev)
 {
     vm_loop_post(dev->dev.env->loop, &dev->deadline_work, deadline_begin);
     return -EINPROGRESS;
+}
+
+static void queue_deadline_passed(struct vm_timer *timer)
+{
+    struct virtio_dev *dev = container_of(timer, struct virtio_dev, queue_deadline);
+
+    vm_lock_acquire(&dev->dev.lock);
+    if (virtio_queues_resetting(dev) && !dev->queue_late) {
+        dev->queue_late = true;
+        vdev_broken(&dev->dev, "a queue did not stop in time: its back end is slow or hangs");
+    }
+    vm_lock_release(&dev->dev.lock);
+}
+
+static void queue_deadline_begin(struct vm_work *work)
+{
+    struct virtio_dev *dev = container_of(work, struct virtio_dev, queue_deadline_work);
+    struct vm_loop *loop = dev->dev.env->loop;
+
+    vm_lock_acquire(&dev->dev.lock);
+    if (virtio_queues_resetting(dev))
+        (void)vm_timer_set(loop, &dev->queue_deadline, vm_loop_now_ns(loop) + VIRTIO_STOP_NS,
+                           queue_deadline_passed);
+    vm_lock_release(&dev->dev.lock);
+}
+
+void virtio_queue_wait(struct virtio_dev *dev)
+{
+    vm_loop_post(dev->dev.env->loop, &dev->queue_deadline_work, queue_deadline_begin);
+}
+
+void virtio_queue_waited(struct virtio_dev *dev)
+{
+    if (!dev->queue_late || virtio_queues_resetting(dev))
+        return;
+    dev->queue_late = false;
+    not_broken(dev);
 }
 
 int virtio_reset_begin(struct virtio_dev *dev, bool power_on)

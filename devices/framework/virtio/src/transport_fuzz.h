@@ -41,7 +41,7 @@ static void fuzz_books(const struct fuzz *f)
     fuzz_check(!dev->stopping || !f->h->doorbells);
     fuzz_check(!dev->running || dev->status & VIRTIO_DRIVER_OK);
     fuzz_check(!(dev->features & ~dev->offered));
-    fuzz_check(!dev->dev.parked || dev->stopping);
+    fuzz_check(!dev->dev.parked || dev->stopping || virtio_queues_resetting(dev));
     for (uint16_t n = 0; n < dev->queues; n++)
         fuzz_check(!dev->queue[n].started || dev->status & VIRTIO_FEATURES_OK);
 }

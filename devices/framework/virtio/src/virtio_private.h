@@ -4,7 +4,8 @@
  *
  *   device.c  creation, life cycle    status.c  status machine, features, config space
  *   queue.c   queues, doorbells       stop.c    reset and quiesce           state.c   save and load
- *   pci.c pci_regs.c pci_state.c      the PCI transport      mmio.c  the MMIO transport
+ *   pci.c pci_regs.c pci_state.c pci_shm.c      the PCI transport      mmio.c  the MMIO transport
+ *   shm.c     shared memory
  */
 #ifndef VIRTIO_PRIVATE_H
 #define VIRTIO_PRIVATE_H
@@ -35,8 +36,17 @@ int virtio_dma_changed(struct virtio_dev *dev);
 void virtio_tell_config(struct virtio_dev *dev);
 /* Interrupts that were held back. */
 void virtio_tell_late(struct virtio_dev *dev);
-/* Queue n stops and has its initial values (MMIO's QueueReady 0). */
-void virtio_queue_stop(struct virtio_dev *dev, uint16_t n);
+/* Queue n stops and has its initial values (MMIO's QueueReady 0). 0; -EINPROGRESS: transport->queue_stopped() follows, or, where the
+ * device stops as a whole, its reset(). */
+int virtio_queue_stop(struct virtio_dev *dev, uint16_t n);
+/* A queue is to stop by itself and has not yet. */
+bool virtio_queues_resetting(const struct virtio_dev *dev);
+/* One has begun to: its time runs. One has ended. */
+void virtio_queue_wait(struct virtio_dev *dev);
+void virtio_queue_waited(struct virtio_dev *dev);
+
+/* Its regions, and all that is mapped. */
+void virtio_shm_exit(struct virtio_dev *dev);
 
 /* Queues and negotiation, without the device's own state. */
 extern const struct vm_state_field virtio_state_fields[];
@@ -44,6 +54,12 @@ enum { VIRTIO_STATE_VERSION = 1 };
 int virtio_core_save(struct virtio_dev *dev, struct vm_buffer *buffer);
 /* Into a device that was just created or reset. */
 int virtio_core_load(struct virtio_dev *dev, const void *untrusted, size_t size);
+
+/* For transports that swap their devices. -EINVAL with text: a driver would see another device. */
+int virtio_same_shape(const struct virtio_dev *now, const struct virtio_dev *next);
+/* One leaves its transport, the other one is behind it. */
+void virtio_leave_transport(struct virtio_dev *dev);
+void virtio_enter_transport(struct virtio_dev *dev, struct virtio_transport *transport);
 
 /* A snapshot of three sections: transport, core, device; each with its length before it (u32). */
 struct virtio_sections {

@@ -25,11 +25,11 @@ struct lab {
     /* What it shall do. */
     int start_rc, kick_rc, load_rc, resume_rc;
     bool hold; /* keep the requests of queue 0 */
-    bool stop_late, quiesce_late; /* -EINPROGRESS */
+    bool stop_late, quiesce_late, queue_stop_late; /* -EINPROGRESS */
     bool quiet; /* no interrupts */
 
     /* What happened. */
-    unsigned starts, resets, stops, quiesces, resumes, sets, writes, kicks[LAB_QUEUES];
+    unsigned starts, resets, stops, queue_stops, quiesces, resumes, sets, writes, kicks[LAB_QUEUES];
     uint8_t written[LAB_CONFIG];
     uint32_t saved; /* its state */
 };
@@ -67,6 +67,7 @@ static inline void lab_finish(struct lab *lab)
     while (lab->held_count)
         vq_req_done(lab->pool, lab->held[--lab->held_count]);
     virtio_notify(&lab->dev, 0);
+    virtio_queue_stopped(&lab->dev, 0);
 }
 
 static inline int lab_keep(struct lab *lab)
@@ -122,6 +123,14 @@ static inline int lab_stop(struct virtio_dev *dev)
         return -EINPROGRESS;
     lab_drop(lab);
     return 0;
+}
+
+static inline int lab_queue_stop(struct virtio_dev *dev, uint16_t n)
+{
+    struct lab *lab = lab_of(dev);
+
+    lab->queue_stops++;
+    return lab->queue_stop_late || (!n && lab->held_count) ? -EINPROGRESS : 0;
 }
 
 static inline void lab_reset(struct virtio_dev *dev)
@@ -192,6 +201,7 @@ static const struct virtio_ops lab_ops = {
     .start = lab_start,
     .kick = lab_kick,
     .stop = lab_stop,
+    .queue_stop = lab_queue_stop,
     .reset = lab_reset,
     .config_write = lab_config_write,
     .quiesce = lab_quiesce,

@@ -18,6 +18,9 @@
  * that is not RAM is -EPROTO, one that this device cannot reach is found by vq_pull/vq_push/vq_iov
  * (-EIO).
  *
+ * Behind an IOMMU whose translations come from elsewhere (gm_iommu: -EAGAIN) vq_next() says 0 as long as
+ * an address of the next chain is not known, and the owner looks again when it is told.
+ *
  * Everything the driver writes is read once. Queues are used under their owner's lock, which is
  * also the lock of the view.
  *
@@ -129,6 +132,8 @@ void vq_exit(struct vq *q);
  * its region stays, marked as not initialised. */
 void vq_reset(struct vq *q);
 
+/* A part of the ring lies in [from, to]. */
+bool vq_touches(const struct vq *q, uint64_t from, uint64_t to);
 /* Checks what the transport set against the features and starts, at the indexes the queue has (0
  * after vq_init() and vq_reset()), or, with a log, where the log says. 0, or with text -EINVAL: size
  * not allowed, area misaligned (2.7, 2.8.10.1), wrapping, or not RAM, or a log that is not for this

@@ -96,7 +96,10 @@ struct gm_listener {
     const char *name; /* for messages; borrowed */
     int (*add)(struct gm_listener *listener, struct gm_region *region);
     int (*remove)(struct gm_listener *listener, struct gm_region *region);
+    /* Only for gm_listener_abandon(): the space does not know it any more, and it may be freed. The space's thread. */
+    void (*abandoned)(struct gm_listener *listener);
     struct gm_space *space; /* from here on the space's */
+    bool left;
     struct vm_list node;
     uint64_t since;
     int pending;
@@ -114,6 +117,9 @@ void gm_space_free(struct gm_space *space);
 int gm_listener_add(struct gm_space *space, struct gm_listener *listener);
 /* No calls come any more, no remove either; one that is awaited counts as done. */
 void gm_listener_del(struct gm_listener *listener);
+/* The same from any thread, as soon as the space's comes to it, and before the space is freed at the latest: then abandoned(). Until
+ * then calls may still come. */
+void gm_listener_abandon(struct gm_listener *listener);
 /* Sets the result of the call that is under way, with text; harmless after gm_listener_del(). */
 void gm_listener_done(struct gm_listener *listener, int code);
 
@@ -141,6 +147,9 @@ int gm_space_change(struct gm_space *space, const struct gm_change *change);
 /* The current map with a new reference. */
 struct gm_map *gm_space_map(struct gm_space *space);
 
+/* The loop of the thread that changes the space; NULL: there is none. */
+struct vm_loop *gm_space_loop(const struct gm_space *space);
+
 /* Pinned pages (VFIO, registered buffers) and discarded ones (balloon, free page reporting,
  * virtio-mem, userfaultfd) exclude each other: -EBUSY with the other's name in the text. who is
  * borrowed until the matching end. Any thread. */
@@ -148,5 +157,15 @@ int gm_pin_begin(struct gm_space *space, const char *who);
 void gm_pin_end(struct gm_space *space, const char *who);
 int gm_discard_begin(struct gm_space *space, const char *who);
 void gm_discard_end(struct gm_space *space, const char *who);
+
+/* How large a piece of the region the host takes back at once: its page size, or that of the huge pages behind it. Not for
+ * threads with a filter: it asks the file system. */
+uint64_t gm_region_discard_unit(const struct gm_region *region);
+/* Gives [gpa, gpa + len) back to the host, with one system call for each region that it touches: who reads it next, in whatever
+ * process maps the same file, finds zeros. Between gm_discard_begin() and its end. A piece that is no multiple of its
+ * region's unit may be kept (huge pages) or refused. 0, or without text -EFAULT (not RAM, or read only; nothing is given
+ * back), -EIO (memory that this process cannot reach), -ENOTSUP (a private mapping of a file, or borrowed memory, whose bytes would come back), -errno of
+ * madvise(2) or fallocate(2); what came before it has been given back. Any thread that holds a reference to the map. */
+int gm_discard(const struct gm_map *map, gpa_t gpa, uint64_t len);
 
 #endif

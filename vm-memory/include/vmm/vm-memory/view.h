@@ -46,13 +46,48 @@ uint64_t gm_dirty_take(struct gm_dirty *dirty, uint64_t first_page, uint64_t *re
  * lock. */
 struct gm_iommu {
     void *ctx;
-    /* Guest-physical address of iova, and in *ret_len (in: wanted) how far it stays contiguous. 0,
-     * -EFAULT or -EIO (handed on). access: enum gm_access bits that must be allowed. */
+    /* Guest-physical address of iova, and in *ret_len (in: wanted) how far it stays contiguous. 0;
+     * -EFAULT or -EIO (handed on); -EAGAIN: it is not known yet, and who uses the view will be told
+     * to look again (handed on as -EFAULT, with view->awaited set). access: enum gm_access bits that
+     * must be allowed. */
     int (*translate)(void *ctx, uint64_t iova, unsigned access, gpa_t *ret_gpa, uint64_t *ret_len);
     /* Changes whenever a translation was removed or changed: cached host pointers are looked up
      * anew. Written by __atomic_fetch_add() with release. */
     uint32_t generation;
+    struct gm_iommu_watch *watch; /* who else must know; borrowed; NULL: nobody can */
 };
+
+/* Who keeps copies of an IOMMU's translations (a vhost back end, beside the views) and must give up those that changed before a
+ * driver may be told that they have. Any thread. */
+struct gm_iommu_watch {
+    struct vm_lock lock;
+    struct vm_list listeners;
+    unsigned waiting;
+    bool busy;
+    void (*done)(void *ctx);
+    void *ctx;
+};
+struct gm_iommu_listener {
+    /* [iova, last] does not translate as before. Posts, and takes no lock. 0: no copy is left; -EINPROGRESS:
+     * gm_iommu_listener_done() follows. */
+    int (*changed)(struct gm_iommu_listener *listener, uint64_t iova, uint64_t last);
+    struct gm_iommu_watch *watch; /* from here on the watch's */
+    struct vm_list node;
+    bool awaited;
+};
+
+void gm_iommu_watch_init(struct gm_iommu_watch *watch);
+/* No listener may be left. */
+void gm_iommu_watch_exit(struct gm_iommu_watch *watch);
+void gm_iommu_listener_add(struct gm_iommu_watch *watch, struct gm_iommu_listener *listener);
+/* Counts as done. Harmless for one that is not added. */
+void gm_iommu_listener_del(struct gm_iommu_listener *listener);
+/* Harmless when it is not awaited. */
+void gm_iommu_listener_done(struct gm_iommu_listener *listener);
+/* After the translations of [iova, last] were changed or removed. 0: nobody uses the old ones; -EINPROGRESS: done() comes when
+ * nobody does, in any thread; -EBUSY, with text: the last change is still told, and nobody was told of this one. */
+int gm_iommu_changed(struct gm_iommu *iommu, uint64_t iova, uint64_t last, void (*done)(void *ctx),
+                     void *ctx);
 
 struct gm_fast { /* last hit: an access inside it needs no search */
     gpa_t base;
@@ -77,6 +112,7 @@ struct gm_view {
     struct gm_fast read, write;
     struct gm_dirty *dirty; /* borrowed; NULL: nothing is tracked */
     const struct gm_iommu *iommu; /* borrowed; NULL: addresses are guest physical */
+    bool awaited; /* the last translation that failed did so with -EAGAIN */
     uint32_t generation; /* changes with the map: cached host pointers are looked up anew */
     struct gm_space *space;
     struct vm_lock *lock; /* the user's; NULL: the space's owner and the user are one thread */

@@ -103,6 +103,8 @@ uint32_t varch_irq_code(const struct varch *arch, uint32_t number);
 /* A device's message: to the controller in the kernel. 0, or -EINVAL, -ENODEV (nobody takes messages there); no text. Any
  * thread. */
 int varch_msi_send(struct varch *arch, const struct vdev_msi *msi);
+/* The same as a route for an eventfd. 0, -ENODEV or -ENOTSUP (this machine's controller cannot have such routes); no text. Any thread. */
+int varch_msi_route(const struct varch *arch, const struct vdev_msi *msi, struct hv_msi *ret_msi);
 
 /* Call-backs of the machine. */
 int varch_vm_setup(struct varch *arch); /* capabilities of the VM, before the slots */

@@ -34,6 +34,12 @@ struct vmm_config_model {
     const struct vmm_config_classes *classes; /* NULL: none */
 };
 
+/* An item of an object's text that is no key of it but says which object is meant: crosvm's "num=2" of --serial. */
+struct vmm_option_pick {
+    const char *item; /* as it stands in the text: "num=2"; NULL ends a table */
+    const char *path; /* the property it stands for; NULL: the option's own */
+};
+
 /*
  * One option of a command, or one operand (a word without dashes). What it does to the object
  * follows from the type of the property at path:
@@ -66,6 +72,7 @@ struct vmm_option {
      * table or with the name of a class. Operands: takes all that follow. */
     bool many;
     bool required; /* operands: one must be there */
+    const struct vmm_option_pick *picks; /* OBJECT: items that choose another property; or NULL */
     const char *alias_ch; /* cloud-hypervisor's long name where it differs */
     const char *alias_crosvm; /* crosvm's long name where it differs */
     const char *group; /* heading in help; NULL: that of the row before */

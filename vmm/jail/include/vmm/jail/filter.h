@@ -64,10 +64,10 @@ struct vmm_jail_program {
     struct sock_filter insn[];
 };
 
-/* Rows with checks are looked at first, in their order (the kernel, since 5.11, does not run the program at all for calls that
- * it allows whatever their arguments): the first row's call with one check is decided in 7 instructions. A row with an errno
- * counts after those of the same call that allow. 0; -E2BIG (over the kernel's 4096 instructions) or -ENOMEM, with text.
- * Who calls frees with free(). */
+/* Where the first row has checks its call is decided first, with one check in 7 instructions; all others by a search over their
+ * numbers, so that the kernel does not take long to load it. (Since 5.11 the kernel does not run the program at all for calls that it
+ * allows whatever their arguments.) A row with an errno counts after those of the same call that allow. 0; -E2BIG (over the
+ * kernel's 4096 instructions) or -ENOMEM, with text. Who calls frees with free(). */
 int vmm_jail_filter_compile(const struct vmm_jail_filter *filter, enum vmm_jail_arch arch,
                             enum vmm_jail_action action, struct vmm_jail_program **ret_program);
 

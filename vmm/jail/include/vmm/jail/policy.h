@@ -34,7 +34,7 @@ enum { VMM_JAIL_POLICY_MAX = 65536 /* bytes of a file */ };
 int vmm_jail_policy_parse(const char *name, const char *untrusted, size_t len,
                           struct vmm_jail_policy **ret_policy);
 
-/* Reads the file of a device class or thread, for arch. 0 and NULL where there is none; -errno with text. */
+/* Reads the file of a device class or thread, for arch. 0 and NULL where there is none, but a folder dir; -errno with text. */
 int vmm_jail_policy_open(const char *dir, enum vmm_jail_arch arch, const char *name,
                          struct vmm_jail_policy **ret_policy);
 

@@ -21,6 +21,9 @@ enum { VMM_JAIL_WHO_MAX = 48, VMM_JAIL_DIRS_MAX = 8, VMM_JAIL_FDS_DEFAULT = 1024
 struct vmm_jail_profile {
     char who[VMM_JAIL_WHO_MAX]; /* for messages: "virtio-blk disk0" */
     bool spawned; /* the spawner took the stages before exec */
+    bool
+        own_filters; /* enter and narrow are the process's to compile, of its own program's rows, with this action */
+    uint32_t action; /* enum vmm_jail_action */
     bool own_threads; /* the process starts threads by itself: filters are loaded for all of them */
     uint32_t
         max_fds; /* RLIMIT_NOFILE; 0: VMM_JAIL_FDS_DEFAULT (512 memory slots, queues, sockets) */

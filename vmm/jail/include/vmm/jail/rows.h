@@ -18,10 +18,15 @@ extern const struct vm_jail_rule vmm_jail_rows_child_start[];
 /* What its event loop and its memory need. Below 20 calls. */
 extern const struct vm_jail_rule vmm_jail_rows_child_loop[];
 
+/* Of one that somebody started by hand, on top of both: front ends that connect. */
+extern const struct vm_jail_rule vmm_jail_rows_child_alone[];
+
 /* A vCPU's thread: KVM_RUN first. It wakes others, raises interrupts and changes slots, routes and doorbells. */
 extern const struct vm_jail_rule vmm_jail_rows_vcpu[];
 /* The thread that serves in-process devices; class and back-end tables come on top. */
 extern const struct vm_jail_rule vmm_jail_rows_io[];
+/* Where it makes and frees devices, too, which move between it and processes. */
+extern const struct vm_jail_rule vmm_jail_rows_io_make[];
 /* The main thread: control socket, opener of names, machine life. It starts threads, but no programs: the spawner does. */
 extern const struct vm_jail_rule vmm_jail_rows_main[];
 

@@ -64,6 +64,11 @@ void vmm_spawner_free(struct vmm_spawner *spawner);
 /* Serves the spawner's messages in loop from now on. 0 or -errno with text. */
 int vmm_spawner_attach(struct vmm_spawner *spawner, struct vm_loop *loop);
 
+/* Serves them in another loop of the same thread as well, for who waits there for what a child does: the spawner waits when nobody takes
+ * its messages. Until vmm_spawner_take_back(). 0 or -errno with text. */
+int vmm_spawner_lend(struct vmm_spawner *spawner, struct vm_loop *loop);
+void vmm_spawner_take_back(struct vmm_spawner *spawner);
+
 /* Waits at most timeout_ns until the spawner has made its namespaces. 0, -ETIMEDOUT, or -EPIPE (it is gone), with text. */
 int vmm_spawner_ready(struct vmm_spawner *spawner, uint64_t timeout_ns);
 

@@ -65,6 +65,10 @@ void vmm_jail_result_print(const struct vmm_jail_result *result,
 /* One line that names all that was refused and why the first one was; false where nothing was refused. */
 bool vmm_jail_result_missing(const struct vmm_jail_result *result, char *ret_text, size_t size);
 
+/* Likewise, calls line() once per reason, for all that was refused for it: "the jail lacks: Landlock (this kernel does not have it)". */
+void vmm_jail_result_reasons(const struct vmm_jail_result *result,
+                             void (*line)(void *ctx, const char *text), void *ctx);
+
 /* Takes the stages that are not behind the process yet, up to the first filter, and adds them to *result, which the caller
  * zeroed. From here on a refused call is reported as vmm_jail_report() says. 0, or -errno with text: then the process shall end. */
 int vmm_jail_enter(const struct vmm_jail_profile *profile, struct vmm_jail_result *result);
@@ -73,8 +77,14 @@ int vmm_jail_enter(const struct vmm_jail_profile *profile, struct vmm_jail_resul
  * end. */
 int vmm_jail_narrow(const struct vmm_jail_profile *profile);
 
-/* What this host would let a spawner's child reach, tried in a process of its own, for plan and doctor. May be called from any
- * thread. 0 or -errno with text. */
-int vmm_jail_probe(struct vmm_jail_result *ret_result);
+/* What this host would let a spawner's child reach; and whether a spawner could make guest memory on a tmpfs of its own. */
+struct vmm_jail_host {
+    struct vmm_jail_result jail;
+    bool ram_file;
+    char why_no_ram_file[112];
+};
+
+/* Tried in a process of its own, for doctor. The caller has one thread. 0 or -errno with text. */
+int vmm_jail_probe(struct vmm_jail_host *ret_host);
 
 #endif

@@ -29,6 +29,7 @@
 #include <vmm/devices-core/device.h>
 #include <vmm/hypervisor/hypervisor.h>
 #include <vmm/jail/filter.h>
+#include <vmm/jail/profile.h>
 #include <vmm/jail/spawner.h>
 #include <vmm/vm-memory/memory.h>
 
@@ -46,6 +47,20 @@ enum vmm_end {
 };
 const char *vmm_end_name(enum vmm_end end);
 
+/* What is worth telling while a machine lives. */
+enum vmm_event {
+    VMM_EVENT_TROUBLE, /* a device ("machine": the machine itself) is broken; text: why */
+    VMM_EVENT_PAUSED,
+    VMM_EVENT_RESUMED,
+    VMM_EVENT_PROCESS_ENDED, /* of a device's, or the program that serves one; text: how */
+    VMM_EVENT_PROCESS_SERVES, /* the next one does the device's work */
+    VMM_EVENT_MOVED, /* a device that vmm_machine_move() has moved; text: "thread" or "process" */
+    VMM_EVENT_BALLOON, /* it has the size that it was to have, or the guest took memory out by itself; text: its size */
+    VMM_EVENT_ENDED, /* text: vmm_end_name() */
+};
+/* "trouble", "paused" ... */
+const char *vmm_event_name(enum vmm_event event);
+
 /* A device the user asked for. */
 struct vmm_machine_device {
     const struct vdev_class *cls;
@@ -57,6 +72,8 @@ struct vmm_machine_device {
 struct vmm_machine_sandbox {
     struct vmm_spawner
         *spawner; /* of devices' processes; borrowed, attached to env->loop; may be NULL */
+    struct vmm_spawner
+        *programs; /* of programs that are not ours (struct vmm_spawner_config.foreign); likewise */
     bool filters; /* each thread, and each device's process, has a filter of system calls */
     enum vmm_jail_action action; /* on a call that no row allows */
     const char *
@@ -65,6 +82,7 @@ struct vmm_machine_sandbox {
 
 struct vmm_machine_config {
     const struct vm_env *env; /* env->loop: the control loop */
+    enum vm_level log_level; /* what env->log takes: a device's process does not send the rest */
     struct hv *hv; /* borrowed; NULL: plan only (nothing can be started) */
     const struct vdev_class *const *classes;
     struct varch_config arch;
@@ -83,15 +101,28 @@ struct vmm_machine_config {
     const void *(*platform)(void *ctx, const struct vdev_class *cls, const char *id);
     /* Once, when the machine has ended. */
     void (*ended)(void *ctx, enum vmm_end end);
-    /* Something worth telling: device broken, memory pressure ... Any number of times (when very
-     * many come at once, the last call counts those that were dropped). May be NULL. */
-    void (*event)(void *ctx, const char *source, const char *what);
+    /* Any number of times, on the control loop (when very many come at once, the last call counts those that were dropped); VMM_EVENT_ENDED
+     * right before ended(). source: the device's id, or "machine"; text may be empty. May be NULL. */
+    void (*event)(void *ctx, enum vmm_event event, const char *source, const char *text);
     void *ctx;
 };
 
-/* What a device's process may call once it serves (docs/sandbox.md), without the user's policy files. Who calls frees. -errno with
- * text. */
-int vmm_machine_device_filter(const struct vdev_class *cls, struct vmm_jail_filter **ret_filter);
+/* What a device's process may call: from its start until the device is made, or once it serves (docs/sandbox.md); without the user's
+ * policy files. Who calls frees. -errno with text. */
+int vmm_machine_device_filter(const struct vdev_class *cls, bool starting,
+                              struct vmm_jail_filter **ret_filter);
+
+/* The command line of the program that serves a device with this configuration, and that the machine starts by sandbox.programs; NULL: none.
+ * Borrowed. */
+const char *vmm_machine_program_of(const struct vdev_class *cls, const void *config);
+/* Whether such a text can be one: -EINVAL with text. Neither looks for a file. */
+int vmm_machine_program_check(const char *text);
+
+/* The jail of a device's process: names, limits, both filters (with the user's policy files). alone: somebody started it by hand, it takes all
+ * stages itself and listens for front ends. vmm_jail_profile_free(). 0 or -errno with text. */
+int vmm_machine_device_profile(const struct vmm_machine_sandbox *sandbox,
+                               const struct vdev_class *cls, const char *id, bool alone,
+                               struct vmm_jail_profile *ret_profile);
 
 /* Builds a machine up to the first instruction. config is copied, what it points at is borrowed
  * until free. -errno with text: see the libraries below; nothing is left behind. */
@@ -132,16 +163,44 @@ int vmm_machine_power_button(struct vmm_machine *machine);
 /* Ends it at once: config.ended follows with VMM_END_STOP. */
 void vmm_machine_stop(struct vmm_machine *machine);
 
-/* Changes a property of a running device. -ENOENT (no such device; the text lists them), -ENOTSUP
- * (not at run time), -EINVAL. */
-int vmm_machine_set(struct vmm_machine *machine, const char *id, const char *key_value);
+/* Changes a property of a running device. 0: it has the new value. -EINPROGRESS, without text: it is in a process of its own, which is asked
+ * when it has made its device; done (NULL: the log gets what went wrong) comes once, later, with 0, or with the code and text of why it keeps
+ * its value: what the device says against it, -ECHILD (its process ended before it answered), -ETIMEDOUT (in ten seconds none could be told; or
+ * it did not answer, and is replaced), -ECANCELED (the device was removed), -ESHUTDOWN. Otherwise done does not come: -ENOENT (no such device;
+ * the text lists them), -ENOTSUP (not at run time), -EBUSY (too many wait; its removal), -ESHUTDOWN, -EINVAL. */
+int vmm_machine_set(struct vmm_machine *machine, const char *id, const char *key_value,
+                    void (*done)(void *ctx, int code), void *ctx);
+/* visit() per change that is under way, with its ctx. */
+void vmm_machine_walk_sets(struct vmm_machine *machine, void (*visit)(void *arg, void *ctx),
+                           void *arg);
+
+/* Replaces the process of a device (id "all": of each, one after the other) by one that runs the program in binary_fd (an ELF file; borrowed for
+ * the call): the old one's requests end, then the new one goes on where it was. done comes once, later: 0: it serves the device, and has done
+ * so for three seconds; -ECHILD (it ended), -ETIMEDOUT (it did not come to serve it) with text: the old program does again, and of "all" the
+ * devices before it keep the new one; -ESHUTDOWN. Otherwise done does not come: -ENOENT (no such device), -ENOTSUP (it runs in the VMM),
+ * -EBUSY (another upgrade, its removal; not started), -ESHUTDOWN (ended), -ENOMEM. */
+int vmm_machine_upgrade(struct vmm_machine *machine, const char *id, int binary_fd,
+                        void (*done)(void *ctx, int code), void *ctx);
+/* The ctx of the upgrade that is under way, or NULL. */
+void *vmm_machine_upgrade_ctx(const struct vmm_machine *machine);
+
+/* Moves a running device between a thread of the VMM and a jailed process of its own: its requests end, the machine stands still for a moment
+ * (if it is not paused anyway), and the other one goes on where it was, at the same address, with the same features, interrupts and
+ * open files. done comes once, later: 0: it serves the device; -ESHUTDOWN; or why it could not be, with text: then it is where it was, and
+ * works on. Otherwise done does not come: -ENOENT (no such device), -EALREADY (it is there), -ENOTSUP (it cannot be elsewhere, or in no
+ * process of this machine: the text says why), -EBUSY (another move, an upgrade, a removal, a pause that has not ended; not started),
+ * -ESHUTDOWN (ended), -ENOMEM. */
+int vmm_machine_move(struct vmm_machine *machine, const char *id, bool to_thread,
+                     void (*done)(void *ctx, int code), void *ctx);
+/* The ctx of the move that is under way, or NULL. */
+void *vmm_machine_move_ctx(const struct vmm_machine *machine);
 
 /* Takes a device out of the running machine, as if it had been pulled out: it stops (its requests are
  * dropped, or waited for where they may still write), then its addresses answer nothing and read as
  * all ones, then it is freed. The guest is not asked. done comes once, later: 0: nothing of it is
  * left, guest memory is the guest's alone; -ETIMEDOUT with text: the host holds it up; it is marked
  * broken, takes no request and goes on its way out as soon as it can; -ESHUTDOWN where the machine
- * ended or was freed meanwhile. Otherwise done does not come: -ENOENT (no such device), -ENOTSUP (a
+ * ended or was freed before the device was out of the guest's sight. Otherwise done does not come: -ENOENT (no such device), -ENOTSUP (a
  * part of the machine), -EBUSY (another one sits on it; it is the user's terminal; it, or another one, is on its way; a pause;
  * not started), -EALREADY (it is on its way out), -ESHUTDOWN (ended), -ENOMEM. */
 int vmm_machine_remove(struct vmm_machine *machine, const char *id,
@@ -179,6 +238,12 @@ unsigned vmm_machine_extra(struct vmm_machine *machine, struct varch_range *ret_
 struct gm_space *vmm_machine_memory(struct vmm_machine *machine);
 /* Where device dev sits: "0000:00:01.0", "mmio 0xfeb00000", "platform". */
 void vmm_machine_place(struct vmm_machine *machine, struct vdev *dev, char *ret_text, size_t room);
+/* Who serves it: "thread" (of the VMM), "process" (jailed, of its own) or "program" (not ours). */
+const char *vmm_machine_placement(struct vmm_machine *machine, struct vdev *dev);
+/* False where it is in no process of ours. Otherwise calls row() for each stage that its jail lacks ("Landlock"), and why the host refused that
+ * (printable characters). */
+bool vmm_machine_jail_lacks(struct vmm_machine *machine, struct vdev *dev,
+                            void (*row)(void *ctx, const char *stage, const char *why), void *ctx);
 int vmm_machine_acpi(struct vmm_machine *machine, struct vacpi_image *ret_image);
 /* As varch_dtb(). */
 int vmm_machine_dtb(struct vmm_machine *machine, struct vm_buffer *ret_blob);
@@ -186,6 +251,12 @@ int vmm_machine_dtb(struct vmm_machine *machine, struct vm_buffer *ret_blob);
 int vmm_machine_abi_boot(struct vmm_machine *machine, struct vm_report *report);
 int vmm_machine_abi_vcpu(struct vmm_machine *machine, unsigned cpu, struct vm_report *report);
 
+/* Guest memory whose file the host could not back any more: zeros stand where pages are gone (threat-model.md). */
+enum { VMM_BROKEN_MAX = 8 };
+struct vmm_machine_broken_memory {
+    uint64_t base, bytes; /* of the region */
+    uint32_t mended; /* how often */
+};
 struct vmm_machine_info {
     unsigned cpus;
     uint64_t memory_bytes;
@@ -193,6 +264,8 @@ struct vmm_machine_info {
     enum vmm_end end;
     uint64_t exits, exits_pio, exits_mmio; /* of all vCPUs; exits: all that reached user space */
     uint64_t unclaimed;
+    struct vmm_machine_broken_memory broken[VMM_BROKEN_MAX]; /* the first ones */
+    unsigned brokens;
     uint64_t now_ns; /* the control loop's time: jobs started at one */
 };
 void vmm_machine_get_info(struct vmm_machine *machine, struct vmm_machine_info *ret_info);

@@ -94,6 +94,10 @@ void vchar_free(struct vchar *chr);
  * drained() tells when to go on). */
 size_t vchar_write(struct vchar *chr, const uint8_t *data, size_t len, bool take_all);
 
+/* What waits for mode=file is written now, as far as that needs no waiting: for an owner whose process may die as soon as it has said
+ * that the bytes are out. Other modes: nothing. In env->loop's thread; under whatever lock vchar_write() is. */
+void vchar_flush(struct vchar *chr);
+
 /* It is the user's own terminal, read by env->keys_loop: it cannot be freed while that runs, and with it would go the escape key. */
 bool vchar_has_keys(const struct vchar *chr);
 

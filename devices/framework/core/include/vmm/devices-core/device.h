@@ -39,8 +39,10 @@ enum vdev_event {
     VDEV_EVENT_PANIC, /* the guest reports a panic; value says more */
     VDEV_EVENT_DEBUG, /* a debug port was written: value is the byte */
     VDEV_EVENT_ESCAPE, /* the user typed the escape sequence at this device; value is the key behind it */
+    VDEV_EVENT_BALLOON, /* the balloon has the size that it was to have, or the guest took memory out by itself; value: pages of 4 KiB in it */
 };
 struct vdev_machine;
+struct vdev_msi;
 struct vdev_machine_ops {
     void (*event)(struct vdev_machine *machine, struct vdev *dev, enum vdev_event event,
                   uint32_t value);
@@ -50,6 +52,13 @@ struct vdev_machine_ops {
                         bool match, uint64_t value, int fd);
     void (*doorbell_del)(struct vdev_machine *machine, bool pio, uint64_t addr, unsigned len,
                          bool match, uint64_t value, int fd);
+    /* Optional. Memory of this process as the guest's memory at gpa, though nobody's RAM; what the guest writes to read_only memory goes to
+     * the bus. Whole pages, borrowed until memory_del(). The number of its slot, or -ENOSPC, -EEXIST (something is there), -errno of the
+     * hypervisor, with text. Under any device's lock. */
+    int (*memory_add)(struct vdev_machine *machine, uint64_t gpa, uint64_t size, void *host,
+                      bool read_only);
+    /* 0, or -errno with text: the guest still has it, and the memory has to stay for ever. */
+    int (*memory_del)(struct vdev_machine *machine, int slot);
     /* vdev_unpark(): wakes the vCPUs that parked on dev. */
     void (*unpark)(struct vdev_machine *machine, struct vdev *dev);
     /* An interrupt controller's pin now sends msi (NULL: nothing): the hypervisor must know the
@@ -61,11 +70,20 @@ struct vdev_machine_ops {
      * them to the region together with that one, and spare the guest an exit. Advice, for as long as the machine lives; may
      * be NULL. */
     void (*late_writes)(struct vdev_machine *machine, bool pio, uint64_t addr, unsigned len);
+    /* Signals of the eventfd fd (borrowed until call_del) send msi from now on, without anybody here; what was signalled before may be sent
+     * once more. *ret_number is for call_del(), after which none does. 0, or -errno without text: the caller sends it himself, as he goes
+     * on to do with what else there is to tell. Both may be NULL. Any thread, under the device's lock. */
+    int (*call_add)(struct vdev_machine *machine, const struct vdev_msi *msi, int fd,
+                    uint32_t *ret_number);
+    void (*call_del)(struct vdev_machine *machine, int fd, uint32_t number);
     /* A device broke (driver or back end): for events and the log. */
     void (*broken)(struct vdev_machine *machine, struct vdev *dev, const char *why);
 };
+struct vhost_objects;
 struct vdev_machine {
     const struct vdev_machine_ops *ops;
+    struct vhost_objects
+        *objects; /* what back ends of others share: library vhost's; may be NULL */
 };
 
 /* Properties that every device has; the first member of each config struct, named common, and
@@ -167,6 +185,8 @@ struct vdev_ops {
     /* A property whose row is live was changed (vmm set); its place in a config struct. Wanted where
      * there are such rows. */
     int (*set)(struct vdev *dev, const struct vm_prop *prop, const void *config);
+    /* Metrics that only the guest knows are asked for. Wanted where there are such. */
+    int (*refresh)(struct vdev *dev, const uint64_t **ret_answers);
 };
 
 struct vdev {
@@ -191,6 +211,7 @@ struct vdev {
         VDEV_PENDING_REMOVE
     } pending;
     struct vm_list node; /* the machine's */
+    struct vdev_ledger *ledger; /* ledger.h; NULL: none */
 };
 
 /* What create() gets. Everything is borrowed for the device's life, but config: for the call. */
@@ -216,7 +237,8 @@ enum vdev_backend {
     VDEV_BACKEND_FS
 };
 enum vdev_placement { VDEV_THREAD = 1, VDEV_PROCESS = 2, VDEV_FOREIGN = 4 };
-/* Which requests may run twice after the device's process died. */
+/* What becomes of a request whose process died in the middle of it: it runs again; it does unless it is marked; it is never run again
+ * (docs/in-flight.md). */
 enum vdev_replay { VDEV_REPLAY_ALL, VDEV_REPLAY_MARKED, VDEV_REPLAY_NONE };
 
 struct vdev_class {
@@ -228,13 +250,24 @@ struct vdev_class {
     enum vdev_backend backend;
     unsigned placements; /* enum vdev_placement */
     bool internal; /* made by the machine only, not by --device */
+    bool dials; /* its process may ask for VM_OPEN_DIAL */
+    uint32_t fds; /* most descriptors of its process; 0: the jail's usual number */
     const struct vm_jail_rule *jail; /* what the class's code calls; vmm/base/jail_rule.h */
+    /* What the user left open, and has to be the same each time the device is made (an address), is chosen and written into config, once, before
+     * the first time. -errno with text. NULL: there is nothing of the kind. */
+    int (*settle)(const struct vm_env *env, void *config);
     /* Why a device with this configuration must be on a thread of the VMM; NULL: it need not. Optional. */
     const char *(*thread_reason)(const void *config);
+    /* A device with this configuration opens that name in that way (VM_OPEN_TAP, VM_OPEN_USER, VM_OPEN_DIAL with CONNECT), which depends on several options: asked outside of the
+     * device's process, which may have any wish. NULL: it opens nothing of the kind. */
+    bool (*may_open)(const void *config, const char *untrusted, unsigned how);
+    /* A device with this configuration asks for VM_OPEN_USER: somebody has to be there who starts programs. NULL: none does. */
+    bool (*starts_program)(const void *config);
     const struct vm_state_field *state; /* of the struct that save and load see */
     size_t state_size;
     uint16_t state_version;
     enum vdev_replay replay;
+    /* Rows of the state that must outlive a process at any time: what the guest has told beside its rings (ledger.h); NULL: nothing. */
     const struct vm_state_field *ledger;
     const struct vdev_metric *metrics;
     int (*create)(const struct vdev_context *context, struct vdev **ret_dev);
@@ -267,6 +300,18 @@ int vdev_remove(struct vdev *dev, void (*done)(struct vdev *dev, int code));
 /* Ends a quiesce that is under way: done has come with -ETIMEDOUT or another -errno, or the quiesce
  * had ended before. */
 void vdev_give_up(struct vdev *dev);
+/* Changes a property while the device works: the row's place in config, the class's config struct. -ENOTSUP with text where its class, or this
+ * row, knows no such change; what ops->set() says. */
+int vdev_set(struct vdev *dev, const struct vm_prop *prop, const void *config);
+/* Has the device ask its guest for metrics that only that one knows: the counter *ret_answers (the device's, read by vm_count_get()) goes up
+ * when they have come. -ENOTSUP with text: it has none such; -EAGAIN: the guest has no driver that could tell. Any thread. */
+int vdev_refresh(struct vdev *dev, const uint64_t **ret_answers);
+/* That -ENOTSUP. */
+int vdev_fail_refresh(const struct vdev *dev);
+/* The row and the value (an object of the class's, to be freed by vdev_config_free()) that "KEY=VALUE" names. -EINVAL, -ENOMEM with text. */
+int vdev_config_parse(const struct vdev *dev, const char *key_value,
+                      const struct vm_prop **ret_prop, void **ret_config);
+void vdev_config_free(const struct vdev *dev, void *config);
 /* Appends the device's section (one without fields for a class without state); -ENOMEM. */
 int vdev_save(struct vdev *dev, struct vm_buffer *buffer);
 /* What an older section lacks keeps the value that the device has now: load right after create

@@ -174,6 +174,8 @@ bool vpci_msix_write(struct vpci_function *fn, uint64_t offset, const uint8_t *d
  * that is not there. */
 void vpci_msix_notify(struct vpci_function *fn, unsigned vector);
 bool vpci_msix_enabled(const struct vpci_function *fn);
+/* The message of a vector that is on and may be sent now; false: it is not, or there is none. */
+bool vpci_msix_message(const struct vpci_function *fn, unsigned vector, struct vdev_msi *ret_msi);
 
 /* vpci_plug() gives function f the root's line of pin INTA + f mod 4 (and no pin where the root
  * has no line there). The INTx pin's level; gated by the command register's interrupt disable,
@@ -243,6 +245,9 @@ int vpci_plug(struct vpci_root *root, struct vpci_function *fn, const char *addr
  * gone: as for vdev_bus_del(), it may come before this returns; no access reaches the function
  * any more after it. */
 void vpci_unplug(struct vpci_function *fn, void (*gone)(void *ctx), void *ctx);
+/* The function, as it is, is another device's from now on (name and dev as in vpci_function_init(), and not NULL). No access runs, no
+ * lock is held. */
+void vpci_function_give(struct vpci_function *fn, const char *name, struct vdev *dev);
 
 /* Another function of the same device, or NULL: guests look for those only behind function 0. As
  * vpci_root_walk(), nothing is plugged or unplugged meanwhile. */

@@ -27,6 +27,10 @@ struct vhost_backend;
 struct vhost_backend_ops {
     /* The session has ended and left nothing behind. The next may begin from here; the back end may not be freed here. */
     void (*closed)(void *ctx, const struct vm_error *why);
+    /* Optional: a new userfaultfd of this process, non-blocking, which the front end gets a duplicate of: whoever has it can make every
+     * access to its memory wait. -errno with text: not now. Without it PAGEFAULT is not offered. What ioctl(2) it needs a filter has to
+     * allow. */
+    int (*userfault)(void *ctx);
 };
 
 /* What serving calls, beside the loop and memory of every process: for a filter. */

@@ -25,6 +25,13 @@ enum { VHOST_QUEUES_MAX = 256 }; /* SET_VRING_KICK has 8 bits for the index */
 
 struct vhost_front;
 
+/* A back end of our own that is yet to come: nothing of it is waited for. vhost_front_listen() follows before a driver is there. */
+struct vhost_front_known {
+    uint64_t
+        features; /* what a driver is offered, as far as any front end can: the back end will have it */
+    const uint8_t *config; /* the device's config space, config_bytes of it; read during the call */
+};
+
 struct vhost_front_setup {
     void *user; /* the type's own: vhost_front_user() */
     uint32_t id; /* virtio device type */
@@ -33,6 +40,11 @@ struct vhost_front_setup {
     uint16_t queue_size;
     const uint16_t *queue_sizes; /* of each queue instead; read during the call. NULL: all alike */
     uint32_t config_bytes; /* of the device's config space */
+    struct virtio_span chosen; /* of it, as struct virtio_setup has it */
+    bool
+        platform; /* offer VIRTIO_F_ACCESS_PLATFORM: a driver's addresses are those of the device's view, and its IOMMU's if it has one */
+    bool
+        postcopy; /* ask for PAGEFAULT: vhost_front_postcopy_*(); and not for CONFIGURE_MEM_SLOTS, so that memory comes as a table */
     bool packed; /* offer packed rings, where the back end tracks what is in flight */
     uint64_t
         refuse; /* features of the device type that are not offered though the back end has them */
@@ -40,7 +52,11 @@ struct vhost_front_setup {
     int fd; /* the connected socket instead, or for the first time; -1: none. Taken over, also on error. When it ends and there is no
              * name, there is no other */
     bool server; /* listen at socket; the back end connects */
+    const struct vhost_front_known *
+        known; /* the device is made at once, with all queues; borrowed during the call. NULL: the back end says what it is */
     uint64_t wait_ns; /* how long vhost_front_new() waits for the back end */
+    uint64_t
+        first_ns; /* how long its first answer may take, where it has to be started; 0: as any other */
     uint64_t
         reconnect_ns; /* how long it may be away later; then the device needs a reset. UINT64_MAX: for ever */
 };
@@ -53,17 +69,30 @@ struct vhost_front_ops {
     /* The connection has ended. -EINPROGRESS: who was there may still write to the guest's memory; vhost_front_still_now() follows when
      * it cannot any more, and until then who waits for the device to stand still goes on waiting. Otherwise 0. */
     int (*gone)(struct vhost_front *front);
+    /* A back end is there, and is served from now on. */
+    void (*greeted)(struct vhost_front *front);
+    /* Of a class with a state, which vhost-user says nothing of: as in struct virtio_ops. Wanted where the class has one. */
+    void (*save)(struct vhost_front *front, void *ret_state);
+    int (*load)(struct vhost_front *front, const void *untrusted);
 };
 
 /* In a class's create(): connects, learns what the back end has, and makes the device. Waits for the back end by stepping env->loop,
- * which therefore nobody may be running. Where env->open() says -ENOTCONN the device is what setup says, and can only be looked at. ops
+ * which therefore nobody may be running (but where setup->known is given: then in the loop's thread). Where env->open() says -ENOTCONN the device is what setup says, and can only be looked at. ops
  * is borrowed. 0; -ETIMEDOUT: it did not come or answer; -EPROTO: it broke a rule; -ENOTSUP:
  * it lacks something; -errno of the socket; with text. */
 int vhost_front_new(const struct vdev_class *cls, const struct vdev_context *context,
                     const struct vhost_front_setup *setup, const struct vhost_front_ops *ops,
                     struct vhost_front **ret_front);
+/* Only after setup->known: it hears of the guest's memory from now on. In the thread of that space; 0 or -errno with text. */
+int vhost_front_listen(struct vhost_front *front, struct gm_space *space);
 struct virtio_dev *vhost_front_dev(struct vhost_front *front);
 void *vhost_front_user(struct vhost_front *front);
+/* The back end is let go, once its rings are at rest or it has not brought them there in time: the next one that comes is another. Any
+ * thread, under the device's lock. */
+void vhost_front_replace(struct vhost_front *front);
+/* No request is in flight in the log of a back end that is gone: whoever knows the rings can go on with them. Of a quiesced device, under its
+ * lock. */
+bool vhost_front_whole(const struct vhost_front *front);
 /* In the loop's thread, without the device's lock. Harmless when it is not awaited. */
 void vhost_front_still_now(struct vhost_front *front);
 
@@ -99,11 +128,25 @@ int vhost_front_state_begin(struct vhost_front *front, uint32_t direction, int f
                             vhost_front_state_begun *begun, void *ctx);
 int vhost_front_state_check(struct vhost_front *front, vhost_front_ended *ended, void *ctx);
 
+/* Memory that is still on its way (postcopy), of a device with setup->postcopy whose rings do not run, in this order: the back end opens a
+ * userfaultfd (begun() gets a duplicate, the caller's, untrusted: it may be anything, and block), and listens; then rings may start. A page
+ * that it waits for is at an address of its own, of which find() says what the guest calls it. -EBUSY: rings are served, or one is under way;
+ * -EINVAL: out of order. */
+int vhost_front_postcopy_advise(struct vhost_front *front, vhost_front_state_begun *begun,
+                                void *ctx);
+int vhost_front_postcopy_listen(struct vhost_front *front);
+bool vhost_front_postcopy_find(const struct vhost_front *front, uint64_t address, gpa_t *ret_gpa);
+int vhost_front_postcopy_end(struct vhost_front *front, vhost_front_ended *ended, void *ctx);
+
 /* Has the back end announce the guest's address on its network, after a migration (SEND_RARP). 0 (it was sent), -ENOTCONN, -ENOTSUP. */
 int vhost_front_rarp(struct vhost_front *front, const uint8_t mac[6]);
 /* The largest packet that the driver was told of (NET_SET_MTU): to this back end, and to each that comes, before rings are started. 0,
  * -ENOTSUP (also of a later one it is not an error: it is not told then). */
 int vhost_front_mtu(struct vhost_front *front, uint16_t mtu);
+
+/* on: the next quiesce does not wait for what is in flight where the back end can leave it in the log (GET_VRING_BASE_SKIP_DRAIN);
+ * for who hands the log to the next back end. A driver's reset never waits then. */
+void vhost_front_leave_in_flight(struct vhost_front *front, bool on);
 
 /* The counters of every front end, for the class's table of metrics. */
 extern const struct vdev_metric vhost_front_metrics[];

@@ -17,6 +17,8 @@
  * stop   no further chain is taken; requests in flight are finished or dropped. 0, or -EINPROGRESS and virtio_stopped() later:
  *        until then the old status is shown (PCI) or the vCPU parks (MMIO). May come while a quiesce is under way: one
  *        virtio_stopped() then ends both
+ * queue_stop  the driver stops one queue (2.6.1, QueueReady of MMIO): as stop, of that queue alone; the others are served meanwhile. 0,
+ *        or -EINPROGRESS and virtio_queue_stopped() later; a stop of the whole device ends it, too
  * reset  after stop, or where the device did not run: what config_write() changed has its initial value again
  *
  * A driver that goes wrong never harms more than its own device.
@@ -44,11 +46,19 @@ enum {
     VIRTIO_ID_BLOCK = 2,
     VIRTIO_ID_CONSOLE = 3,
     VIRTIO_ID_RNG = 4,
+    VIRTIO_ID_BALLOON = 5,
+    VIRTIO_ID_VSOCK = 19,
 };
 
+/* Addresses are not guest physical but those of the device's IOMMU (6, VIRTIO_F_ACCESS_PLATFORM). */
+#define VIRTIO_F_ACCESS_PLATFORM (1ULL << 33)
+
 enum { VIRTIO_QUEUES_MAX = 1024, VIRTIO_CONFIG_MAX = 4096, VIRTIO_NO_VECTOR = 0xffff };
+enum { VIRTIO_NET_MTU_LEAST = 68 }; /* 5.1.4.1 */
 
 struct virtio_dev;
+struct virtio_shm;
+struct virtio_shm_piece;
 
 struct virtio_ops {
     int (*start)(struct virtio_dev *dev); /* optional */
@@ -57,6 +67,9 @@ struct virtio_ops {
      * what would have to is done later, in the loop. */
     int (*kick_now)(struct virtio_dev *dev, uint16_t n);
     int (*stop)(struct virtio_dev *dev); /* optional */
+    /* Optional: without it a queue is at rest when each chain that was taken has come back, and the framework looks whenever the device
+     * calls virtio_notify(). Who drops chains, or has others write to memory, has to have it. */
+    int (*queue_stop)(struct virtio_dev *dev, uint16_t n);
     /* The transport has looked at virtio_may_dma() again. -EINPROGRESS: it was taken away, and memory is still written: vdev_unpark()
      * follows when that has ended. Otherwise 0. Optional: queues are kicked when it says yes. */
     int (*dma_changed)(struct virtio_dev *dev);
@@ -74,7 +87,20 @@ struct virtio_ops {
     void (*save)(struct virtio_dev *dev, void *ret_state);
     int (*load)(struct virtio_dev *dev, const void *untrusted);
     int (*set)(struct virtio_dev *dev, const struct vm_prop *prop, const void *config);
+    int (*refresh)(struct virtio_dev *dev, const uint64_t **ret_answers);
     void (*destroy)(struct virtio_dev *dev);
+    /* Network devices, where they have them; asked for by a front end of vhost-user. The guest has come to this host: its address is
+     * announced on its network (SEND_RARP). */
+    int (*announce)(struct virtio_dev *dev, const uint8_t mac[6]);
+    /* The largest packet that the driver was told of (NET_SET_MTU), at least VIRTIO_NET_MTU_LEAST. -errno with text: the back end of the
+     * network cannot carry it. */
+    int (*set_mtu)(struct virtio_dev *dev, uint16_t mtu);
+    /* A change of shared memory that was under way has ended (vmm/virtio/shm.h). Wanted of devices that map such. */
+    void (*shm_done)(struct virtio_dev *dev, int code);
+    /* Of devices that share objects (vmm/virtio/object.h): the descriptor of one that was added, which stays the device's, or -errno; and a
+     * question has its answer: of a look-up with the descriptor, the device's from then on, otherwise -1. */
+    int (*object_get)(struct virtio_dev *dev, const uint8_t name[16]);
+    void (*object_done)(struct virtio_dev *dev, int code, int fd);
 };
 
 /* The driver's side of a device: virtio-pci, virtio-mmio, a vhost-user back end. Called under the device's lock. */
@@ -86,9 +112,23 @@ struct virtio_transport {
     /* A reset has ended, asked for by the driver (status 0) or, power_on, by the machine: registers have their initial
      * values again. */
     void (*reset)(struct virtio_transport *transport, bool power_on);
+    /* Optional: queue n, which the driver stopped alone, is at rest and has its initial values. */
+    void (*queue_stopped)(struct virtio_transport *transport, uint16_t n);
     /* Optional: false while the device must not touch memory (PCI: bus mastering is off). No queue is served then; the
      * transport tells when that changes. */
     bool (*may_dma)(struct virtio_transport *transport);
+    /* Optional: shared memory is mapped (fd -1: unmapped) by the driver's side, not here. */
+    int (*shm_change)(struct virtio_transport *transport, const struct virtio_shm_piece *piece,
+                      int fd);
+    /* Optional: the eventfd by which queue n's interrupts come is another one now (dev->kick[n].call_fd). */
+    void (*called)(struct virtio_transport *transport, uint16_t n);
+    /* Optional: what is an enum virtio_object_ask. */
+    int (*object_ask)(struct virtio_transport *transport, unsigned what, const uint8_t name[16]);
+};
+
+/* A part of config space, in bytes; bytes 0: none. */
+struct virtio_span {
+    uint32_t at, bytes;
 };
 
 struct virtio_kick { /* one per queue: how a doorbell reaches the loop */
@@ -96,7 +136,9 @@ struct virtio_kick { /* one per queue: how a doorbell reaches the loop */
     struct vm_work work, watch_work;
     struct virtio_dev *dev;
     int fd; /* eventfd, or -1 before the transport asked for it */
+    int call_fd; /* virtio_call_fd() */
     bool resetting; /* the driver's reset of the queue alone waits for its requests */
+    bool awaited; /* ... as ops->queue_stop said: for virtio_queue_stopped() */
     uint16_t n;
 };
 
@@ -121,14 +163,19 @@ struct virtio_dev {
     bool deadline_on; /* the timer below means what is under way now */
     struct vm_timer deadline; /* of stopping and pausing; the loop's thread */
     struct vm_work deadline_work;
+    struct vm_timer queue_deadline; /* of queues that the driver stops alone; the loop's thread */
+    struct vm_work queue_deadline_work;
+    bool queue_late; /* it has passed */
     bool config_late; /* a configuration interrupt waits for resume */
     uint32_t config_generation;
     uint8_t *config; /* config_bytes, what config_read without a call-back gives */
     uint32_t config_bytes;
+    struct virtio_span chosen; /* as set up */
     uint16_t queues;
     struct vq *queue;
     struct virtio_kick *kick;
     struct gm_view view;
+    struct virtio_shm *shm; /* NULL: no region of shared memory */
     struct vm_ratelimit complaints;
     struct { /* metrics */
         uint64_t kicks, notifies, chains_broken, resets;
@@ -153,6 +200,9 @@ struct virtio_setup {
     const uint16_t *queue_sizes; /* largest size of each queue */
     uint16_t queues;
     uint32_t config_bytes;
+    /* What a driver chooses in config space, once and for all until its reset (VIRTIO 1.2, 5.2.4: how a disk caches): whoever takes
+     * the queues over from another process is told. */
+    struct virtio_span chosen;
     const struct virtio_options *options; /* borrowed during virtio_init(); NULL: the presets */
 };
 
@@ -175,6 +225,9 @@ void virtio_config_changed(struct virtio_dev *dev);
  * waited for. Past the deadline (10 s) a quiesce has failed (resume() is called, the device works on); a reset is still waited for, and
  * the device is marked broken until it has ended. */
 void virtio_stopped(struct virtio_dev *dev);
+/* The asynchronous queue_stop of queue n has ended. Any thread, also from inside queue_stop(). Harmless when nothing is waited for.
+ * Past the deadline (10 s) the driver goes on waiting, and the device is marked broken until it has ended. */
+void virtio_queue_stopped(struct virtio_dev *dev, uint16_t n);
 /* An error outside kick(): sets NEEDS_RESET (2.1.2), tells the driver, logs text. */
 void virtio_needs_reset(struct virtio_dev *dev, const char *why);
 /* Around a call from kick() that may wait for the host (a disk): others must not wait for the device's lock with it. Meanwhile
@@ -218,8 +271,8 @@ void virtio_config_write(struct virtio_dev *dev, uint32_t offset, const uint8_t 
                          uint32_t len);
 /* Queue n was enabled by the driver (queue_enable, queue_ready). Wrong set-up: NEEDS_RESET. */
 void virtio_queue_enable(struct virtio_dev *dev, uint16_t n);
-/* RING_RESET (2.6.1), where negotiated. No further chain is taken; when those in flight have come back, the queue has its initial
- * values. */
+/* RING_RESET (2.6.1), where negotiated. No further chain is taken; when nothing of it is in flight any more, the queue has its initial
+ * values, and transport->queue_stopped() is called. */
 void virtio_queue_reset(struct virtio_dev *dev, uint16_t n);
 /* True while that, or a stop of the queue, has not ended. Asked before the queue's registers are shown or changed. */
 bool virtio_queue_resetting(struct virtio_dev *dev, uint16_t n);
@@ -234,6 +287,13 @@ int virtio_kick_fd(struct virtio_dev *dev, uint16_t n, int *ret_fd);
 /* Of a remote device: the doorbells get new eventfds, for who has the old ones is not served by any more. Kicks that nobody took
  * are lost with the old ones: who comes next looks at its queues once. */
 void virtio_kick_renew(struct virtio_dev *dev);
+/* Of a remote device: signals of the eventfd fd (borrowed; -1: none any more) mean that something was used in queue n. Where the transport can it
+ * has them reach the driver by themselves; virtio_notify() works all the same. Under the device's lock. */
+void virtio_call_fd(struct virtio_dev *dev, uint16_t n, int fd);
+
+/* The device, just created, quiesced and not behind a transport yet, goes on where `last`, quiesced, has come to rest: negotiation, queues
+ * and what its class keeps. -errno with text: it is as after power-on. `last` stays as it is. No lock is held. */
+int virtio_take_over(struct virtio_dev *dev, struct virtio_dev *last);
 
 /* What a snapshot keeps of queues and negotiation; the transport adds its share (transport.h). */
 struct virtio_state {

@@ -30,6 +30,12 @@ void virtio_mmio_free(struct virtio_mmio *mmio);
 /* The window likewise. */
 void virtio_mmio_unplug(struct virtio_mmio *mmio, void (*gone)(void *ctx), void *ctx);
 
+/* Puts another device in the place of the one behind the transport, which becomes the caller's; registers stay as they are, bit for bit.
+ * next has taken over from it (virtio_take_over()), and has its type, queues and config space (-EINVAL with text if not: nothing has
+ * happened). The machine is paused, both are quiesced, no lock is held. */
+int virtio_pci_swap(struct virtio_pci *pci, struct virtio_dev *next);
+int virtio_mmio_swap(struct virtio_mmio *mmio, struct virtio_dev *next);
+
 /* Snapshot sections: the device's own, its queues and the transport's registers together. As vdev_save() and vdev_load(). */
 int virtio_pci_save(struct virtio_pci *pci, struct vm_buffer *buffer);
 int virtio_pci_load(struct virtio_pci *pci, const void *untrusted, size_t size);

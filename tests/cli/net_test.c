@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/* Network devices of a running machine; the other side of the socket is played by the test. */
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+TestSuite(net, .init = cli_begin, .fini = cli_end, .timeout = 120);
+
+static int listen_at(const char *path)
+{
+    struct sockaddr_un name = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    snprintf(name.sun_path, sizeof(name.sun_path), "%s", path);
+    unlink(path);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&name, sizeof(name)), 0);
+    cr_assert_eq(listen(fd, 4), 0);
+    return fd;
+}
+
+/* Somebody connects, in so many seconds. */
+static int peer_of(int fd, int seconds)
+{
+    struct pollfd p = { .fd = fd, .events = POLLIN };
+
+    cr_assert_eq(poll(&p, 1, seconds * 1000 * cli_patience()), 1, "nobody connected");
+    return accept(fd, NULL, NULL);
+}
+
+static void comes_back(const char *placement)
+{
+    char net[64];
+    int fd, peer;
+    pid_t vmm;
+
+    if (!cli_has_kvm())
+        cr_skip_test("%s", cli_why_not());
+    cli_kernel("k", TINY_LOOP);
+    fd = listen_at("s");
+    snprintf(net, sizeof(net), "socket=s,placement=%s", placement);
+    vmm = CLI_START("run", "--net", net, "-s", "control", "k");
+    peer = peer_of(fd, 20);
+
+    for (int i = 0; i < 2; i++) {
+        close(peer);
+        close(fd);
+        fd = listen_at("s");
+        peer = peer_of(fd, 20);
+    }
+
+    close(peer);
+    close(fd);
+    kill(vmm, SIGKILL); /* it never looks at its power button */
+    cli_wait(vmm);
+}
+
+Test(net, a_device_in_a_process_connects_again_when_its_peer_has_gone)
+{
+    comes_back("process");
+}
+
+Test(net, a_device_on_a_thread_connects_again_when_its_peer_has_gone)
+{
+    comes_back("thread");
+}
+
+/* ---- mode=user ---- */
+
+/* passt of Debian 12 begins where there is a default route only. */
+static const char *why_no_passt(void)
+{
+    char line[256], name[16];
+    unsigned to = 1;
+    FILE *f;
+
+    if (access("/usr/bin/passt", X_OK))
+        return "passt is not installed";
+    f = fopen("/proc/net/route", "re");
+    while (f && to && fgets(line, sizeof(line), f))
+        if (sscanf(line, "%15s %x", name, &to) != 2)
+            to = 1;
+    if (f)
+        fclose(f);
+    return to ? "this host has no default route" : NULL;
+}
+
+/* A port of the loopback that nobody has. */
+static unsigned free_port(void)
+{
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+    socklen_t len = sizeof(at);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    cr_assert_eq(bind(fd, (struct sockaddr *)&at, len), 0);
+    cr_assert_eq(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+    close(fd);
+    return ntohs(at.sin_port);
+}
+
+static bool is_passt_of(const char *pid, const char *spec)
+{
+    char path[300], words[1024];
+    size_t len;
+    FILE *f;
+
+    snprintf(path, sizeof(path), "/proc/%s/cmdline", pid);
+    f = fopen(path, "re");
+    len = f ? fread(words, 1, sizeof(words) - 1, f) : 0;
+    if (f)
+        fclose(f);
+    words[len] = '\0';
+    for (size_t i = 0; i < len; i++)
+        if (!words[i])
+            words[i] = ' ';
+    return !strncmp(words, "passt ", 6) && strstr(words, spec);
+}
+
+/* Who listens at that port for the guest, but not `other`: 0: nobody. */
+static pid_t passt_of(unsigned port, pid_t other)
+{
+    struct dirent *entry;
+    char spec[80];
+    pid_t found = 0;
+    DIR *proc = opendir("/proc");
+
+    snprintf(spec, sizeof(spec), " 127.0.0.1/%u-%u:22-22 ", port, port);
+    while (proc && !found && (entry = readdir(proc)))
+        if (atoi(entry->d_name) && atoi(entry->d_name) != other && is_passt_of(entry->d_name, spec))
+            found = atoi(entry->d_name);
+    if (proc)
+        closedir(proc);
+    return found;
+}
+
+static pid_t await_passt(unsigned port, pid_t other)
+{
+    pid_t found;
+
+    for (int i = 0; !(found = passt_of(port, other)); i++) {
+        cr_assert_lt(i, 200 * cli_patience(), "there is no passt");
+        poll(NULL, 0, 100);
+    }
+    return found;
+}
+
+static void passt_is_replaced(const char *sandbox)
+{
+    unsigned port = free_port();
+    const char *why = cli_has_kvm() ? why_no_passt() : cli_why_not();
+    struct cli_result r;
+    pid_t vmm, first;
+    char net[80];
+
+    if (why)
+        cr_skip_test("%s", why);
+    cli_kernel("k", TINY_LOOP);
+    snprintf(net, sizeof(net), "user,forward=tcp:127.0.0.1:%u:22", port);
+    vmm = CLI_START("run", "--net", net, "--sandbox", sandbox, "-s", "control", "k");
+
+    cr_assert_eq(cli_wait_for("control"), 0);
+    CLI(&r, "info", "control"); /* the machine runs: passt has said that it is ready */
+    cr_assert_eq(r.code, 0, "%s", r.err);
+    first = await_passt(port, 0);
+    cr_assert_eq(kill(first, SIGKILL), 0);
+    await_passt(port, first);
+
+    cr_assert_eq(kill(vmm, SIGINT), 0);
+    cr_assert_eq(cli_wait(vmm), 13);
+    for (int i = 0; passt_of(port, 0); i++) {
+        cr_assert_lt(i, 200 * cli_patience(), "passt is left behind");
+        poll(NULL, 0, 100);
+    }
+}
+
+Test(net, a_passt_that_dies_is_replaced_for_a_device_in_a_process_and_ends_with_the_machine)
+{
+    passt_is_replaced("process");
+}
+
+Test(net, a_passt_that_dies_is_replaced_for_a_device_on_a_thread_and_ends_with_the_machine)
+{
+    passt_is_replaced("thread");
+}
+
+Test(net, a_passt_that_dies_is_replaced_without_filters_and_ends_with_the_machine)
+{
+    passt_is_replaced("off");
+}
+
+Test(net, a_device_of_its_own_without_passt_says_how_to_get_it)
+{
+    char path[4096];
+    struct cli_result r;
+
+    snprintf(path, sizeof(path), "%s", getenv("PATH"));
+    setenv("PATH", "/none", 1);
+    CLI(&r, "device", "virtio-net,mode=user", "--socket", "s");
+    setenv("PATH", path, 1);
+
+    cr_expect_neq(r.code, 0);
+    cr_expect(strstr(r.err, "passt"), "%s", r.err);
+    cr_expect(strstr(r.err, "install"), "%s", r.err);
+    cr_expect_neq(access("s", F_OK), 0);
+}
+
+Test(net, a_device_of_its_own_starts_its_passt_which_ends_with_it)
+{
+    unsigned port = free_port();
+    const char *why = why_no_passt();
+    char net[80];
+    pid_t device;
+
+    if (why)
+        cr_skip_test("%s", why);
+    snprintf(net, sizeof(net), "virtio-net,mode=user,forward=tcp:127.0.0.1:%u:22", port);
+    device = CLI_START("device", net, "--socket", "s");
+    await_passt(port, 0);
+    cr_assert_eq(cli_wait_for("s"), 0);
+
+    kill(device, SIGTERM);
+
+    cli_wait(device); /* 0, or the signal, when it had just begun */
+    for (int i = 0; passt_of(port, 0); i++) {
+        cr_assert_lt(i, 200 * cli_patience(), "passt is left behind");
+        poll(NULL, 0, 100);
+    }
+}
