@@ -23,7 +23,7 @@ static void close_bell(void)
     vm_bell_free(bell);
 }
 
-TestSuite(bell, .init = open_bell, .fini = close_bell, .timeout = 60);
+TestSuite(bell, .init = open_bell, .fini = close_bell, .timeout = TEST_TIMEOUT);
 
 Test(bell, each_ring_adds_one)
 {

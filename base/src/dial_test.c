@@ -34,7 +34,7 @@ static void teardown(void)
     cr_assert_eq(rmdir(folder), 0, "nothing is left behind");
 }
 
-TestSuite(dial, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(dial, .init = setup, .fini = teardown, .timeout = TEST_TIMEOUT);
 
 static int listen_at(unsigned port, char name[80])
 {

@@ -253,7 +253,7 @@ Test(fd, an_eventfd_counts_and_take_clears)
     vm_close(&fd);
 }
 
-Test(fd, an_eventfd_that_somebody_made_wait_is_taken_without_waiting, .timeout = 10)
+Test(fd, an_eventfd_that_somebody_made_wait_is_taken_without_waiting, .timeout = TEST_TIMEOUT)
 {
     if (getenv("VMM_USER_EMULATOR"))
         cr_skip_test("the user-mode emulator has no preadv2(2)");

@@ -295,7 +295,7 @@ static void *take_odd_turns(void *arg)
     return NULL;
 }
 
-Test(cond, no_wake_is_lost, .timeout = 20)
+Test(cond, no_wake_is_lost, .timeout = TEST_TIMEOUT)
 {
     struct gate gate = { 0 };
     pthread_t thread;

@@ -11,7 +11,7 @@
 
 static struct cli_result r;
 
-TestSuite(abi, .init = cli_begin, .fini = cli_end, .timeout = 120);
+TestSuite(abi, .init = cli_begin, .fini = cli_end, .timeout = TEST_TIMEOUT);
 
 /* A report in a file; r.out has it, too. */
 static void make(const char *path)

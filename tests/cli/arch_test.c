@@ -11,7 +11,7 @@
 
 static struct cli_result r;
 
-TestSuite(arch, .init = cli_begin, .fini = cli_end, .timeout = 120);
+TestSuite(arch, .init = cli_begin, .fini = cli_end, .timeout = TEST_TIMEOUT);
 
 enum { USAGE = 2 };
 

@@ -27,7 +27,7 @@ static void end(void)
     }
     cli_end();
 }
-TestSuite(balloon, .init = cli_begin, .fini = end, .timeout = 60);
+TestSuite(balloon, .init = cli_begin, .fini = end, .timeout = TEST_TIMEOUT);
 
 Test(balloon, another_size_is_told_at_once)
 {

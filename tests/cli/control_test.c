@@ -34,7 +34,7 @@ static void end(void)
     }
     cli_end();
 }
-TestSuite(control, .init = begin, .fini = end, .timeout = 60);
+TestSuite(control, .init = begin, .fini = end, .timeout = TEST_TIMEOUT);
 
 Test(control, stop_ends_the_machine_with_13)
 {

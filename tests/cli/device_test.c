@@ -11,7 +11,7 @@
 
 static struct cli_result r;
 
-TestSuite(device, .init = cli_begin, .fini = cli_end, .timeout = 60);
+TestSuite(device, .init = cli_begin, .fini = cli_end, .timeout = TEST_TIMEOUT);
 
 enum { USAGE = 2 };
 

@@ -14,7 +14,7 @@ static void begin(void)
     if (!cli_has_kvm())
         cr_skip_test("%s", cli_why_not());
 }
-TestSuite(kernel, .init = begin, .fini = cli_end, .timeout = 60);
+TestSuite(kernel, .init = begin, .fini = cli_end, .timeout = TEST_TIMEOUT);
 
 /* One line on standard error with the words, and exit status 2. */
 static void refused(const char *a, const char *b)

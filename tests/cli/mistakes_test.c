@@ -17,7 +17,7 @@
 
 static struct cli_result r;
 
-TestSuite(mistakes, .init = cli_begin, .fini = cli_end, .timeout = 60);
+TestSuite(mistakes, .init = cli_begin, .fini = cli_end, .timeout = TEST_TIMEOUT);
 
 enum { USAGE = 2, HOST = 3, RESOURCE = 4 };
 

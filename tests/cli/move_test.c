@@ -41,7 +41,7 @@ static void end(void)
     }
     cli_end();
 }
-TestSuite(move, .init = begin, .fini = end, .timeout = 120);
+TestSuite(move, .init = begin, .fini = end, .timeout = TEST_TIMEOUT);
 
 /* Where it is, as vmm info has it. */
 static bool is_in(const char *id, const char *placement)

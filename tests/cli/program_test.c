@@ -14,7 +14,7 @@
 
 static struct cli_result r;
 
-TestSuite(program, .init = cli_begin, .fini = cli_end, .timeout = 60);
+TestSuite(program, .init = cli_begin, .fini = cli_end, .timeout = TEST_TIMEOUT);
 
 enum { USAGE = 2, STOPPED = 13 };
 

@@ -9,7 +9,7 @@
 
 static struct cli_result r;
 
-TestSuite(report, .init = cli_begin, .fini = cli_end, .timeout = 60);
+TestSuite(report, .init = cli_begin, .fini = cli_end, .timeout = TEST_TIMEOUT);
 
 Test(report, version_is_one_line)
 {

@@ -20,7 +20,7 @@ static void end(void)
     }
     cli_end();
 }
-TestSuite(rng, .init = cli_begin, .fini = end, .timeout = 60);
+TestSuite(rng, .init = cli_begin, .fini = end, .timeout = TEST_TIMEOUT);
 
 Test(rng, a_descriptor_goes_into_its_process_and_its_limit_changes_there)
 {

@@ -22,7 +22,7 @@ static void begin(void)
     if (!cli_has_kvm())
         cr_skip_test("%s", cli_why_not());
 }
-TestSuite(run, .init = begin, .fini = cli_end, .timeout = 60);
+TestSuite(run, .init = begin, .fini = cli_end, .timeout = TEST_TIMEOUT);
 
 #define QUIET "--no-rng", "--rtc", "off"
 

@@ -7,7 +7,7 @@
 
 static struct cli_result r;
 
-TestSuite(typed, .init = cli_begin, .fini = cli_end, .timeout = 60);
+TestSuite(typed, .init = cli_begin, .fini = cli_end, .timeout = TEST_TIMEOUT);
 
 enum { USAGE = 2 };
 

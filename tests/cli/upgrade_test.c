@@ -31,7 +31,7 @@ static void end(void)
     }
     cli_end();
 }
-TestSuite(upgrade, .init = begin, .fini = end, .timeout = 120);
+TestSuite(upgrade, .init = begin, .fini = end, .timeout = TEST_TIMEOUT);
 
 static bool says(const char *text)
 {

@@ -13,7 +13,7 @@
 
 static struct cli_result r;
 
-TestSuite(vsock, .init = cli_begin, .fini = cli_end, .timeout = 60);
+TestSuite(vsock, .init = cli_begin, .fini = cli_end, .timeout = TEST_TIMEOUT);
 
 enum { USAGE = 2 };
 

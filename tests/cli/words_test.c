@@ -13,7 +13,7 @@
 
 static struct cli_result r;
 
-TestSuite(words, .init = cli_begin, .fini = cli_end, .timeout = 60);
+TestSuite(words, .init = cli_begin, .fini = cli_end, .timeout = TEST_TIMEOUT);
 
 enum { USAGE = 2, WORDS_MAX = 8 };
 

@@ -344,12 +344,12 @@ static void each(bool packed)
             dies_everywhere(*row, packed);
 }
 
-Test(death_contract, a_process_may_die_at_every_step_of_a_split_ring, .timeout = 240)
+Test(death_contract, a_process_may_die_at_every_step_of_a_split_ring, .timeout = TEST_TIMEOUT)
 {
     each(false);
 }
 
-Test(death_contract, a_process_may_die_at_every_step_of_a_packed_ring, .timeout = 240)
+Test(death_contract, a_process_may_die_at_every_step_of_a_packed_ring, .timeout = TEST_TIMEOUT)
 {
     each(true);
 }

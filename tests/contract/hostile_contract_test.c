@@ -36,7 +36,7 @@ static void begin(void)
     cli_kernel("k", TINY_LOOP);
     cli_sparse("image", 1 << 20);
 }
-TestSuite(hostile, .init = begin, .fini = cli_end, .timeout = 240);
+TestSuite(hostile, .init = begin, .fini = cli_end, .timeout = TEST_TIMEOUT);
 
 /* ---- the machine ---- */
 

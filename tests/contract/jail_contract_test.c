@@ -58,7 +58,7 @@ static void begin(void)
     cli_kernel("k", TINY_LOOP);
     cli_sparse("image", 1 << 20);
 }
-TestSuite(jails, .init = begin, .fini = cli_end, .timeout = 240);
+TestSuite(jails, .init = begin, .fini = cli_end, .timeout = TEST_TIMEOUT);
 
 static void expect_line(pid_t pid, const char *file, const char *name, const char *wanted)
 {

@@ -10,7 +10,7 @@
 
 static struct payload p;
 
-TestSuite(exits, .timeout = 20);
+TestSuite(exits, .timeout = TEST_TIMEOUT);
 
 Test(exits, memory_without_a_slot_is_mmio)
 {

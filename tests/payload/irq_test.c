@@ -10,7 +10,7 @@
 
 static struct payload p;
 
-TestSuite(irq, .timeout = 20);
+TestSuite(irq, .timeout = TEST_TIMEOUT);
 
 static int irqfd(uint32_t gsi, int resample_fd)
 {

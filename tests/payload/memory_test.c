@@ -13,7 +13,7 @@
 static struct payload p;
 static uint8_t page[0x1000] __attribute__((aligned(0x1000)));
 
-TestSuite(memory, .timeout = 20);
+TestSuite(memory, .timeout = TEST_TIMEOUT);
 
 Test(memory, a_write_to_a_read_only_slot_is_mmio_and_changes_nothing)
 {

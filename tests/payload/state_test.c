@@ -13,7 +13,7 @@
 
 static struct payload p;
 
-TestSuite(state, .timeout = 20);
+TestSuite(state, .timeout = TEST_TIMEOUT);
 
 Test(state, a_vcpu_id_is_used_once)
 {

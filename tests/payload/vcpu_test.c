@@ -6,7 +6,7 @@
 
 static struct payload p;
 
-TestSuite(vcpus, .timeout = 20);
+TestSuite(vcpus, .timeout = TEST_TIMEOUT);
 
 static void *second(void *unused)
 {

@@ -395,7 +395,7 @@ static void change_often(struct gm_space *space, struct vm_loop *loop, int count
     gm_region_unref(region);
 }
 
-Test(space, readers_under_their_locks_never_see_memory_that_is_gone, .timeout = 60)
+Test(space, readers_under_their_locks_never_see_memory_that_is_gone, .timeout = TEST_TIMEOUT)
 {
     enum { USERS = 3 };
     struct vm_env env = { .now_ns = no_time };

@@ -20,7 +20,7 @@ static void teardown(void)
     line_close(&line);
 }
 
-TestSuite(pl011_line, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(pl011_line, .init = setup, .fini = teardown, .timeout = TEST_TIMEOUT);
 
 static uint32_t in(uint32_t reg)
 {

@@ -16,7 +16,7 @@ static void teardown(void)
     plat_close(&p);
 }
 
-TestSuite(pl011, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(pl011, .init = setup, .fini = teardown, .timeout = TEST_TIMEOUT);
 
 static uint32_t in(uint32_t reg)
 {

@@ -38,7 +38,7 @@ static void teardown(void)
     plat_close(&p);
 }
 
-TestSuite(pl061, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(pl061, .init = setup, .fini = teardown, .timeout = TEST_TIMEOUT);
 
 /* As Linux's driver: bytes. */
 static uint8_t in(uint32_t reg)

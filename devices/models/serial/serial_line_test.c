@@ -20,7 +20,7 @@ static void teardown(void)
     line_close(&line);
 }
 
-TestSuite(serial_line, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(serial_line, .init = setup, .fini = teardown, .timeout = TEST_TIMEOUT);
 
 static uint8_t in(uint16_t port)
 {

@@ -16,7 +16,7 @@ static void teardown(void)
     plat_close(&p);
 }
 
-TestSuite(serial, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(serial, .init = setup, .fini = teardown, .timeout = TEST_TIMEOUT);
 
 static uint8_t in(uint16_t port)
 {

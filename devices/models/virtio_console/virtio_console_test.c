@@ -63,7 +63,7 @@ static void teardown(void)
     close(screen);
 }
 
-TestSuite(virtio_console, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(virtio_console, .init = setup, .fini = teardown, .timeout = TEST_TIMEOUT);
 
 static void start(void)
 {

@@ -24,7 +24,7 @@ static void start(void)
     begin("mac=52:54:00:12:34:56,num_queues=8");
 }
 
-TestSuite(virtio_net_control, .init = start, .timeout = 60);
+TestSuite(virtio_net_control, .init = start, .timeout = TEST_TIMEOUT);
 
 static int command(uint8_t cls, uint8_t cmd, const void *data, uint32_t len)
 {

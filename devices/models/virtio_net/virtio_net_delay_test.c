@@ -25,8 +25,8 @@ static void start(void)
     begin(0);
 }
 
-TestSuite(virtio_net_delay, .init = start, .timeout = 60);
-TestSuite(virtio_net_delay_plain, .timeout = 60);
+TestSuite(virtio_net_delay, .init = start, .timeout = TEST_TIMEOUT);
+TestSuite(virtio_net_delay_plain, .timeout = TEST_TIMEOUT);
 
 static int command(uint8_t cmd, const void *data, uint32_t bytes, uint32_t room)
 {

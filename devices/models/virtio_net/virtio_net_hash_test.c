@@ -274,8 +274,8 @@ static void start(void)
     start_with("mac=52:54:00:12:34:56,num_queues=8,rss=on,hash=on", 0);
 }
 
-TestSuite(virtio_net_rss, .init = start, .timeout = 60);
-TestSuite(virtio_net_rss_plain, .timeout = 60);
+TestSuite(virtio_net_rss, .init = start, .timeout = TEST_TIMEOUT);
+TestSuite(virtio_net_rss_plain, .timeout = TEST_TIMEOUT);
 
 static int command(uint16_t queue, uint8_t cls, uint8_t cmd, const void *data, uint32_t bytes)
 {

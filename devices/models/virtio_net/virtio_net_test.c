@@ -49,8 +49,8 @@ static void start_without(uint64_t features)
     cr_assert_eq(vh_start(&h, vh_offered(&h) & ~features), 0);
 }
 
-TestSuite(virtio_net, .init = start, .timeout = 60);
-TestSuite(virtio_net_plain, .timeout = 60);
+TestSuite(virtio_net, .init = start, .timeout = TEST_TIMEOUT);
+TestSuite(virtio_net_plain, .timeout = TEST_TIMEOUT);
 
 /* ---- sending ---- */
 

@@ -2,7 +2,7 @@
 /* Tests of the socket device: credit, messages, and packets that break the rules. */
 #include "virtio_vsock_steps.h"
 
-TestSuite(virtio_vsock_flow, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(virtio_vsock_flow, .init = setup, .fini = teardown, .timeout = TEST_TIMEOUT);
 
 /* The only connection. */
 static struct vsock_conn *conn(void)

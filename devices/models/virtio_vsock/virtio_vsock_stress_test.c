@@ -161,18 +161,19 @@ static void many_talk(bool packed)
     teardown();
 }
 
-Test(virtio_vsock_stress, many_clients_get_all_of_their_bytes_back_over_split_rings, .timeout = 120)
+Test(virtio_vsock_stress, many_clients_get_all_of_their_bytes_back_over_split_rings,
+     .timeout = TEST_TIMEOUT)
 {
     many_talk(false);
 }
 
 Test(virtio_vsock_stress, many_clients_get_all_of_their_bytes_back_over_packed_rings,
-     .timeout = 120)
+     .timeout = TEST_TIMEOUT)
 {
     many_talk(true);
 }
 
-Test(virtio_vsock_stress, thousands_of_connections_stand_at_once, .timeout = 120)
+Test(virtio_vsock_stress, thousands_of_connections_stand_at_once, .timeout = TEST_TIMEOUT)
 {
     const struct vh_config way = { .transport = VH_PCI };
     struct rlimit files;

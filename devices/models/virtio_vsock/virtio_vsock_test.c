@@ -2,7 +2,7 @@
 /* Tests of the socket device: how connections are made, used and ended. */
 #include "virtio_vsock_steps.h"
 
-TestSuite(virtio_vsock, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(virtio_vsock, .init = setup, .fini = teardown, .timeout = TEST_TIMEOUT);
 
 /* ---- connections from the host ---- */
 

@@ -13,7 +13,7 @@
 
 static struct payload p;
 
-TestSuite(arm_state, .timeout = 20);
+TestSuite(arm_state, .timeout = TEST_TIMEOUT);
 
 /* The caller frees it. */
 static struct kvm_reg_list *registers_of(struct hv_vcpu *vcpu)

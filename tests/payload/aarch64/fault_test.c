@@ -9,7 +9,7 @@
 
 static struct payload p;
 
-TestSuite(faults, .timeout = 20);
+TestSuite(faults, .timeout = TEST_TIMEOUT);
 
 Test(faults, an_access_without_syndrome_cannot_be_run)
 {

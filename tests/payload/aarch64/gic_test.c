@@ -15,7 +15,7 @@ enum { SGI = 3 };
 
 static struct payload p;
 
-TestSuite(gic, .timeout = 20);
+TestSuite(gic, .timeout = TEST_TIMEOUT);
 
 /* Two CPUs that wait for interrupts. */
 static void two_cpus(void)

@@ -18,7 +18,7 @@ enum { ENTRY = ENTRY_AT, CONTEXT = 0x4711, MPIDR_1 = 1, MPIDR_NONE = 0x300 };
 
 static struct payload p;
 
-TestSuite(psci, .timeout = 20);
+TestSuite(psci, .timeout = TEST_TIMEOUT);
 
 static void caller(const struct payload_config *config)
 {

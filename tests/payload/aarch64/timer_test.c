@@ -9,7 +9,7 @@
 
 static struct payload p;
 
-TestSuite(timer, .timeout = 20);
+TestSuite(timer, .timeout = TEST_TIMEOUT);
 
 /* A guest with its GIC on that goes on with a program. */
 static void guest_of(const uint8_t *program, const uint8_t *end)

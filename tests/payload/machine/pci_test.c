@@ -4,9 +4,9 @@
 
 #include "machine.h"
 
-TestSuite(bars, .timeout = 120);
-TestSuite(interrupts, .timeout = 120);
-TestSuite(rings, .timeout = 120);
+TestSuite(bars, .timeout = TEST_TIMEOUT);
+TestSuite(interrupts, .timeout = TEST_TIMEOUT);
+TestSuite(rings, .timeout = TEST_TIMEOUT);
 
 Test(bars, are_sized_and_every_one_can_be_read)
 {
@@ -149,7 +149,7 @@ Test(rings, of_threads_are_stopped_alone_on_virtio_mmio)
     RUN("stop_queue_in_flight", "fifo=on bus=mmio irq=on", "--pci", "off", "--sandbox", "thread");
 }
 
-TestSuite(removal, .timeout = 120);
+TestSuite(removal, .timeout = TEST_TIMEOUT);
 
 Test(removal, of_a_function_with_a_request_under_way)
 {

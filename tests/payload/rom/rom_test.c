@@ -99,7 +99,7 @@ static struct gm_region *add_rom(struct vmm_machine *machine)
     return rom;
 }
 
-Test(rom, a_guest_that_writes_to_it_ends_with_its_registers_in_the_log, .timeout = 60)
+Test(rom, a_guest_that_writes_to_it_ends_with_its_registers_in_the_log, .timeout = TEST_TIMEOUT)
 {
     struct vmm_machine_config config = { .env = &t.env,
                                          .classes = vdev_classes,
@@ -141,7 +141,7 @@ Test(rom, a_guest_that_writes_to_it_ends_with_its_registers_in_the_log, .timeout
 
 /* The file behind the guest's memory is cut short under it (as a foreign back end might): the guest finds zeros there, can write, and
  * runs on to its own end. */
-Test(rom, a_guest_whose_memory_is_cut_short_finds_zeros_and_runs_on, .timeout = 60)
+Test(rom, a_guest_whose_memory_is_cut_short_finds_zeros_and_runs_on, .timeout = TEST_TIMEOUT)
 {
     enum { RAM = 64 << 20, LEFT = 32 << 20 };
     /* movl 0x3000000, %eax; incl %eax; movl %eax, 0x3000008; movl 0x3000008, %ebx; ud2: a triple fault, for there is no IDT. */

@@ -14,7 +14,7 @@
 
 static struct payload p;
 
-TestSuite(kept, .timeout = 20);
+TestSuite(kept, .timeout = TEST_TIMEOUT);
 
 /* Reads a kind, changes a member, sets it, reads it into another struct: neither call may have done nothing. */
 #define IS_KEPT(kind, type, member, new_value)                                              \

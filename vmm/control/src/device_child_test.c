@@ -35,7 +35,7 @@ static void end(void)
     close(child_end);
 }
 
-TestSuite(device_child, .init = begin, .fini = end, .timeout = 20);
+TestSuite(device_child, .init = begin, .fini = end, .timeout = TEST_TIMEOUT);
 
 static void say(enum vmm_process_type type, int code, const char *text, int fd)
 {

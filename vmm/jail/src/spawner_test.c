@@ -27,8 +27,8 @@ static void set_up_foreign(void)
     start_spawner(true);
 }
 
-TestSuite(spawner, .init = set_up, .fini = end_spawner, .timeout = 120);
-TestSuite(foreign, .init = set_up_foreign, .fini = end_spawner, .timeout = 120);
+TestSuite(spawner, .init = set_up, .fini = end_spawner, .timeout = TEST_TIMEOUT);
+TestSuite(foreign, .init = set_up_foreign, .fini = end_spawner, .timeout = TEST_TIMEOUT);
 
 static bool process_exists(pid_t pid)
 {
@@ -318,7 +318,7 @@ static void count_refused(void *ctx, int code, int status)
     refused += code == -ETOOMANYREFS && strstr(vm_error_text(), "ulimit -n");
 }
 
-TestSuite(flood, .init = set_up_alone, .fini = end_spawner, .timeout = 120);
+TestSuite(flood, .init = set_up_alone, .fini = end_spawner, .timeout = TEST_TIMEOUT);
 
 Test(flood, a_process_that_cannot_be_asked_for_is_an_error_with_its_cure)
 {

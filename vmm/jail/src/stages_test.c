@@ -42,9 +42,9 @@ static void tear_down(void)
     end_spawner();
 }
 
-TestSuite(root_jail, .init = set_up, .fini = tear_down, .timeout = 120);
-TestSuite(user_jail, .init = set_up_ordinary, .fini = tear_down, .timeout = 120);
-TestSuite(poor_host, .init = set_up, .fini = tear_down, .timeout = 120);
+TestSuite(root_jail, .init = set_up, .fini = tear_down, .timeout = TEST_TIMEOUT);
+TestSuite(user_jail, .init = set_up_ordinary, .fini = tear_down, .timeout = TEST_TIMEOUT);
+TestSuite(poor_host, .init = set_up, .fini = tear_down, .timeout = TEST_TIMEOUT);
 
 static void namespace_of(const char *process, const char *which, char text[64])
 {

@@ -71,7 +71,7 @@ static void tear_down(void)
     vm_loop_free(t.env.loop);
 }
 
-TestSuite(move, .init = set_up, .fini = tear_down, .timeout = 60);
+TestSuite(move, .init = set_up, .fini = tear_down, .timeout = TEST_TIMEOUT);
 
 static void make(bool process)
 {

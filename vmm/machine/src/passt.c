@@ -30,7 +30,7 @@ enum { READY_FD = 4, WORDS_MAX = 1024 };
 #define STEADY_NS      UINT64_C(10000000000) /* who has run as long has begun well */
 #define LEAVE_NS       UINT64_C(200000000) /* for who has lost its connection */
 #define READY_MS       10000
-#define LAST_WORDS_MS  200
+#define LAST_WORDS_NS  UINT64_C(200000000)
 
 /* What passt says and nobody needs to hear: it may not reach the host's log from where it is, and drops root's rights. */
 static const char *const noise[] = { "Failed to send ", "Don't run as root. Changing to nobody",
@@ -253,21 +253,41 @@ static const char *last_words(struct beginning *b)
     return last;
 }
 
-static int explain_end(const struct vmm_passt *p, struct beginning *b)
+/* The control loop does not run yet: a loop of its own hears how it ended. */
+static void hear_end(struct vmm_passt *p)
+{
+    struct vm_loop *loop;
+    uint64_t begun, passed = 0;
+
+    if (vm_loop_new(&p->env, 0, &loop))
+        return;
+    begun = vm_loop_now_ns(loop);
+    if (!vmm_spawner_lend(p->spawner, loop))
+        while (p->child && passed < LAST_WORDS_NS &&
+               vm_loop_step(loop, LAST_WORDS_NS - passed) >= 0)
+            passed = vm_loop_now_ns(loop) - begun;
+    vmm_spawner_take_back(p->spawner);
+    vm_loop_free(loop);
+}
+
+static int explain_end(struct vmm_passt *p, struct beginning *b)
 {
     struct pollfd fd = { .fd = b->words, .events = POLLIN };
     const char *last;
     char shown[200];
 
-    while (take_words(b) && poll(&fd, 1, LAST_WORDS_MS) > 0)
+    while (take_words(b) && poll(&fd, 1, LAST_WORDS_NS / 1000000) > 0)
         ;
     last = last_words(b);
-    return last ? vm_fail(-ECHILD, "passt: %s",
-                          vm_prop_show(last, strlen(last), shown, sizeof(shown)))
-                : vm_fail(-ECHILD, "%s ended before it was ready", p->words->word[0]);
+    if (last)
+        return vm_fail(-ECHILD, "passt: %s",
+                       vm_prop_show(last, strlen(last), shown, sizeof(shown)));
+    hear_end(p);
+    return vm_fail(-ECHILD, "%s is not ready: %s", p->words->word[0],
+                   p->child ? "it closed its side" : p->end);
 }
 
-static int await_ready(const struct vmm_passt *p, struct beginning *b)
+static int await_ready(struct vmm_passt *p, struct beginning *b)
 {
     struct pollfd fd[] = { { .fd = b->ready, .events = POLLIN },
                            { .fd = b->words, .events = POLLIN } };

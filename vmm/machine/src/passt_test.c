@@ -55,7 +55,7 @@ static void tear_down(void)
     close(t.config.kernel.fd);
     vm_loop_free(t.env.loop);
 }
-TestSuite(passt, .init = set_up, .fini = tear_down, .timeout = 120);
+TestSuite(passt, .init = set_up, .fini = tear_down, .timeout = TEST_TIMEOUT);
 
 static int begin(const char *text)
 {
@@ -204,7 +204,24 @@ Test(passt, one_that_says_nothing_before_its_end_is_told_all_the_same)
 {
     cr_assert_eq(begin("/bin/sh -c 'exit 1' {fd}"), -ECHILD);
 
-    cr_assert(told("/bin/sh ended before it was ready"), "%s", vm_error_text());
+    cr_assert_str_eq(vm_error_text(), "/bin/sh is not ready: exit code 1");
+}
+
+Test(passt, a_file_that_is_no_program_is_told)
+{
+    char path[] = "passt-XXXXXX", text[64];
+    int file = mkstemp(path);
+
+    cr_assert_eq(write(file, "no ELF file", 11), 11);
+    cr_assert_eq(fchmod(file, 0700), 0);
+    close(file);
+    snprintf(text, sizeof(text), "./%s --fd {fd}", path);
+
+    cr_assert_eq(begin(text), -ECHILD);
+    unlink(path);
+
+    cr_assert(told("is not ready: it did not start: "), "%s", vm_error_text());
+    cr_assert(told(strerror(ENOEXEC)), "%s", vm_error_text());
 }
 
 Test(passt, where_it_is_not_installed_the_error_says_how_to_get_it)

@@ -264,7 +264,7 @@ static void tear_down(void)
     vm_loop_free(t.env.loop);
 }
 
-TestSuite(process, .init = set_up, .fini = tear_down, .timeout = 60);
+TestSuite(process, .init = set_up, .fini = tear_down, .timeout = TEST_TIMEOUT);
 
 /* The machine cannot be made: its code. */
 static int refused(const char *what)

@@ -107,7 +107,7 @@ static void tear_down(void)
     close(t.config.kernel.fd);
     vm_loop_free(t.env.loop);
 }
-TestSuite(program, .init = set_up, .fini = tear_down, .timeout = 60);
+TestSuite(program, .init = set_up, .fini = tear_down, .timeout = TEST_TIMEOUT);
 
 /* The machine cannot be made: its code. */
 static int refused(const char *options)

@@ -7,7 +7,7 @@ static void setup(void)
     bench_setup(VM_LOOP_VIRTUAL);
 }
 
-TestSuite(vchar, .init = setup, .fini = bench_teardown, .timeout = 60);
+TestSuite(vchar, .init = setup, .fini = bench_teardown, .timeout = TEST_TIMEOUT);
 
 /* ---- options ---- */
 

@@ -29,7 +29,7 @@ static void teardown(void)
     close(screen);
 }
 
-TestSuite(vchar_input, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(vchar_input, .init = setup, .fini = teardown, .timeout = TEST_TIMEOUT);
 
 static void type(const char *keys)
 {

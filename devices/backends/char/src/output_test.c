@@ -11,7 +11,7 @@ static void setup(void)
     bench_setup(VM_LOOP_VIRTUAL);
 }
 
-TestSuite(vchar_output, .init = setup, .fini = bench_teardown, .timeout = 60);
+TestSuite(vchar_output, .init = setup, .fini = bench_teardown, .timeout = TEST_TIMEOUT);
 
 /* A pseudo-terminal whose slave is standard output; returns the master. */
 static int stdio_tty(void)

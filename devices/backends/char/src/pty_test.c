@@ -9,7 +9,7 @@ static void setup(void)
     bench_setup(VM_LOOP_VIRTUAL);
 }
 
-TestSuite(vchar_pty, .init = setup, .fini = bench_teardown, .timeout = 60);
+TestSuite(vchar_pty, .init = setup, .fini = bench_teardown, .timeout = TEST_TIMEOUT);
 
 static void start(const char *link)
 {

@@ -10,7 +10,7 @@ static void setup(void)
     bench_setup(VM_LOOP_VIRTUAL);
 }
 
-TestSuite(vchar_socket, .init = setup, .fini = bench_teardown, .timeout = 60);
+TestSuite(vchar_socket, .init = setup, .fini = bench_teardown, .timeout = TEST_TIMEOUT);
 
 static struct sockaddr_un address(void)
 {

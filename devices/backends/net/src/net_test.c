@@ -13,7 +13,7 @@ static void teardown(void)
     side_close(&a);
 }
 
-TestSuite(vnet, .fini = teardown, .timeout = 60);
+TestSuite(vnet, .fini = teardown, .timeout = TEST_TIMEOUT);
 
 static const struct {
     struct vnet_config config;

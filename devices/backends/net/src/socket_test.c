@@ -28,7 +28,7 @@ static void teardown(void)
     cr_expect_eq(rmdir(folder), 0); /* the socket is gone, too */
 }
 
-TestSuite(vnet_socket, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(vnet_socket, .init = setup, .fini = teardown, .timeout = TEST_TIMEOUT);
 
 static void link_both(void)
 {

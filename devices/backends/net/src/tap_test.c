@@ -47,7 +47,7 @@ static void teardown(void)
     side_close(&a);
 }
 
-TestSuite(vnet_tap, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(vnet_tap, .init = setup, .fini = teardown, .timeout = TEST_TIMEOUT);
 
 /* The host's side: frames of our type. */
 static int host_side(const char *interface)

@@ -178,7 +178,7 @@ static void end(void)
     side_close(&a);
 }
 
-TestSuite(vnet_user_link, .init = begin, .fini = end, .timeout = 60);
+TestSuite(vnet_user_link, .init = begin, .fini = end, .timeout = TEST_TIMEOUT);
 
 static void frame_comes(void)
 {

@@ -95,7 +95,7 @@ static void end(pthread_t thread[2])
     vh_close(&h);
 }
 
-Test(virtio_threads, vcpus_kick_and_look_while_the_loop_serves, .timeout = 60)
+Test(virtio_threads, vcpus_kick_and_look_while_the_loop_serves, .timeout = TEST_TIMEOUT)
 {
     for (size_t w = 0; w < VM_ARRAY_SIZE(ways); w++) {
         pthread_t thread[2];
@@ -109,7 +109,7 @@ Test(virtio_threads, vcpus_kick_and_look_while_the_loop_serves, .timeout = 60)
     }
 }
 
-Test(virtio_threads, the_machine_pauses_and_resumes_under_traffic, .timeout = 60)
+Test(virtio_threads, the_machine_pauses_and_resumes_under_traffic, .timeout = TEST_TIMEOUT)
 {
     for (size_t w = 0; w < VM_ARRAY_SIZE(ways); w++) {
         pthread_t thread[2];
@@ -126,7 +126,7 @@ Test(virtio_threads, the_machine_pauses_and_resumes_under_traffic, .timeout = 60
     }
 }
 
-Test(virtio_threads, a_driver_resets_and_starts_again_under_traffic, .timeout = 60)
+Test(virtio_threads, a_driver_resets_and_starts_again_under_traffic, .timeout = TEST_TIMEOUT)
 {
     pthread_t thread[2];
 

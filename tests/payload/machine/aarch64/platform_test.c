@@ -4,7 +4,7 @@
 
 #include "machine.h"
 
-TestSuite(platform, .timeout = 120);
+TestSuite(platform, .timeout = TEST_TIMEOUT);
 
 Test(platform, the_serial_port_interrupts)
 {

@@ -4,7 +4,7 @@
 
 #include "machine.h"
 
-TestSuite(platform, .timeout = 120);
+TestSuite(platform, .timeout = TEST_TIMEOUT);
 
 #define SPLIT  "--irqchip", "split"
 #define KERNEL "--irqchip", "kernel"
