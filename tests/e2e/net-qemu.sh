@@ -31,7 +31,7 @@ cp "$HERE/guest-net.sh" "$work/add/run.sh"
 cat "$BED/guest-$kernel.cpio" >"$work/initramfs"
 cpio_of "$work/add" >>"$work/initramfs"
 
-# vectors=0: without KVM QEMU 7.2 crashes when a guest switches the MSI-X vectors of a vhost network device on.
+# maxcpus=2: docs/vhost-user.md, "In TCG". vectors=0: without KVM QEMU 7.2 crashes when a guest switches the MSI-X vectors of a vhost network device on.
 boot() { # words for our device; for QEMU's; how many pairs of queues QEMU asks for: 1
     "$vmm" device virtio-net,tap=vt0,ip=10.0.0.1,mac=52:54:00:12:34:56"$1" --socket "$work/net" &
     started=($!)
@@ -46,7 +46,7 @@ boot() { # words for our device; for QEMU's; how many pairs of queues QEMU asks 
     started+=($!)
     timeout 300 qemu-system-x86_64 -M q35,memory-backend=m -cpu max -accel tcg -m 256 -nodefaults -no-user-config \
         -display none -no-reboot -object memory-backend-memfd,id=m,size=256M,share=on -serial stdio \
-        -smp "${3:-1}" -chardev socket,id=net,path="$work/net" -netdev vhost-user,id=n,chardev=net,queues="${3:-1}" \
+        -smp "${3:-1},maxcpus=2" -chardev socket,id=net,path="$work/net" -netdev vhost-user,id=n,chardev=net,queues="${3:-1}" \
         -device virtio-net-pci,netdev=n,vectors=0,mac=52:54:00:12:34:56"$2" \
         -kernel "$BED/kernels/$kernel/vmlinuz" -initrd "$work/initramfs" \
         -append "console=ttyS0 quiet panic=-1 net.bytes=16777216" </dev/null >"$work/log" 2>&1 || true

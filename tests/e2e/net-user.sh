@@ -102,7 +102,7 @@ await "the back end" test -S "$work/net"
 mkfifo "$work/keys"
 exec 4<>"$work/keys"
 timeout 500 qemu-system-x86_64 -M q35,memory-backend=m -cpu max -accel tcg -m 256 -nodefaults -no-user-config \
-    -display none -no-reboot -object memory-backend-memfd,id=m,size=256M,share=on -serial stdio \
+    -smp 1,maxcpus=2 -display none -no-reboot -object memory-backend-memfd,id=m,size=256M,share=on -serial stdio \
     -chardev socket,id=net,path="$work/net" -netdev vhost-user,id=n,chardev=net \
     -device virtio-net-pci,netdev=n,vectors=0,mac=52:54:00:12:34:56 \
     -kernel "$BED/kernels/$kernel/vmlinuz" -initrd "$work/initramfs" \

@@ -61,7 +61,7 @@ for _ in $(seq 100); do
 done
 
 boot() {
-    timeout 300 "${qemu[@]}" -accel tcg -m 256 -nodefaults -no-user-config -display none \
+    timeout 300 "${qemu[@]}" -accel tcg -smp 1,maxcpus=2 -m 256 -nodefaults -no-user-config -display none \
         -no-reboot -object memory-backend-memfd,id=m,size=256M,share=on -serial stdio \
         -chardev socket,id=blk,path="$work/blk" -device vhost-user-blk-pci,chardev=blk \
         -chardev socket,id=rng,path="$work/rng" -device vhost-user-rng-pci,chardev=rng \
