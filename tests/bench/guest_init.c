@@ -10,6 +10,8 @@
  *                        nobody's (ends the count of exits until init), then off
  *     bench=tty:N        N bytes to the serial port, drained, then off
  *     bench=read:N       N reads of 4 KiB from /dev/vda past the page cache, then off
+ *     bench=udp:N        N of the shortest frames, bench=rr:N  N times a byte and its echo, bench=out:N, in:N  N KiB by TCP
+ *                        to and from the host (guest_net.c), then off
  *     bench_end=reboot   reboots where it would power off
  */
 #include <errno.h>
@@ -29,6 +31,8 @@
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "guest_net.h"
 
 enum {
     MARK_PORT = 0x5e1,
@@ -131,9 +135,21 @@ static void mark(void)
 #endif
 }
 
+/* "NAME:N" */
+static void on_the_network(char *what)
+{
+    char *count = strchr(what, ':');
+
+    if (!count)
+        return;
+    *count = 0;
+    guest_net(what, strtol(count + 1, NULL, 10));
+}
+
 int main(void)
 {
-    const char *what = getenv("bench"), *end = getenv("bench_end");
+    const char *end = getenv("bench_end");
+    char *what = getenv("bench");
 
     load_modules();
     if (!what || !strcmp(what, "reboot"))
@@ -149,6 +165,8 @@ int main(void)
         fflush(stdout);
         for (;;)
             pause();
+    } else {
+        on_the_network(what);
     }
     reboot(end && !strcmp(end, "reboot") ? RB_AUTOBOOT : RB_POWER_OFF);
     return 0;

@@ -18,7 +18,7 @@ fi
 # The machine that the next command starts; set by defaults() and changed before each measurement.
 defaults() {
     memory=256 kernel=/bookworm/kernel initramfs=/bookworm/init.cpio
-    words="bench=off" uart=on pci=on disk='' socket='' disks=1 least='' sandbox=process
+    words="bench=off" uart=on pci=on disk='' socket='' disks=1 net='' least='' sandbox=process
 }
 
 # Without cryptomgr.notests the kernel tests its own ciphers for 750 M instructions, under any VMM.
@@ -40,6 +40,7 @@ vmm() {
     [ -z "$socket" ] || set -- "$@" --disk "vhost_user=on,socket=$socket"
     i=0
     while [ -n "$disk" ] && [ $((i += 1)) -le "$disks" ]; do set -- "$@" --disk "path=$disk,readonly=on"; done
+    [ -z "$net" ] || set -- "$@" --net "tap=$net,ip=10.0.0.1,mask=255.255.255.0"
     [ -z "$initramfs" ] || set -- "$@" -i "$initramfs" --cmdline "$(line)"
     "$@" "$kernel"
 }
@@ -86,6 +87,7 @@ microvm() {
     [ "$uart" = off ] || set -- "$@" -chardev stdio,id=tty,signal=off -serial chardev:tty
     [ -z "$disk" ] || set -- "$@" -device virtio-blk-device,drive=d \
         -drive "if=none,id=d,format=raw,readonly=on,file=$disk"
+    [ -z "$net" ] || set -- "$@" -device virtio-net-device,netdev=n -netdev "tap,id=n,ifname=$net,script=/ifup.sh,downscript=no"
     [ -z "$initramfs" ] || set -- "$@" -initrd "$initramfs" -append "$(line) earlyprintk=ttyS0"
     LD_LIBRARY_PATH=/q/usr/lib/x86_64-linux-gnu "$@"
 }
@@ -96,6 +98,8 @@ virt() {
     [ "$uart" = off ] || set -- "$@" -chardev stdio,id=tty,signal=off -serial chardev:tty
     [ -z "$disk" ] || set -- "$@" -device virtio-blk-pci,drive=d \
         -drive "if=none,id=d,format=raw,readonly=on,file=$disk"
+    [ -z "$net" ] || set -- "$@" -device virtio-net-pci,netdev=n,romfile= \
+        -netdev "tap,id=n,ifname=$net,script=/ifup.sh,downscript=no"
     [ -z "$initramfs" ] || set -- "$@" -initrd "$initramfs" -append "$(line)"
     LD_LIBRARY_PATH=/q/usr/lib/aarch64-linux-gnu "$@"
 }
@@ -245,6 +249,19 @@ section_blk() {
     done
 }
 
+# The peer's work is not counted.
+section_net() {
+    case $1 in floor | vmm_socket) return 0 ;; esac
+    [ -e /tmp/peer ] || { /net_peer >/tmp/peer & }
+    until grep -q @ready /tmp/peer; do sleep 0.1; done
+    for words_of in udp:1000 udp:11000 rr:100 rr:2100 out:1024 out:17408 in:1024 in:17408; do
+        defaults
+        initramfs=/bookworm/net.cpio net=bench0 words="bench=$words_of"
+        "$1" /measure cost "net/$1/$(echo "$words_of" | tr : -)" /tmp/out
+        ! grep -a @failed /tmp/out
+    done
+}
+
 # From the spawner's clone to the device's loop, with whatever runs meanwhile; and what a device costs from its first
 # instruction to its last, its share of the VMM included: 4 more disks.
 section_start() {
@@ -265,6 +282,12 @@ section_start() {
         / sys_seccomp/ && pid in began && ++filters[pid] == 2 { print "@start " name "/loop " at - began[pid] }' $trace/trace
 }
 
+# What QEMU runs for its tap: script INTERFACE.
+cat >/ifup.sh <<"END"
+#!/bin/sh
+ip addr add 10.0.0.1/24 dev "$1" && ip link set "$1" up
+END
+chmod +x /ifup.sh
 mkdir -p /cg && mount -t cgroup2 cgroup2 /cg
 # Everything comes into memory first: time does not pass while the processor waits for a disk, but jumps to the next timer,
 # which would be the one that ends a run that takes too long.

@@ -7,7 +7,7 @@
 # firecracker, crosvm that is in PATH (not for AArch64), and beside floor.c, which does nothing but start the guest. Counted, not timed: one instruction is one
 # nanosecond in the emulated host (docs/benchmarks.md), so the numbers repeat and load on this machine changes nothing.
 # Prints a table.
-#   SECTION  null pio uart boot exits memory blk start; default: all
+#   SECTION  null pio uart boot exits memory blk net start; default: all
 #   --ours   our VMM and the floor only
 #   --raw F  keep the lines the numbers come from
 set -euo pipefail
@@ -27,16 +27,16 @@ while (($#)); do
     esac
     shift
 done
-((${#SECTIONS[@]})) || SECTIONS=(null pio uart boot exits memory blk start)
+((${#SECTIONS[@]})) || SECTIONS=(null pio uart boot exits memory blk net start)
 # GCC makes static programs of the host's architecture. UNCLAIMED is nobody's and SCRATCH a register of the UART where a write
 # does nothing: ports, or addresses.
 case $ARCH in
 x86_64)
-    DEBIAN=amd64 SUFFIX='' IMAGE=vmlinux BENCH=$BED/bench GCC=(gcc) PROGRAMS=(tiny floor measure guest_init)
+    DEBIAN=amd64 SUFFIX='' IMAGE=vmlinux BENCH=$BED/bench GCC=(gcc) PROGRAMS=(tiny floor measure guest_init net_peer)
     UNCLAIMED=0x5e0 SCRATCH=0x3ff UART=0x3f8 ACCESS="port write" LEAST="without PCI, I/O APIC of KVM, no RTC"
     ;;
 aarch64)
-    DEBIAN=arm64 SUFFIX=-arm64 IMAGE=vmlinuz BENCH=$BED/bench-arm64 PROGRAMS=(floor measure guest_init)
+    DEBIAN=arm64 SUFFIX=-arm64 IMAGE=vmlinuz BENCH=$BED/bench-arm64 PROGRAMS=(floor measure guest_init net_peer)
     GCC=(aarch64-linux-gnu-gcc)
     [[ $NATIVE = aarch64 ]] || GCC+=("--sysroot=$BED/sysroot-arm64")
     UNCLAIMED=0x09800000 SCRATCH=0x09000024 UART=0x09000000 ACCESS="memory write" LEAST="without PCI, no RTC"
@@ -61,19 +61,20 @@ add_peer() {
     done < <(ldd "$path" 2>/dev/null | grep -o '/[^ ]*' || true)
 }
 
-# source_of PROGRAM: its own for the architecture, if there is one.
-source_of() {
+# sources_of PROGRAM: its own for the architecture, if there is one.
+sources_of() {
     local own=$HERE/$1_$ARCH.c
     if [[ -e $own ]]; then echo "$own"; else echo "$HERE/$1.c"; fi
+    [[ $1 != guest_init ]] || echo "$HERE/guest_net.c"
 }
 
 programs() {
-    local program source
+    local program sources
     mkdir -p "$BENCH"
     for program in "${PROGRAMS[@]}"; do
-        source=$(source_of "$program")
-        newer "$BENCH/$program" "$source" ||
-            "${GCC[@]}" -D_GNU_SOURCE -std=gnu11 -O2 -static -s -Wall -Wextra -Werror -o "$BENCH/$program" "$source" -lfdt
+        mapfile -t sources < <(sources_of "$program")
+        newer "$BENCH/$program" "${sources[@]}" ||
+            "${GCC[@]}" -D_GNU_SOURCE -std=gnu11 -O2 -static -s -Wall -Wextra -Werror -o "$BENCH/$program" "${sources[@]}" -lfdt
     done
 }
 
@@ -129,6 +130,8 @@ prepare() {
         FILES+=("$KERNELS/$name/$IMAGE:$kernel/kernel" "$BENCH/$kernel.cpio:$kernel/init.cpio"
             "$BENCH/$kernel-blk.cpio:$kernel/blk.cpio")
     done
+    "$ROOT/tests/e2e/initramfs.sh" bare "bookworm-cloud$SUFFIX" "$BENCH/net.cpio" "$BENCH/guest_init" virtio_pci virtio_mmio virtio_net
+    FILES+=("$BENCH/net.cpio:bookworm/net.cpio" "$BENCH/net_peer:net_peer")
     yes 0123456789abcde | head -c 16M >"$WORK/disk.img" || true
     FILES+=("$BENCH/floor:floor" "$BENCH/measure:measure" "$WORK/disk.img:disk.img")
 }
@@ -225,6 +228,13 @@ table() {
             divisor = 1000
             row("virtio-blk read of 4 KiB, Linux 6.1, instructions", "per", "blk", "bookworm-100", "bookworm-1100")
             row("virtio-blk read of 4 KiB, Linux 6.12, instructions", "per", "blk", "trixie-100", "trixie-1100")
+            divisor = 10000
+            row("virtio-net, shortest frames sent, instructions each", "per", "net", "udp-1000", "udp-11000")
+            divisor = 2000
+            row("virtio-net, request and response, instructions", "per", "net", "rr-100", "rr-2100")
+            divisor = 16384 * 1024
+            row("virtio-net, TCP sent, instructions per byte", "per", "net", "out-1024", "out-17408", "%.2f")
+            row("virtio-net, TCP received, instructions per byte", "per", "net", "in-1024", "in-17408", "%.2f")
         }' "$1"
 }
 

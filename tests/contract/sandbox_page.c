@@ -89,6 +89,27 @@ static bool few(const struct vdev_class *cls, const struct vmm_jail_filter *filt
     return ok;
 }
 
+/* What a vCPU needs for a device that is on a thread. */
+static int put_vcpu(const struct vdev_class *cls)
+{
+    struct lines lines[ARCHS] = { 0 };
+    const struct lines none[ARCHS] = { 0 };
+    struct vmm_jail_filter *filter;
+    int rc = cls->jail_vcpu ? vmm_jail_filter_new(cls->name, &filter) : 0;
+
+    if (rc || !cls->jail_vcpu)
+        return rc;
+    rc = vmm_jail_filter_add(filter, cls->name, cls->jail_vcpu);
+    if (!rc) {
+        collect(filter, lines);
+        printf("\nOn a thread of the VMM, a vCPU besides its own:\n");
+        put_lines(lines, none);
+        forget(lines);
+    }
+    vmm_jail_filter_free(filter);
+    return rc;
+}
+
 static int put_device(const struct vdev_class *cls)
 {
     struct lines loop_lines[ARCHS] = { 0 }, start_lines[ARCHS] = { 0 };
@@ -114,7 +135,7 @@ static int put_device(const struct vdev_class *cls)
         vmm_jail_filter_free(start);
     }
     vmm_jail_filter_free(loop);
-    return rc;
+    return rc ? rc : put_vcpu(cls);
 }
 
 static int put_thread(const char *what, const char *table, const struct vm_jail_rule *rows)

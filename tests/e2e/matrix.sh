@@ -54,7 +54,7 @@ bookworm-standard-arm64:vmlinuz:2:256:serial:disk:button:split,nvhe
 trixie-standard-arm64:zboot.gz:1:256:serial:disk:button:max,upgraded
 bookworm-cloud-arm64:vmlinuz:1:256:serial:ram:poweroff:balloon
 trixie-cloud-arm64:vmlinuz:1:256:serial:ram:poweroff:reporting
-trixie-cloud-arm64:vmlinuz:1:256:serial:ram:poweroff:net,serials
+trixie-cloud-arm64:vmlinuz:1:256:serial:ram:poweroff:net,serials,thread
 ROWS
 }
 

@@ -311,6 +311,14 @@ static const struct vm_jail_rule jail[] = {
     { 0 }
 };
 
+/* Small requests (docs/decisions/0008-cached-reads-on-the-vcpu.md). */
+static const struct vm_jail_rule jail_vcpu[] = {
+    VM_JAIL("fdatasync"),
+    VM_JAIL("fallocate", VM_JAIL_IS(1, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE)),
+    VM_JAIL("fallocate", VM_JAIL_IS(1, FALLOC_FL_KEEP_SIZE | FALLOC_FL_ZERO_RANGE)),
+    { 0 },
+};
+
 static const struct vm_state_field state_fields[] = {
     { .tag = 1, .type = VM_STATE_U8, .offset = offsetof(struct blk_state, cache) },
     { 0 },
@@ -340,6 +348,7 @@ const struct vdev_class virtio_blk_class = {
     .backend = VDEV_BACKEND_BLOCK,
     .placements = VDEV_THREAD | VDEV_PROCESS | VDEV_FOREIGN,
     .jail = jail,
+    .jail_vcpu = jail_vcpu,
     .state = state_fields,
     .state_size = sizeof(struct blk_state),
     .state_version = 1,

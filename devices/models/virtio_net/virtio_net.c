@@ -593,6 +593,13 @@ static const struct vm_jail_rule jail[] = {
     { 0 },
 };
 
+/* A driver begins or resets. */
+static const struct vm_jail_rule jail_vcpu[] = {
+    VM_JAIL("ioctl", VM_JAIL_IS(1, TUNSETOFFLOAD)),
+    VM_JAIL("ioctl", VM_JAIL_IS(1, TUNSETQUEUE)),
+    { 0 },
+};
+
 #define FIELD(t, kind, member, ...)                                                      \
     {                                                                                    \
         .tag = (t), .type = (kind), .offset = offsetof(struct virtio_net_state, member), \
@@ -700,6 +707,7 @@ const struct vdev_class virtio_net_class = {
     .backend = VDEV_BACKEND_NET,
     .placements = VDEV_THREAD | VDEV_PROCESS | VDEV_FOREIGN,
     .jail = jail,
+    .jail_vcpu = jail_vcpu,
     .settle = net_settle,
     .may_open = may_open,
     .starts_program = starts_program,

@@ -121,7 +121,7 @@ const struct vm_jail_rule vmm_jail_rows_vcpu[] = {
     VM_JAIL("ioctl", VM_JAIL_BITS(1, 0xff80, 0xae80)), /* its own registers: report of a crash, pause, save */
     VM_JAIL("tgkill"), /* kicks of other vCPUs */
     VM_JAIL("poll"), VM_JAIL("ppoll"), VM_JAIL("writev"), /* console output that is waited for */
-    VM_JAIL("preadv2"), VM_JAIL("pread64"), VM_JAIL("pwritev2"), VM_JAIL("fdatasync"), VM_JAIL("fallocate", VM_JAIL_BITS(1, 0x1, 0x1)), /* cached reads, small disks */
+    VM_JAIL("preadv2"), VM_JAIL("pread64"), VM_JAIL("pwritev2"), /* cached reads, output */
     VM_JAIL("getrandom"), VM_JAIL("eventfd2"), VM_JAIL("close"), VM_JAIL("getpid"), VM_JAIL("gettid"),
     VM_JAIL("rt_sigprocmask"), VM_JAIL("sched_yield"),
     VM_JAIL("prctl", VM_JAIL_IS(0, PR_SET_NAME)),

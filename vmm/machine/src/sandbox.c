@@ -134,8 +134,8 @@ static int add_table(const struct vm_jail_rule **tables, const struct vm_jail_ru
     return 0;
 }
 
-/* Rows of the classes that the VMM serves itself. movable: and of those that it may come to serve. */
-static int list_tables(const struct vmm_machine *m, bool movable,
+/* Rows of the classes that the VMM serves itself. movable: and of those that it may come to serve. vcpu: what its vCPUs need for them. */
+static int list_tables(const struct vmm_machine *m, bool movable, bool vcpu,
                        const struct vm_jail_rule **tables)
 {
     int rc = 0;
@@ -144,34 +144,41 @@ static int list_tables(const struct vmm_machine *m, bool movable,
         const struct vmm_machine_device *d = &m->config.devices[i];
 
         if (!d->process || (movable && !vmm_machine_why_stays(m, d->cls, d->config)))
-            rc = add_table(tables, d->cls->jail);
+            rc = add_table(tables, vcpu ? d->cls->jail_vcpu : d->cls->jail);
     }
     return rc;
 }
 
-/* Of a thread can become less only, and the main one makes the others: it has the rows of every device that may move here. */
+/* Of a thread can become less only, and the main one makes the others: it has the rows of every device that may move here, and so have
+ * vCPUs, which are never made again. */
 static int make_main(struct vmm_machine *m)
 {
     const struct vm_jail_rule *tables[TABLES_MAX + 1] = { vmm_jail_rows_main, vmm_jail_rows_io };
-    int rc = list_tables(m, true, tables);
+    int rc = list_tables(m, true, false, tables);
 
     return rc ? rc : vmm_machine_filter(&m->config.sandbox, "vmm-main", tables, &m->filter.main);
 }
 
+static int make_vcpu(struct vmm_machine *m)
+{
+    const struct vm_jail_rule *tables[TABLES_MAX + 1] = { vmm_jail_rows_vcpu };
+    int rc = list_tables(m, true, true, tables);
+
+    return rc ? rc : vmm_machine_filter(&m->config.sandbox, "vmm-vcpu", tables, &m->filter.vcpu);
+}
+
 int vmm_machine_filters_new(struct vmm_machine *m)
 {
-    static const struct vm_jail_rule *const vcpu[] = { vmm_jail_rows_vcpu, NULL };
     const struct vm_jail_rule *tables[TABLES_MAX + 1] = { vmm_jail_rows_io };
-    const struct vmm_machine_sandbox *sandbox = &m->config.sandbox;
     int rc;
 
-    if (!sandbox->filters)
+    if (!m->config.sandbox.filters)
         return 0;
-    rc = list_tables(m, false, tables);
+    rc = list_tables(m, false, false, tables);
     if (!rc)
-        rc = vmm_machine_filter(sandbox, "vmm-vcpu", vcpu, &m->filter.vcpu);
+        rc = vmm_machine_filter(&m->config.sandbox, "vmm-io", tables, &m->filter.io);
     if (!rc)
-        rc = vmm_machine_filter(sandbox, "vmm-io", tables, &m->filter.io);
+        rc = make_vcpu(m);
     return rc ? rc : make_main(m);
 }
 

@@ -253,6 +253,9 @@ struct vdev_class {
     bool dials; /* its process may ask for VM_OPEN_DIAL */
     uint32_t fds; /* most descriptors of its process; 0: the jail's usual number */
     const struct vm_jail_rule *jail; /* what the class's code calls; vmm/base/jail_rule.h */
+    /* Of that, what a vCPU calls that writes the device's registers while a thread of the VMM serves it, and what not every vCPU may
+     * anyway (vmm_jail_rows_vcpu). May be NULL. */
+    const struct vm_jail_rule *jail_vcpu;
     /* What the user left open, and has to be the same each time the device is made (an address), is chosen and written into config, once, before
      * the first time. -errno with text. NULL: there is nothing of the kind. */
     int (*settle)(const struct vm_env *env, void *config);
