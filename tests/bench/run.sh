@@ -3,7 +3,7 @@
 #
 # run.sh [--arch x86_64|aarch64] [--vmm PROGRAM] [--ours] [--raw FILE] [SECTION ...]
 #
-# What our VMM costs (as it is, with devices on its threads, without filters too; a disk of `vmm device`'s), beside QEMU's microvm (trixie's; for AArch64 its virt machine) and each of lkvm, cloud-hypervisor,
+# What our VMM costs (as it is, with devices on its threads, without filters too; a disk of `vmm device`'s), beside QEMU's microvm (trixie's; for the network its q35, for AArch64 its virt machine) and each of lkvm, cloud-hypervisor,
 # firecracker, crosvm that is in PATH (not for AArch64), and beside floor.c, which does nothing but start the guest. Counted, not timed: one instruction is one
 # nanosecond in the emulated host (docs/benchmarks.md), so the numbers repeat and load on this machine changes nothing.
 # Prints a table.
@@ -152,7 +152,7 @@ peers_x86_64() {
     vmm_in_host qemu-microvm "$WORK"
     PEER=("$WORK/setup.sh:setup.sh" -- "${VMM_QEMU[@]}")
     cat "$BED/qemu.img" >/dev/null # time jumps while the host waits for its disk
-    VMMS+=(microvm)
+    VMMS+=(microvm q35)
     for peer in lkvm cloud-hypervisor firecracker crosvm; do
         add_peer "$peer"
     done
@@ -240,13 +240,16 @@ table() {
 
 prepare
 [[ -n $OURS ]] || "peers_$ARCH"
-printf '%s\n' "${SECTIONS[@]}" >"$WORK/sections"
 # A host each: one that dies takes no other's numbers with it.
 for vmm in "${VMMS[@]}"; do
     [[ $vmm != vmm_socket || " ${SECTIONS[*]} " = *" blk "* ]] || continue # measured nowhere else
     echo "$vmm" >"$WORK/vmms"
     host=() peer=()
-    [[ $vmm != microvm && $vmm != virt ]] || { host=(${HOST[@]+"${HOST[@]}"}) && peer=(${PEER[@]+"${PEER[@]}"}); }
+    [[ $vmm != q35 || " ${SECTIONS[*]} " = *" net "* ]] || continue
+    sections=("${SECTIONS[@]}")
+    [[ $vmm != q35 ]] || sections=(net)
+    printf '%s\n' "${sections[@]}" >"$WORK/sections"
+    [[ $vmm != microvm && $vmm != q35 && $vmm != virt ]] || { host=(${HOST[@]+"${HOST[@]}"}) && peer=(${PEER[@]+"${PEER[@]}"}); }
     "$ROOT/tests/e2e/host.sh" --arch "$ARCH" ${host[@]+"${host[@]}"} --count --timeout 600 "$HERE/in-host.sh" "$VMM:vmm" \
         "$WORK/vmms:vmms" "$WORK/sections:sections" "${FILES[@]}" ${peer[@]+"${peer[@]}"} >"$WORK/log.$vmm" ||
         die "$vmm: the host ended with $?: $(tail -5 "$WORK/log.$vmm")"
