@@ -135,9 +135,11 @@ static int machine_irqchip_new(struct hv_vm *vm, enum hv_irqchip kind, uint32_t 
     struct kvm_enable_cap split = { .cap = KVM_CAP_SPLIT_IRQCHIP, .args = { pins } };
 
     if (kind == HV_IRQCHIP_SPLIT) {
-        if (!machine_cap(vm, KVM_CAP_SPLIT_IRQCHIP))
-            return vm_fail(-ENOTSUP, "this KVM has no split irqchip: use the kernel's");
-        return machine_enable_cap(vm, &split);
+        int rc = machine_enable_cap(vm, &split);
+
+        return rc && !machine_cap(vm, KVM_CAP_SPLIT_IRQCHIP)
+                   ? vm_fail(-ENOTSUP, "this KVM has no split irqchip: use the kernel's")
+                   : rc;
     }
     return vm_ioctl(vm, KVM_CREATE_IRQCHIP, NULL) < 0 ? hv_kvm_fail("KVM_CREATE_IRQCHIP") : 0;
 }

@@ -93,17 +93,22 @@ static void refused(int signal_number, siginfo_t *info, void *context)
 
 int vmm_jail_report(const char *who)
 {
+    static bool installed; /* by another thread */
     struct sigaction act = { .sa_sigaction = refused, .sa_flags = SA_SIGINFO }, old;
 
     snprintf(thread_who, sizeof(thread_who), "%s", who);
+    if (__atomic_load_n(&installed, __ATOMIC_RELAXED))
+        return 0;
     sigemptyset(&act.sa_mask);
     if (sigaction(SIGSYS, NULL, &old))
         return vm_fail_errno("sigaction(SIGSYS)");
-    if (old.sa_flags & SA_SIGINFO && old.sa_sigaction == refused)
-        return 0; /* another thread was here */
+    /* Two threads may come here at once: ours is not what was there before. */
     if (!(old.sa_flags & SA_SIGINFO) && old.sa_handler != SIG_DFL && old.sa_handler != SIG_IGN)
         __atomic_store_n(&before, old.sa_handler, __ATOMIC_RELAXED);
-    return sigaction(SIGSYS, &act, NULL) ? vm_fail_errno("sigaction(SIGSYS)") : 0;
+    if (sigaction(SIGSYS, &act, NULL))
+        return vm_fail_errno("sigaction(SIGSYS)");
+    __atomic_store_n(&installed, true, __ATOMIC_RELAXED);
+    return 0;
 }
 
 void vmm_jail_explain_status(int wait_status, char *ret_text, size_t size)

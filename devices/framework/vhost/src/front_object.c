@@ -25,8 +25,8 @@ struct entry {
 
 struct vhost_objects {
     struct vm_lock lock;
-    unsigned count;
-    struct entry entry[VHOST_OBJECTS_MAX];
+    unsigned count, room;
+    struct entry *entry; /* few machines have any, none has many */
 };
 
 int vhost_objects_new(struct vhost_objects **ret_objects)
@@ -42,8 +42,10 @@ int vhost_objects_new(struct vhost_objects **ret_objects)
 
 void vhost_objects_free(struct vhost_objects *o)
 {
-    if (o)
-        vm_lock_destroy(&o->lock);
+    if (!o)
+        return;
+    vm_lock_destroy(&o->lock);
+    free(o->entry);
     free(o);
 }
 
@@ -63,6 +65,21 @@ static void drop(struct vhost_objects *o, struct entry *e)
     *e = o->entry[--o->count];
 }
 
+static int make_room(struct vhost_objects *o)
+{
+    unsigned room = o->room ? 2 * o->room : 16;
+    struct entry *entry;
+
+    if (o->count < o->room)
+        return 0;
+    entry = realloc(o->entry, room * sizeof(*entry));
+    if (!entry)
+        return vm_fail(-ENOMEM, "SHARED_OBJECT_ADD: out of memory");
+    o->entry = entry;
+    o->room = room;
+    return 0;
+}
+
 static int add(struct vhost_front *f, const struct vhost_uuid *uuid)
 {
     struct vhost_objects *o = f->object.table;
@@ -73,6 +90,8 @@ static int add(struct vhost_front *f, const struct vhost_uuid *uuid)
                        e->owner == f ? "this back end" : "another back end");
     if (o->count == VHOST_OBJECTS_MAX || f->object.owned == VHOST_OBJECTS_OWNED)
         return vm_fail(-ENOSPC, "SHARED_OBJECT_ADD: more than %d objects", VHOST_OBJECTS_OWNED);
+    if (make_room(o))
+        return -ENOMEM;
     o->entry[o->count++] = (struct entry){ *uuid, f };
     f->object.owned++;
     return 0;
