@@ -117,6 +117,24 @@ Test(mistakes, two_kernels_or_two_roots)
     expect(USAGE, "two root disks", "a and b");
 }
 
+Test(mistakes, a_network_device_by_three_options_of_which_one_is_missing_or_wrong)
+{
+    CLI(&r, "plan", "--host-ip", "10.0.0.1", "--netmask", "255.0.0.0", "k");
+    expect(USAGE, "one network device together", "--mac is missing");
+    CLI(&r, "plan", "--mac", "52:54:00:12:34:56", "k");
+    expect(USAGE, "one network device together", "--host-ip is missing");
+    CLI(&r, "plan", "--host-ip", "10.0.0.1", "--mac", "52:54:00:12:34:56", "k");
+    expect(USAGE, "one network device together", "--netmask is missing");
+    CLI(&r, "plan", "--host-ip", "10.0.0.1,mtu=9000", "k");
+    expect(USAGE, "--host-ip 10.0.0.1,mtu=9000", "no IPv4 address");
+    CLI(&r, "plan", "--netmask", "24", "k");
+    expect(USAGE, "--netmask 24", "no IPv4 address");
+    CLI(&r, "plan", "--mac", "53:54:00:12:34:56", "k");
+    expect(USAGE, "--mac=53:54:00:12:34:56", "group");
+    CLI(&r, "plan", "--mac", "52:54:00:12:34:56", "--mac", "52:54:00:12:34:57", "k");
+    expect(USAGE, "two of --mac", "--net");
+}
+
 Test(mistakes, a_fifo_without_the_other_side)
 {
     cr_assert(!mkfifo("f", 0600));

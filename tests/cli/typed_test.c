@@ -164,6 +164,22 @@ Test(typed, others_spellings_of_a_network_device_mean_the_same)
     planned("virtio-net0");
 }
 
+Test(typed, three_options_of_crosvms_are_one_network_device)
+{
+    CLI(&r, "run", "--mac", "52:54:00:AB:34:56", "--host_ip=10.0.0.1", "--netmask", "255.0.0.0",
+        "--print-config", "k");
+
+    cr_expect_eq(r.code, 0, "%s", r.err);
+    cr_expect(strstr(r.out, "\"tap\": \"vm525400ab3456\""), "%s", r.out);
+    cr_expect(strstr(r.out, "\"ip\": \"10.0.0.1\""), "%s", r.out);
+    cr_expect(strstr(r.out, "\"mask\": \"255.0.0.0\""), "%s", r.out);
+    cr_expect(strstr(r.out, "\"mac\": \"52:54:00:AB:34:56\""), "%s", r.out);
+
+    CLI(&r, "plan", "--net", "mode=none", "--mac", "52:54:00:12:34:56", "--host-ip", "10.0.0.1",
+        "--netmask", "255.0.0.0", "k");
+    planned("virtio-net1");
+}
+
 static const struct {
     const char *net, *text;
 } wrong_net[] = {

@@ -45,12 +45,13 @@ static void refused(const struct row *rows, size_t count)
 Test(words, an_empty_value_is_not_the_default)
 {
     static const char *const options[] = {
-        "-m",       "-c",       "-i",       "-d",          "-r",          "-s",
-        "--memory", "--cpus",   "--acpi",   "--platform",  "--machine",   "--pci",
-        "--rtc",    "--kernel", "--disk",   "--rwdisk",    "--rodisk",    "--serial",
-        "--rng",    "--device", "--socket", "--log-level", "--console",   "--irqchip",
-        "--config", "--pit",    "--root",   "--dump-acpi", "--dump-dtb",  "--vhost-user",
-        "--initrd", "--mem",    "--rodisk", "--pci-cam",   "--api-socket"
+        "-m",        "-c",       "-i",       "-d",          "-r",           "-s",
+        "--memory",  "--cpus",   "--acpi",   "--platform",  "--machine",    "--pci",
+        "--rtc",     "--kernel", "--disk",   "--rwdisk",    "--rodisk",     "--serial",
+        "--rng",     "--device", "--socket", "--log-level", "--console",    "--irqchip",
+        "--config",  "--pit",    "--root",   "--dump-acpi", "--dump-dtb",   "--vhost-user",
+        "--initrd",  "--mem",    "--rodisk", "--pci-cam",   "--api-socket", "--host-ip",
+        "--netmask", "--mac"
     };
     char text[64];
 

@@ -15,6 +15,9 @@ struct session {
     const char *kernel; /* as the command line names it */
     const char *dump_dir, *dump_dtb, *compare,
         *root; /* plan --dump-acpi, --dump-dtb, abi --diff, run -r */
+    struct {
+        const char *ip, *mask, *mac;
+    } net; /* run --host-ip, --netmask, --mac; borrowed from argv */
     const char *compare_with; /* abi diff A B */
     const char *binary; /* upgrade --binary */
     const char *placement; /* move --placement */

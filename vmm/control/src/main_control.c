@@ -582,6 +582,8 @@ static int run_command(struct session *s, size_t i, int argc, char *argv[])
         rc = parse(s, &commands[i], &command, argc - rc, argv + rc, &out);
     if (!rc)
         rc = vmm_options_settle_root(s);
+    if (!rc)
+        rc = vmm_options_settle_net(s);
     if (rc > 0)
         return print_buffer(&out, 0);
     vm_buffer_free(&out);

@@ -10,8 +10,16 @@ extern const struct vmm_option vmm_operands_run[];
 
 /* KERNEL and --kernel. */
 int vmm_options_kernel(void *ctx, const struct vmm_option *option, const char *value);
+/* Puts a text into the object of a row with a path; prints the help that it asks for (VMM_CONFIG_HELP). */
+int vmm_options_apply(struct session *s, const struct vmm_option *keys, const char *what,
+                      const char *value);
 /* Behind all options: makes --root the first disk. */
 int vmm_options_settle_root(struct session *s);
+/* --host-ip, --netmask and --mac; behind all options they become one network device. */
+int vmm_options_host_ip(void *ctx, const struct vmm_option *option, const char *value);
+int vmm_options_netmask(void *ctx, const struct vmm_option *option, const char *value);
+int vmm_options_mac(void *ctx, const struct vmm_option *option, const char *value);
+int vmm_options_settle_net(struct session *s);
 /* --config FILE. */
 int vmm_options_load_config(struct session *s, const char *path);
 

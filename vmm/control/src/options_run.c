@@ -93,10 +93,11 @@ static int option_root(void *ctx, const struct vmm_option *option, const char *v
     return 0;
 }
 
-static int apply(struct session *s, const struct vmm_option *keys, const char *value)
+int vmm_options_apply(struct session *s, const struct vmm_option *keys, const char *what,
+                      const char *value)
 {
     struct vm_buffer text = { 0 };
-    int rc = vmm_config_apply(&s->model.model, keys, s->config, "--root", value, &text);
+    int rc = vmm_config_apply(&s->model.model, keys, s->config, what, value, &text);
 
     if (rc > 0) {
         vmm_command_print((const char *)text.data, text.len);
@@ -146,9 +147,9 @@ int vmm_options_settle_root(struct session *s)
 
     if (!s->root)
         return 0;
-    rc = apply(s, &disk, s->root);
+    rc = vmm_options_apply(s, &disk, "--root", s->root);
     if (!rc)
-        rc = apply(s, &words, "root=/dev/vda ro");
+        rc = vmm_options_apply(s, &words, "--root", "root=/dev/vda ro");
     last = rc ? NULL : malloc(size);
     if (!last)
         return rc ? rc : vm_fail(-ENOMEM, "out of memory");
@@ -278,6 +279,19 @@ const struct vmm_option vmm_options_run[] = {
       .many = true,
       .argument = "N|fd=N,...",
       .help = "a network device with this open tap interface, as --net fd=N" },
+    { .name = "host-ip",
+      .call = vmm_options_host_ip,
+      .argument = "ADDRESS",
+      .help = "with --netmask and --mac: a network device with a tap interface that has this "
+              "address, named by the MAC address" },
+    { .name = "netmask",
+      .call = vmm_options_netmask,
+      .argument = "MASK",
+      .help = "the interface's network mask, with --host-ip and --mac" },
+    { .name = "mac",
+      .call = vmm_options_mac,
+      .argument = "MAC",
+      .help = "the guest's MAC address, with --host-ip and --netmask" },
     { .name = "fs",
       .path = "fs",
       .many = true,
