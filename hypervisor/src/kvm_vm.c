@@ -94,6 +94,16 @@ static int machine_dirty_clear(struct hv_vm *vm, uint32_t slot, uint64_t first, 
     return 0;
 }
 
+/* arm64's KVM keeps to single pages only where a slot has a bitmap (mmu.c, memslot_is_logging()): elsewhere it maps huge pages, and the
+ * ring would name one page of each. With the bitmap beside the ring (api.rst, 8.29) slots have one. x86 has no such capability. */
+static int ring_with_bitmap(struct hv_vm *vm)
+{
+    struct kvm_enable_cap enable = { .cap = KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP };
+
+    return machine_cap(vm, KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP) ? machine_enable_cap(vm, &enable)
+                                                               : 0;
+}
+
 static int machine_dirty_ring_enable(struct hv_vm *vm, uint32_t entries)
 {
     struct kvm_enable_cap enable = { .cap = KVM_CAP_DIRTY_LOG_RING_ACQ_REL };
@@ -116,6 +126,8 @@ static int machine_dirty_ring_enable(struct hv_vm *vm, uint32_t entries)
         return vm_fail(-E2BIG, "dirty ring of %u entries: at most %zu", entries,
                        (size_t)bytes / sizeof(struct kvm_dirty_gfn));
     rc = machine_enable_cap(vm, &enable);
+    if (!rc)
+        rc = ring_with_bitmap(vm);
     if (rc)
         return vm_wrap(rc, "dirty ring of %u entries", entries);
     vm->dirty_ring_entries = entries;

@@ -26,6 +26,19 @@ static uint8_t *map(size_t bytes)
     return p;
 }
 
+/* For HIGH_AT, and placed so that a huge page of the host's is one of the guest's, where there are any: nothing may depend on small ones. */
+static uint8_t *map_high(size_t bytes)
+{
+    enum { HUGE_BYTES = 0x200000 };
+    uint8_t *p = map(bytes + HUGE_BYTES), *start = p + (HIGH_AT - (uintptr_t)p) % HUGE_BYTES;
+
+    if (start > p)
+        munmap(p, (size_t)(start - p));
+    munmap(start + bytes, (size_t)(p + HUGE_BYTES - start));
+    madvise(start, bytes, MADV_HUGEPAGE);
+    return start;
+}
+
 static void open_kvm(struct payload *p, const struct payload_config *config)
 {
     struct hv_vm_config vm = { 0 };
@@ -49,7 +62,7 @@ static void set_memory(struct payload *p, const struct payload_config *config)
     if (!config->high_pages)
         return;
     p->high_bytes = config->high_pages * 0x1000ul;
-    p->high = map(p->high_bytes);
+    p->high = map_high(p->high_bytes);
     slot.id = 1;
     slot.gpa = HIGH_AT;
     slot.size = p->high_bytes;

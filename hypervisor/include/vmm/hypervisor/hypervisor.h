@@ -308,7 +308,8 @@ static inline int hv_vm_dirty_clear(struct hv_vm *vm, uint32_t slot, uint64_t fi
 }
 
 /* Gives every vCPU a ring of entries (a power of two, at least a page of 16-byte entries) in place
- * of the bitmap; before the first vCPU. KVM keeps some entries in reserve and leaves with
+ * of the bitmap; before the first slot and the first vCPU. On Arm the bitmap is there, too, for what
+ * no vCPU writes (tables of an ITS). KVM keeps some entries in reserve and leaves with
  * HV_EXIT_DIRTY_RING_FULL before the end. 0; -ENOTSUP; -EINVAL (too late, not a power of two);
  * -E2BIG (more than the capability's bytes / 16); with text. */
 static inline int hv_vm_dirty_ring_enable(struct hv_vm *vm, uint32_t entries)
