@@ -30,7 +30,9 @@ static uint8_t *map(size_t bytes)
 static uint8_t *map_high(size_t bytes)
 {
     enum { HUGE_BYTES = 0x200000 };
-    uint8_t *p = map(bytes + HUGE_BYTES), *start = p + (HIGH_AT - (uintptr_t)p) % HUGE_BYTES;
+    uint8_t *p = map(bytes + HUGE_BYTES);
+    size_t past = ((uintptr_t)p - HIGH_AT) % HUGE_BYTES;
+    uint8_t *start = past ? p + (HUGE_BYTES - past) : p;
 
     if (start > p)
         munmap(p, (size_t)(start - p));
