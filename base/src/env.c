@@ -99,7 +99,7 @@ static int open_flags(unsigned how)
 static int host_open(void *ctx, const char *name, unsigned how)
 {
     unsigned type = how & VM_OPEN_SEQPACKET;
-    int flags = open_flags(how);
+    int flags = open_flags(how == VM_OPEN_KERNEL ? VM_OPEN_READ | VM_OPEN_WRITE : how);
     int fd;
 
     (void)ctx;

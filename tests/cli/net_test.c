@@ -77,6 +77,34 @@ Test(net, a_device_on_a_thread_connects_again_when_its_peer_has_gone)
     comes_back("thread");
 }
 
+/* ---- vhost=on ---- */
+
+static void vhost_refused(const char *net, const char *words)
+{
+    struct cli_result r = { 0 };
+
+    CLI(&r, "plan", "--net", net, "k");
+    cr_expect_eq(r.code, 2, "%s: exit %d", net, r.code);
+    cr_expect(strstr(r.err, words), "%s: no '%s' in: %s", net, words, r.err);
+}
+
+Test(net, what_looks_at_packets_is_not_for_the_kernels_vhost)
+{
+    static const char words[] =
+        "looks at packets, which with vhost=on pass within the host's kernel";
+
+    vhost_refused("tap=t,vhost=on,capture=f", words);
+    vhost_refused("tap=t,vhost=on,deny_metadata=on", words);
+    vhost_refused("tap=t,vhost=on,num_queues=4,rss=on", words);
+    vhost_refused("tap=t,vhost=on,hash=on", words);
+    vhost_refused("socket=s,vhost=on",
+                  "the kernel's vhost-net serves tap interfaces: give tap=NAME");
+    vhost_refused("mode=user,vhost=on", "give tap=NAME, or fd=N");
+    vhost_refused("tap=t,vhost_device=/dev/x", "vhost_device= has no meaning without vhost=on");
+    vhost_refused("tap=t,vhost=on,placement=process",
+                  "placement=process cannot be: with vhost=on the kernel works in the address");
+}
+
 /* ---- mode=user ---- */
 
 /* passt of Debian 12 begins where there is a default route only. */

@@ -58,6 +58,38 @@ Test(vsock, cloud_hypervisors_json_has_it)
     planned("1af4:1053  v ");
 }
 
+Test(vsock, the_kernels_is_on_a_thread)
+{
+    CLI(&r, "plan", "--rng", "off", "--vsock", "cid=3,vhost=on", "k");
+
+    planned("1af4:1053  virtio-vsock0");
+    cr_expect_null(strstr(r.out, "a jailed process, "), "%s", r.out);
+}
+
+/* vmm run opens it after the machine's memory is made. */
+static void no_vhost(const char *option, const char *value, const char *words)
+{
+    if (!cli_has_kvm())
+        cr_skip_test("%s", cli_why_not());
+    cli_kernel("k", TINY_POWEROFF);
+    CLI(&r, "run", "--rng", "off", option, value, "k");
+    cr_expect_gt(r.code, 0, "exit %d: %s", r.code, r.err);
+    cr_expect(strstr(r.err, words), "no '%s' in: %s", words, r.err);
+}
+
+Test(vsock, a_kernel_without_it_is_told)
+{
+    no_vhost("--vsock", "cid=3,vhost=on,vhost_device=/nowhere",
+             "virtio-vsock0: vhost=on: /nowhere: the kernel has no vhost-vsock: load it (modprobe "
+             "vhost_vsock), or give socket=PATH instead");
+}
+
+Test(vsock, what_is_no_such_device_is_told)
+{
+    no_vhost("--vsock", "cid=3,vhost=on,vhost_device=/dev/null",
+             "virtio-vsock0: /dev/null: what was opened is no such device of the kernel's");
+}
+
 Test(vsock, without_a_key_there_is_none)
 {
     CLI(&r, "plan", "k");
@@ -68,9 +100,17 @@ Test(vsock, without_a_key_there_is_none)
 Test(vsock, what_is_missing_or_cannot_be_is_one_line)
 {
     CLI(&r, "plan", "--vsock", "cid=3", "k");
-    refused("'socket' is missing");
+    refused("Give socket=PATH (Unix sockets of the host), or vhost=on (its AF_VSOCK)");
     CLI(&r, "plan", "--cid", "3", "k");
-    refused("'socket' is missing");
+    refused("Give socket=PATH");
+    CLI(&r, "plan", "--vsock", "cid=3,vhost=on,socket=/x", "k");
+    refused("with vhost=on connections end in AF_VSOCK of the host, and socket= has no meaning");
+    CLI(&r, "plan", "--vsock", "cid=3,vhost=on,seqpacket=/x", "k");
+    refused("and seqpacket= has no meaning");
+    CLI(&r, "plan", "--vsock", "cid=3,socket=/x,vhost_device=/dev/vhost-vsock", "k");
+    refused("vhost_device= has no meaning without vhost=on");
+    CLI(&r, "plan", "--vsock", "cid=3,vhost=on,placement=process", "k");
+    refused("placement=process cannot be: with vhost=on the kernel works in the address space");
     CLI(&r, "plan", "--vsock", "socket=/x", "k");
     refused("'cid' is missing");
     CLI(&r, "plan", "--vsock", "cid=2,socket=/x", "k");

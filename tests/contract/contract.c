@@ -72,6 +72,8 @@ void contract_options(const struct vdev_class *cls, char ret_options[CONTRACT_OP
     if (cls->backend == VDEV_BACKEND_NET)
         len = (size_t)snprintf(ret_options, CONTRACT_OPTIONS,
                                "mode=none,mac=52:54:00:12:34:56,num_queues=4,rss=on,hash=on");
+    if (cls->dials)
+        len = (size_t)snprintf(ret_options, CONTRACT_OPTIONS, "socket=socket");
     for (const struct vm_prop *p = cls->props; p && p->name; p++)
         if (p->required && len < CONTRACT_OPTIONS)
             len += (size_t)snprintf(ret_options + len, CONTRACT_OPTIONS - len, "%s%s=%s",

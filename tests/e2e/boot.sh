@@ -20,6 +20,7 @@
 #   split                  split virtio rings, not packed ones
 #   net                    guest and host ping, and exchange 4 MiB each way by TCP over a tap interface that the VMM makes
 #   vsock                  programs of guest and host exchange 1 MiB each way, by connections from either side
+#   inkernel               the host's kernel serves network and vsock (vhost-net, vhost-vsock): with net, vsock
 #   kernelirq              --irqchip kernel
 #   gicv2                  arm64: in a host with a GICv2, which gives guests one
 #   max                    arm64: in a host whose processor has SVE and pointer authentication: guests have them too
@@ -56,7 +57,7 @@ IFS=: read -r KERNEL IMAGE CPUS MEMORY CONSOLE DISK END WORDS <<<"$ROW"
 [[ -n $END ]] || die "row '$ROW': see the head of this script"
 
 for word in ${WORDS//,/ }; do
-    [[ $word =~ ^(segment1|mmio|nopci|vhost|thread|killed|upgraded|moved|split|vsock|kernelirq|gicv2|max|nvhe|net|balloon|reporting|serials|full)$ ]] || die "row '$ROW': no word '$word'"
+    [[ $word =~ ^(segment1|mmio|nopci|vhost|thread|killed|upgraded|moved|split|vsock|kernelirq|gicv2|max|nvhe|net|inkernel|balloon|reporting|serials|full)$ ]] || die "row '$ROW': no word '$word'"
 done
 has() { [[ ,$WORDS, = *,$1,* ]]; }
 
@@ -180,14 +181,22 @@ check_size() {
 
 # Rings, the way to the disk, and the interrupt controller, as the guest's kernel found them.
 check_devices() {
-    local ring=1 segment=0000 disk mmio='*/LNRO0005:*'
+    local ring=1 segment=0000 disk mmio='*/LNRO0005:*' rings split=0
+    rings=$(told rings)
     [[ $ARCH = amd64 ]] || mmio='/sys/devices/platform/*.virtio_mmio/*'
     ! has split || ring=0
     ! has segment1 || segment=0001
     disk="/sys/devices/*pci$segment:00/$segment:00:*"
     ! has mmio || disk=$mmio
     ! has nopci || disk=$mmio
-    [[ $(told rings) =~ ^$ring+$ ]] || die "packed rings: '$(told rings)', a digit a device, instead of $ring for each"
+    if has inkernel && ((ring)); then # the kernel has split rings only
+        for word in net vsock; do
+            ! has $word || split=$((split + 1))
+        done
+        [[ ${rings//1/} = $(printf "%${split}s" '' | tr ' ' 0) ]] || die "packed rings: '$rings', a digit a device, instead of $split split ones"
+    elif [[ ! $rings =~ ^$ring+$ ]]; then
+        die "packed rings: '$rings', a digit a device, instead of $ring for each"
+    fi
     # shellcheck disable=SC2053 # a pattern
     [[ $(told disk) = $disk ]] || die "the disk is at $(told disk), not $disk"
     if has nopci; then

@@ -190,13 +190,17 @@ if has vhost; then
 else
     set -- "$@" --disk "path=/disk.img$where$packed"
 fi
+inkernel=''
+! has inkernel || inkernel=,vhost=on
 if has vsock; then
-    set -- "$@" --vsock "cid=3,socket=/vsock$packed"
-    vsock echo /vsock_1024 >/vsock.log &
+    end=,socket=/vsock here=/vsock_1024
+    ! has inkernel || { end=$inkernel here=1024; }
+    set -- "$@" --vsock "cid=3$end$packed"
+    vsock echo $here >/vsock.log &
 fi
 ! has serials || set -- "$@" --serial3 file=/serial3
 if has net; then
-    set -- "$@" --net "tap=guest0,ip=192.168.64.1$packed"
+    set -- "$@" --net "tap=guest0,ip=192.168.64.1${inkernel:+$inkernel,num_queues=4}$packed"
     head -c 4194304 /dev/urandom >/data
     nc -l -p 5001 </data >/dev/null &
 fi
@@ -350,7 +354,11 @@ fi
 if has vsock; then
     wait_for '^@listens 52'
     head -c 1048576 /dev/urandom >/sent
-    /vmm vsock connect /vsock 52 </sent >/back || fail "no connection to the guest"
+    if has inkernel; then
+        vsock send 3:52 </sent >/back || fail "no connection to the guest"
+    else
+        /vmm vsock connect /vsock 52 </sent >/back || fail "no connection to the guest"
+    fi
     [ "$(sha256sum </sent)" = "$(sha256sum </back)" ] || fail "the guest's echo is another"
     wait_for '^@vsock ok'
     ! grep -a '^@failed' /vsock.log || fail "by the host's echo"

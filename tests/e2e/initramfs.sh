@@ -20,8 +20,8 @@ GUEST_MODULES=(virtio_pci virtio_mmio virtio_blk virtio_net virtio_console virti
 # modules_of ROLE KERNEL: KVM is built in on AArch64, and only the standard kernels have a driver for the power key there.
 modules_of() {
     case $1-$2 in
-    host-*-arm64) echo virtio_blk loop tun ;;
-    host-*) echo kvm-amd virtio_blk loop tun ;;
+    host-*-arm64) echo virtio_blk loop tun vhost_net vhost_vsock ;;
+    host-*) echo kvm-amd virtio_blk loop tun vhost_net vhost_vsock ;;
     guest-*-standard-arm64) echo "${GUEST_MODULES[@]}" gpio_keys ;;
     guest-*-arm64) echo "${GUEST_MODULES[@]}" ;;
     guest-*) echo "${GUEST_MODULES[@]}" button ;;

@@ -16,7 +16,7 @@ MEMORY=(128 256 4096) # 4096 reaches across the PCI hole below 4 GiB
 CONSOLES=(serial hvc0)
 ROOTS=(ram disk)
 ENDS=(poweroff reboot button)
-EXTRAS=(vsock net balloon reporting serials) # further devices
+EXTRAS=(vsock net "net,vsock,inkernel" balloon reporting serials) # further devices
 WORDS=(segment1 mmio nopci vhost thread killed upgraded moved split kernelirq full "${EXTRAS[@]}")
 HOST_WORDS=(kernelirq) ROWS=choice MANY=''
 
@@ -38,6 +38,7 @@ bookworm-cloud:vmlinux:2:256:serial:disk:poweroff:vhost
 bookworm-cloud:vmlinuz:1:256:serial:disk:poweroff:balloon
 trixie-cloud:vmlinuz:1:256:hvc0:ram:poweroff:reporting
 trixie-cloud:vmlinuz:2:256:serial:ram:poweroff:net
+bookworm-cloud:vmlinuz:2:256:hvc0:ram:reboot:net,vsock,inkernel
 ROWS
 }
 
@@ -55,6 +56,7 @@ trixie-standard-arm64:zboot.gz:1:256:serial:disk:button:max,upgraded
 bookworm-cloud-arm64:vmlinuz:1:256:serial:ram:poweroff:balloon
 trixie-cloud-arm64:vmlinuz:1:256:serial:ram:poweroff:reporting
 trixie-cloud-arm64:vmlinuz:1:256:serial:ram:poweroff:net,serials,thread
+bookworm-cloud-arm64:vmlinuz:2:256:hvc0:ram:reboot:net,vsock,inkernel
 ROWS
 }
 

@@ -5,7 +5,7 @@
  *   vsock echo ADDRESS    waits for one connection, says "@listens ADDRESS", sends back what comes, to its end
  *   vsock send ADDRESS    standard input to who listens there, what it sends back to standard output; each direction to its end
  *
- * ADDRESS: a port of AF_VSOCK (send: of the host, CID 2), or the path of a Unix socket.
+ * ADDRESS: a port of AF_VSOCK, with CID: before it (send: without it of the host, CID 2), or the path of a Unix socket.
  */
 #include <errno.h>
 #include <poll.h>
@@ -28,9 +28,12 @@ static void die(const char *what)
 
 static int open_address(const char *address, int listens)
 {
+    const char *colon = strchr(address, ':');
     struct sockaddr_vm vm = { .svm_family = AF_VSOCK,
-                              .svm_port = (unsigned)strtoul(address, NULL, 10),
-                              .svm_cid = listens ? VMADDR_CID_ANY : VMADDR_CID_HOST };
+                              .svm_port = (unsigned)strtoul(colon ? colon + 1 : address, NULL, 10),
+                              .svm_cid = colon     ? (unsigned)strtoul(address, NULL, 10)
+                                         : listens ? VMADDR_CID_ANY
+                                                   : VMADDR_CID_HOST };
     struct sockaddr_un un = { .sun_family = AF_UNIX };
     int is_path = *address == '/', fd = socket(is_path ? AF_UNIX : AF_VSOCK, SOCK_STREAM, 0);
     const struct sockaddr *name = is_path ? (const void *)&un : (const void *)&vm;

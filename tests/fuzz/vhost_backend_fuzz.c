@@ -120,7 +120,7 @@ static void hello(struct fuzz *f)
     (void)ffe_hello(f->front, get(f, 3)); /* some sets are refused */
     how = (uint8_t)get(f, 1);
     (void)ffe_set_features(f->front, VQ_F_VERSION_1 | (how & 1 ? VQ_F_RING_PACKED : 0) |
-                                         (how & 2 ? VIRTIO_F_ACCESS_PLATFORM : 0));
+                                         (how & 2 ? VIRTIO_FEATURE_ACCESS_PLATFORM : 0));
     f->h->features = f->front->features;
 }
 
@@ -128,7 +128,7 @@ static void make_ring(struct fuzz *f, uint16_t n)
 {
     struct fake_config c = { .size = 16,
                              .features = f->h->features &
-                                         ~(VHOST_FEATURE_PROTOCOL | VIRTIO_F_ACCESS_PLATFORM),
+                                         ~(VHOST_FEATURE_PROTOCOL | VIRTIO_FEATURE_ACCESS_PLATFORM),
                              .heap = 0x4000ULL * (n + 1),
                              .heap_bytes = 0x4000 };
     struct fake_driver *drv = &f->h->drv[n];

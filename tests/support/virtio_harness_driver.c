@@ -349,7 +349,8 @@ int vh_queue_stop(struct vh *h, uint16_t n, uint64_t limit_ns)
 int vh_negotiate(struct vh *h, uint64_t want)
 {
     uint64_t features =
-        COMMON_FEATURES | (want ? want & (OWN_FEATURES | VIRTIO_F_ACCESS_PLATFORM) : OWN_FEATURES);
+        COMMON_FEATURES |
+        (want ? want & (OWN_FEATURES | VIRTIO_FEATURE_ACCESS_PLATFORM) : OWN_FEATURES);
 
     if (h->config.packed)
         features |= VQ_F_RING_PACKED;

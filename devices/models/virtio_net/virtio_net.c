@@ -18,6 +18,7 @@
 #include <vmm/base/error.h>
 #include <vmm/base/tap.h>
 #include <vmm/devices-core/ledger.h>
+#include <vmm/vhost/kernel.h>
 
 enum { QUEUE_SIZE_LEAST = 4, FULL_DUPLEX = 1, MTU_EXTRA = 18 };
 
@@ -182,6 +183,8 @@ static int net_kick(struct virtio_dev *dev, uint16_t n)
         return virtio_has(dev, VIRTIO_NET_F_CTRL_VQ) ? virtio_net_control_kick(net, n) : 0;
     if (n >= 2 * net->pairs)
         return 0;
+    if (net->kernel)
+        return vhost_kernel_kick(net->kernel, n);
     return n % 2 ? virtio_net_tx_kick(net, n / 2) : virtio_net_rx_kick(net, n / 2);
 }
 
@@ -327,6 +330,7 @@ static void net_destroy(struct virtio_dev *dev)
     struct virtio_net *net = virtio_net_of(dev);
 
     virtio_net_delay_exit(net);
+    vhost_kernel_free(net->kernel);
     vnet_close(net->net);
     free_rx(net);
     virtio_exit(dev);
@@ -364,7 +368,7 @@ static uint64_t features(const struct virtio_net_config *config, const struct vn
         f |= VIRTIO_NET_F_MTU;
     if (config->speed)
         f |= VIRTIO_NET_F_SPEED_DUPLEX;
-    return f;
+    return config->vhost ? virtio_net_kernel_features(f) : f;
 }
 
 static void fill_space(struct virtio_net *net, const struct virtio_net_config *config)
@@ -397,7 +401,7 @@ static int check_config(const char *id, const struct virtio_net_config *config)
     if (!vm_is_pow2(config->queue_size))
         return vm_fail(-EINVAL, "%s: queue_size=%u is not a power of two; 256 is usual", id,
                        config->queue_size);
-    return 0;
+    return virtio_net_kernel_check(id, config);
 }
 
 /* What has one queue only does, too, where we share its frames out ourselves. */
@@ -522,7 +526,11 @@ static int net_create(const struct vdev_context *context, struct vdev **ret_dev)
     if (rc) {
         vnet_close(back);
         free(net);
+        return rc;
     }
+    rc = virtio_net_kernel_new(net, context, config);
+    if (rc)
+        net_destroy(&net->dev);
     return rc;
 }
 
@@ -574,6 +582,14 @@ static const struct vm_prop props[] = {
       .type = VM_PROP_BOOL,
       AT(hash),
       .help = "the guest may have the hash of each frame that it receives" },
+    { .name = "vhost",
+      .type = VM_PROP_BOOL,
+      AT(vhost),
+      .help = "the host's kernel moves the packets between guest and tap (vhost-net)" },
+    { .name = "vhost_device",
+      .type = VM_PROP_PATH,
+      AT(vhost_device),
+      .help = "with vhost=on: the kernel's device; /dev/vhost-net if not given" },
     { .name = "speed",
       .type = VM_PROP_U32,
       AT(speed),
@@ -708,6 +724,8 @@ const struct vdev_class virtio_net_class = {
     .placements = VDEV_THREAD | VDEV_PROCESS | VDEV_FOREIGN,
     .jail = jail,
     .jail_vcpu = jail_vcpu,
+    .jail_more = virtio_net_kernel_rules,
+    .thread_reason = virtio_net_kernel_reason,
     .settle = net_settle,
     .may_open = may_open,
     .starts_program = starts_program,

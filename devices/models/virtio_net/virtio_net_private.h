@@ -8,6 +8,7 @@
  *   virtio_net_hash.c     hashes of received frames
  *   virtio_net_delay.c    notifications that come later
  *   virtio_net_control.c  the control queue, and the filter that it sets
+ *   virtio_net_kernel.c   packets within the host's kernel (vhost=on)
  */
 #ifndef VIRTIO_NET_PRIVATE_H
 #define VIRTIO_NET_PRIVATE_H
@@ -141,7 +142,8 @@ struct virtio_net_config {
     struct vnet_config net;
     char *mac;
     uint32_t num_queues, queue_size, speed;
-    bool rss, hash;
+    bool rss, hash, vhost;
+    char *vhost_device;
     struct virtio_options virtio;
 };
 
@@ -187,6 +189,7 @@ struct virtio_net_state {
     struct virtio_net_coalesce coalesce[VIRTIO_NET_DATA_QUEUES];
 };
 
+struct vhost_kernel;
 struct virtio_net_rx;
 struct virtio_net {
     struct virtio_dev dev;
@@ -211,6 +214,10 @@ struct virtio_net {
     struct vnet_filter_config
         filter; /* what is live of it, and whether the back end has not heard yet */
     bool filter_changed;
+    struct vhost_kernel *kernel; /* serves the packets' queues; NULL: we do */
+    const struct virtio_ops *plain; /* what it does without; and with the kernel */
+    struct virtio_ops lending;
+    int lent[VNET_QUEUES_MAX]; /* borrowed from the back end */
 };
 
 static inline struct virtio_net *virtio_net_of(struct virtio_dev *dev)
@@ -223,6 +230,17 @@ static inline struct virtio_net *virtio_net_of(struct virtio_dev *dev)
 int virtio_net_new(const struct vdev_context *context, const struct virtio_net_config *config,
                    struct virtio_net *net, struct vnet *back, struct vdev **ret_dev);
 extern const struct vnet_events virtio_net_events;
+
+/* Contradictions around vhost=on; -EINVAL with text. */
+int virtio_net_kernel_check(const char *id, const struct virtio_net_config *config);
+/* Of these, what there is with it. */
+uint64_t virtio_net_kernel_features(uint64_t features);
+/* With it, the kernel serves the device's packets from its start on. 0 or -errno with text. */
+int virtio_net_kernel_new(struct virtio_net *net, const struct vdev_context *context,
+                          const struct virtio_net_config *config);
+/* Of the class. */
+const struct vm_jail_rule *virtio_net_kernel_rules(const void *config);
+const char *virtio_net_kernel_reason(const void *config);
 
 /* Feature bits of the driver's side (VIRTIO_NET_F_GUEST_*) as VNET_CSUM ... */
 unsigned virtio_net_offloads(uint64_t features);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * Socket device (VIRTIO 1.2, section 5.10), hybrid: connections of the guest's AF_VSOCK end in Unix sockets of the host. Its files are
+ * Socket device (VIRTIO 1.2, section 5.10), hybrid: connections of the guest's AF_VSOCK end in Unix sockets of the host, or (vhost=on) in its
+ * AF_VSOCK. Its files are
  * listed in virtio_vsock_private.h.
  *
  * Connections do not outlive the process that serves them, nor a snapshot. The ledger and the state hold that there were some; who comes
@@ -12,6 +13,7 @@
 #include <sys/ioctl.h>
 
 #include <vmm/base/error.h>
+#include <vmm/vhost/kernel.h>
 
 #include "virtio_vsock_private.h"
 
@@ -72,6 +74,7 @@ static void vsock_destroy(struct virtio_dev *dev)
     struct virtio_vsock *v = virtio_vsock_of(dev);
 
     drop_all(v);
+    vhost_kernel_free(v->kernel);
     virtio_vsock_host_close(v);
     free(v->record.data);
     virtio_exit(dev);
@@ -89,7 +92,10 @@ static const struct virtio_ops ops = {
 static int check(const struct vdev_context *context)
 {
     const struct virtio_vsock_config *config = context->config;
+    int rc = virtio_vsock_kernel_check(context->id, config);
 
+    if (rc)
+        return rc;
     if (config->seqpacket && !strcmp(config->socket, config->seqpacket))
         return vm_fail(-EINVAL,
                        "%s: socket= and seqpacket= are both %s: they are two sockets: give them "
@@ -98,8 +104,9 @@ static int check(const struct vdev_context *context)
     return 0;
 }
 
-static int set_up(struct virtio_vsock *v, const struct virtio_vsock_config *config)
+static int set_up(struct virtio_vsock *v, const struct vdev_context *context)
 {
+    const struct virtio_vsock_config *config = context->config;
     const struct vm_env *env = v->dev.dev.env;
     struct vsock_space *space = (struct vsock_space *)(void *)v->dev.config;
     int rc;
@@ -119,7 +126,8 @@ static int set_up(struct virtio_vsock *v, const struct virtio_vsock_config *conf
         if (!v->record.data)
             return vm_fail(-ENOMEM, "%s: out of memory", v->dev.dev.id);
     }
-    return virtio_vsock_host_open(v, config);
+    return config->vhost ? virtio_vsock_kernel_new(v, context, config)
+                         : virtio_vsock_host_open(v, config);
 }
 
 static int vsock_create(const struct vdev_context *context, struct vdev **ret_dev)
@@ -128,7 +136,8 @@ static int vsock_create(const struct vdev_context *context, struct vdev **ret_de
     const struct virtio_vsock_config *config = context->config;
     const struct virtio_setup setup = {
         .id = VIRTIO_ID_VSOCK,
-        .features = VIRTIO_VSOCK_F_STREAM | (config->seqpacket ? VIRTIO_VSOCK_F_SEQPACKET : 0),
+        .features = VIRTIO_VSOCK_F_STREAM |
+                    (config->seqpacket || config->vhost ? VIRTIO_VSOCK_F_SEQPACKET : 0),
         .queue_sizes = sizes,
         .queues = VSOCK_QUEUES,
         .config_bytes = sizeof(struct vsock_space),
@@ -147,7 +156,7 @@ static int vsock_create(const struct vdev_context *context, struct vdev **ret_de
         free(v);
         return rc;
     }
-    rc = set_up(v, config);
+    rc = set_up(v, context);
     if (rc) {
         vsock_destroy(&v->dev);
         return rc;
@@ -174,7 +183,6 @@ static const struct vm_prop props[] = {
     { .name = "socket",
       .type = VM_PROP_PATH,
       .offset = offsetof(struct virtio_vsock_config, socket),
-      .required = true,
       .max = PATH_MOST,
       .help = "Unix socket for the host's clients; a connection of the guest's to port P goes to "
               "who listens at the same path with _P behind it" },
@@ -183,6 +191,16 @@ static const struct vm_prop props[] = {
       .offset = offsetof(struct virtio_vsock_config, seqpacket),
       .max = PATH_MOST,
       .help = "the same for connections of messages (SOCK_SEQPACKET); none if not given" },
+    { .name = "vhost",
+      .type = VM_PROP_BOOL,
+      .offset = offsetof(struct virtio_vsock_config, vhost),
+      .help = "connections end in AF_VSOCK of the host instead, whose kernel serves them "
+              "(vhost-vsock)" },
+    { .name = "vhost_device",
+      .type = VM_PROP_PATH,
+      .offset = offsetof(struct virtio_vsock_config, vhost_device),
+      .alias_crosvm = "device",
+      .help = "with vhost=on: the kernel's device; /dev/vhost-vsock if not given" },
     { .name = "connections",
       .type = VM_PROP_U32,
       .offset = offsetof(struct virtio_vsock_config, connections),
@@ -241,6 +259,8 @@ const struct vdev_class virtio_vsock_class = {
     .dials = true,
     .fds = 65536 + 512,
     .jail = jail,
+    .jail_more = virtio_vsock_kernel_rules,
+    .thread_reason = virtio_vsock_kernel_reason,
     .state = state_fields,
     .state_size = sizeof(struct virtio_vsock_state),
     .state_version = 1,

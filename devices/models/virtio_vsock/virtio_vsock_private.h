@@ -7,6 +7,7 @@
  *   virtio_vsock_rx.c     packets to the guest, and events
  *   virtio_vsock_conn.c   connections: table, credit, bytes that wait for the host
  *   virtio_vsock_host.c   sockets of the host: clients that come, programs that are dialled
+ *   virtio_vsock_kernel.c AF_VSOCK of the host instead (vhost=on)
  *
  * All of it runs in the loop's thread under the device's lock.
  */
@@ -84,8 +85,9 @@ enum {
 struct virtio_vsock_config {
     struct vdev_common common;
     uint32_t cid;
-    char *socket, *seqpacket;
+    char *socket, *seqpacket, *vhost_device;
     uint32_t connections;
+    bool vhost;
     struct virtio_options virtio;
 };
 
@@ -178,8 +180,12 @@ struct vsock_dialler {
     uint16_t type;
 };
 
+struct vhost_kernel;
 struct virtio_vsock {
     struct virtio_dev dev;
+    struct vhost_kernel *kernel; /* serves the packets' queues; NULL: we do */
+    const struct virtio_ops *plain; /* what it does without; and with the kernel */
+    struct virtio_ops lending;
     struct virtio_vsock_state s;
     uint64_t cid;
     bool lost; /* connections that the driver had are gone, and it does not know yet */
@@ -285,5 +291,16 @@ void virtio_vsock_dial_forget(struct vsock_conn *c);
 void virtio_vsock_hello_over(struct vsock_conn *c);
 /* There is room for a client again. */
 void virtio_vsock_accept_more(struct virtio_vsock *v);
+
+/* ---- virtio_vsock_kernel.c ---- */
+
+/* Where connections end is said, and once. -EINVAL with text. */
+int virtio_vsock_kernel_check(const char *id, const struct virtio_vsock_config *config);
+/* The kernel serves the packets from the device's start on. 0 or -errno with text. */
+int virtio_vsock_kernel_new(struct virtio_vsock *v, const struct vdev_context *context,
+                            const struct virtio_vsock_config *config);
+/* Of the class. */
+const struct vm_jail_rule *virtio_vsock_kernel_rules(const void *config);
+const char *virtio_vsock_kernel_reason(const void *config);
 
 #endif

@@ -150,10 +150,9 @@ void vmm_doctor_host(struct findings *f)
 {
     check_io_uring(f);
     check_userfaultfd(f);
-    check_device(f, "vhost-net", "/dev/vhost-net",
-                 "modprobe vhost_net; nothing of vmm's uses it yet");
+    check_device(f, "vhost-net", "/dev/vhost-net", "modprobe vhost_net; --net vhost=on needs it");
     check_device(f, "vhost-vsock", "/dev/vhost-vsock",
-                 "modprobe vhost_vsock; nothing of vmm's uses it yet");
+                 "modprobe vhost_vsock; --vsock vhost=on needs it");
     check_device(f, "tun", "/dev/net/tun", "modprobe tun; needed for tap networks");
     check_device(f, "vfio", "/dev/vfio/vfio",
                  "modprobe vfio-pci; needed to give a guest a device of the host");

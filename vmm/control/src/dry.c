@@ -17,8 +17,8 @@ enum { STAND_IN_BYTES = 1 << 20 };
 /* In the place of each file: an empty one in memory, so that a plan neither needs nor locks what it names. */
 static int open_stand_in(void *ctx, const char *name, unsigned how)
 {
-    static const unsigned peers =
-        VM_OPEN_CONNECT | VM_OPEN_LISTEN | VM_OPEN_PTY | VM_OPEN_DIAL | VM_OPEN_TAP | VM_OPEN_USER;
+    static const unsigned peers = VM_OPEN_CONNECT | VM_OPEN_LISTEN | VM_OPEN_PTY | VM_OPEN_DIAL |
+                                  VM_OPEN_TAP | VM_OPEN_USER | VM_OPEN_KERNEL;
     int fd = how & peers ? -1 : memfd_create("plan", MFD_CLOEXEC);
 
     (void)ctx;

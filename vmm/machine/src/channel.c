@@ -81,7 +81,7 @@ bool vmm_process_may_open(const struct vdev_class *cls, const void *config, cons
         return cls->may_open && cls->may_open(config, untrusted, how);
     if (dial && (!cls->dials || (how & ~(unsigned)VM_OPEN_SEQPACKET) != VM_OPEN_DIAL))
         return false;
-    return how != VM_OPEN_PTY && stands_in(cls->props, config, untrusted);
+    return how != VM_OPEN_PTY && how != VM_OPEN_KERNEL && stands_in(cls->props, config, untrusted);
 }
 
 bool vmm_process_makes(unsigned how)

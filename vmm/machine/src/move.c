@@ -285,7 +285,7 @@ static int same_features(const struct virtio_dev *last, struct virtio_dev *next)
 {
     if (last->offered & ~next->offered)
         return vm_fail(-ENOTSUP, "%s: in %s it would lack features %#llx", last->dev.id,
-                       next->remote ? place_name(false) : place_name(true),
+                       virtio_any_remote(next) ? place_name(false) : place_name(true),
                        (unsigned long long)(last->offered & ~next->offered));
     next->offered = last->offered;
     return 0;

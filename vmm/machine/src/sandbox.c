@@ -145,6 +145,8 @@ static int list_tables(const struct vmm_machine *m, bool movable, bool vcpu,
 
         if (!d->process || (movable && !vmm_machine_why_stays(m, d->cls, d->config)))
             rc = add_table(tables, vcpu ? d->cls->jail_vcpu : d->cls->jail);
+        if (!rc && !vcpu && !d->process && d->cls->jail_more)
+            rc = add_table(tables, d->cls->jail_more(d->config));
     }
     return rc;
 }
@@ -192,8 +194,11 @@ int vmm_machine_filter_io(struct vmm_machine *m, const struct machine_device *d,
     if (!m->config.sandbox.filters)
         return 0;
     for (const struct machine_device *o = m->devices; !rc && o; o = o->next)
-        if (o->cls && (o == d || !o->process))
+        if (o->cls && (o == d || !o->process)) {
             rc = add_table(tables, o->cls->jail);
+            if (!rc && o->cls->jail_more && o->given)
+                rc = add_table(tables, o->cls->jail_more(o->given));
+        }
     if (!rc)
         rc = add_table(tables, vmm_jail_rows_io_make);
     return rc ? rc : vmm_machine_filter(&m->config.sandbox, "vmm-io", tables, ret_program);

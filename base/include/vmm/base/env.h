@@ -50,6 +50,7 @@ enum vm_open {
     VM_OPEN_USER =
         1024, /* alone: a socket that gives connections to a program of the host, started for it, as vmm/base/dial.h does, and as long
                * as the device lives; name: the program's words */
+    VM_OPEN_KERNEL = 2048, /* alone: a device of the kernel's, as /dev/vhost-net */
 };
 
 struct vm_env {

@@ -316,3 +316,10 @@ int vnet_open(const struct vm_env *env, const char *name, const struct vnet_conf
                                         : open_back(&setup, ret_net);
     return rc ? vm_wrap(rc, "%s", name) : 0;
 }
+
+int vnet_lend(struct vnet *net, unsigned queue)
+{
+    return net->ops->lend ? net->ops->lend(net, queue)
+                          : vm_fail(-ENOTSUP, "this is no tap interface, and the kernel's "
+                                              "vhost-net serves no other");
+}

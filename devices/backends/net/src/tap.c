@@ -26,12 +26,15 @@ _Static_assert(VNET_CSUM == TUN_F_CSUM && VNET_TSO4 == TUN_F_TSO4 && VNET_TSO6 =
                    VNET_ECN == TUN_F_TSO_ECN && VNET_UFO == TUN_F_UFO,
                "net.h says so");
 
+enum { LENT_PIECES = 4 };
+
 struct tap;
 struct tap_queue {
     struct tap *tap;
     struct vm_watch watch;
     int fd;
     bool on, known; /* attached; a process before this one may have left it otherwise */
+    bool lent; /* vnet_lend() */
 };
 
 struct tap {
@@ -86,11 +89,27 @@ static ssize_t tap_receive(struct vnet *net, unsigned queue, struct iovec *iov, 
     return n < VNET_HEADER ? -EAGAIN : n - VNET_HEADER;
 }
 
+/* What we still say ourselves (an announcement) is short. */
+static int send_lent(struct tap_queue *q, const struct iovec *iov, int count)
+{
+    static uint8_t more[VNET_HEADER_LENT - VNET_HEADER];
+    struct iovec all[LENT_PIECES];
+
+    if (count >= LENT_PIECES)
+        return -EMSGSIZE;
+    all[0] = iov[0];
+    all[1] = (struct iovec){ more, sizeof(more) };
+    memcpy(all + 2, iov + 1, (size_t)(count - 1) * sizeof(*iov));
+    return writev(q->fd, all, count + 1) < 0 ? -errno : 0;
+}
+
 static int tap_send(struct vnet *net, unsigned queue, struct iovec *iov, int count)
 {
     struct tap *tap = tap_of(net);
     ssize_t n;
 
+    if (tap->queue[queue].lent)
+        return send_lent(&tap->queue[queue], iov, count);
     do {
         n = writev(tap->queue[queue].fd, tap->header ? iov : iov + 1,
                    tap->header ? count : count - 1);
@@ -137,6 +156,23 @@ static int tap_set_queues(struct vnet *net, unsigned pairs)
     for (unsigned n = 0; n < tap->pairs && !rc; n++)
         rc = switch_queue(&tap->queue[n], n < pairs);
     return rc;
+}
+
+/* The size of headers is the file's, so it is not for a moment another than its reader's: the first lender is the last reader. */
+static int tap_lend(struct vnet *net, unsigned queue)
+{
+    struct tap *tap = tap_of(net);
+    struct tap_queue *q = &tap->queue[queue];
+    int size = VNET_HEADER_LENT;
+
+    if (!tap->header)
+        return vm_fail(-ENOTSUP, "the interface was opened without IFF_VNET_HDR, which vhost-net "
+                                 "needs: open it with that");
+    if (ioctl(q->fd, TUNSETVNETHDRSZ, &size))
+        return vm_fail_errno("TUNSETVNETHDRSZ");
+    vm_watch_set(&q->watch, 0); /* that it was deleted is told all the same (EPOLLERR) */
+    q->lent = true;
+    return q->fd;
 }
 
 static void tap_close(struct vnet *net)
@@ -227,6 +263,7 @@ int vnet_tap_new(const struct vnet_setup *setup, const int *fds, struct vnet **r
                                          .send = tap_send,
                                          .set_offloads = tap_set_offloads,
                                          .set_queues = tap_set_queues,
+                                         .lend = tap_lend,
                                          .close = tap_close };
     struct tap *tap = calloc(1, sizeof(*tap));
     int rc = 0;

@@ -233,8 +233,8 @@ int vhost_backend_new(struct virtio_dev *dev, struct gm_space *space,
 {
     struct vhost_backend *b;
 
-    if (dev->remote)
-        return vm_fail(-EINVAL, "%s: another program serves its queues; serve that one's",
+    if (virtio_any_remote(dev))
+        return vm_fail(-EINVAL, "%s: somebody else serves its queues; serve that one's",
                        dev->dev.id);
     b = calloc(1, sizeof(*b));
     if (!b)

@@ -30,7 +30,7 @@ static struct vhost_iotlb_cache *cache_of(struct vhost_backend *b)
 
 bool vhost_backend_iotlb_on(const struct vhost_backend *b)
 {
-    return b->features & VIRTIO_F_ACCESS_PLATFORM;
+    return b->features & VIRTIO_FEATURE_ACCESS_PLATFORM;
 }
 
 /* ---- what is known: ranges in order, none overlaps another ---- */

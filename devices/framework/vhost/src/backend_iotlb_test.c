@@ -23,7 +23,7 @@ static void behind_an_iommu(uint64_t without)
     moved_page = UINT64_MAX;
     hello((USUAL | VHOST_PROTOCOL(BACKEND_REQ)) & ~without);
     front()->missed = map;
-    cr_assert_eq(ffe_set_features(front(), VQ_F_VERSION_1 | VIRTIO_F_ACCESS_PLATFORM), 0);
+    cr_assert_eq(ffe_set_features(front(), VQ_F_VERSION_1 | VIRTIO_FEATURE_ACCESS_PLATFORM), 0);
     make_ring(1);
 }
 
@@ -243,7 +243,8 @@ Test(backend_iotlb, the_feature_needs_a_socket_for_questions)
 {
     hello(USUAL & ~VHOST_PROTOCOL(BACKEND_REQ));
 
-    cr_assert_eq(ffe_set_features(front(), VQ_F_VERSION_1 | VIRTIO_F_ACCESS_PLATFORM), FFE_REFUSED);
+    cr_assert_eq(ffe_set_features(front(), VQ_F_VERSION_1 | VIRTIO_FEATURE_ACCESS_PLATFORM),
+                 FFE_REFUSED);
 }
 
 Test(backend_iotlb, the_next_front_end_begins_without_translations)

@@ -67,7 +67,7 @@ static int set_features(struct vhost_backend *b, struct vhost_message *m)
     if (active && (features ^ b->features) & ~VHOST_FEATURE_LOG_ALL)
         return vm_fail(-EBUSY, "SET_FEATURES: rings run with %#llx",
                        (unsigned long long)b->features);
-    if (features & VIRTIO_F_ACCESS_PLATFORM && !(b->protocol & VHOST_PROTOCOL(BACKEND_REQ)))
+    if (features & VIRTIO_FEATURE_ACCESS_PLATFORM && !(b->protocol & VHOST_PROTOCOL(BACKEND_REQ)))
         return vm_fail(-EINVAL, "SET_FEATURES: VIRTIO_F_ACCESS_PLATFORM needs BACKEND_REQ, for the "
                                 "questions that it brings");
     b->features = features;

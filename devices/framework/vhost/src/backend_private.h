@@ -100,7 +100,7 @@ struct vhost_memory_table {
 
 /* Features that are not the device's: of the protocol, and of where its addresses lead. */
 #define VHOST_NOT_THE_DEVICES \
-    (VHOST_FEATURE_LOG_ALL | VHOST_FEATURE_PROTOCOL | VIRTIO_F_ACCESS_PLATFORM)
+    (VHOST_FEATURE_LOG_ALL | VHOST_FEATURE_PROTOCOL | VIRTIO_FEATURE_ACCESS_PLATFORM)
 
 struct vhost_backend {
     struct virtio_transport transport;

@@ -22,7 +22,7 @@ Test(backend, a_front_end_is_offered_the_devices_features_and_those_of_the_proto
     hello(FFE_ALL);
 
     cr_assert_eq(front()->offered, lab->dev.offered | VHOST_FEATURE_LOG_ALL |
-                                       VHOST_FEATURE_PROTOCOL | VIRTIO_F_ACCESS_PLATFORM);
+                                       VHOST_FEATURE_PROTOCOL | VIRTIO_FEATURE_ACCESS_PLATFORM);
     cr_assert_eq(get(VHOST_USER_GET_QUEUE_NUM), LAB_QUEUES);
     cr_assert_eq(get(VHOST_USER_GET_MAX_MEM_SLOTS), GM_REGIONS_MAX);
 }
@@ -384,11 +384,11 @@ Test(backend, a_device_that_another_process_serves_is_not_served_on)
 {
     struct vhost_backend *none = NULL;
 
-    lab->dev.remote = true;
+    lab->dev.kick[0].remote = true;
 
     cr_assert_eq(vhost_backend_new(&lab->dev, NULL, NULL, NULL, &none), -EINVAL);
     cr_assert_null(none);
-    lab->dev.remote = false;
+    lab->dev.kick[0].remote = false;
 }
 
 Test(backend, what_is_no_stream_socket_is_not_served)

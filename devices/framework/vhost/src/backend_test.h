@@ -71,7 +71,7 @@ static inline void make_ring(uint16_t n)
 {
     struct fake_config c = { .size = 16,
                              .features = front()->features &
-                                         ~(VHOST_FEATURE_PROTOCOL | VIRTIO_F_ACCESS_PLATFORM),
+                                         ~(VHOST_FEATURE_PROTOCOL | VIRTIO_FEATURE_ACCESS_PLATFORM),
                              .heap = 0x10000ULL * (n + 1),
                              .heap_bytes = 0x10000 };
 

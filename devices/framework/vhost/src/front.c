@@ -125,7 +125,8 @@ static void tell_choice(struct vhost_front *f);
 
 static bool can_ask(const struct vhost_front *f)
 {
-    return f->features & VIRTIO_F_ACCESS_PLATFORM && front_has(f, VHOST_PROTOCOL(BACKEND_REQ));
+    return f->features & VIRTIO_FEATURE_ACCESS_PLATFORM &&
+           front_has(f, VHOST_PROTOCOL(BACKEND_REQ));
 }
 
 int vhost_front_greeted(struct vhost_front *f)
@@ -619,7 +620,7 @@ static uint64_t offer(const struct vhost_front *f)
     if (!f->setup.packed || !front_has(f, VHOST_PROTOCOL(INFLIGHT_SHMFD)))
         ring &= ~VQ_F_RING_PACKED;
     if (f->setup.platform)
-        ring |= VIRTIO_F_ACCESS_PLATFORM;
+        ring |= VIRTIO_FEATURE_ACCESS_PLATFORM;
     return (f->features & (ring | DEVICE_FEATURES) & ~f->setup.refuse) | VQ_F_RING_RESET;
 }
 
@@ -661,7 +662,8 @@ static int make_device(struct vhost_front *f, const struct vdev_class *cls,
     if (rc)
         return rc;
     f->dev.offered = offer(f);
-    f->dev.remote = true;
+    for (uint16_t n = 0; n < f->queues; n++)
+        f->dev.kick[n].remote = true;
     say_config(f);
     rc = vhost_front_shmem_make(f);
     if (rc)

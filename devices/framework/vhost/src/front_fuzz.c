@@ -116,7 +116,7 @@ static void guest_step(uint8_t what, uint8_t a)
 {
     switch (what) {
     case 0: (void)vh_set_status(&h, 0); break;
-    case 1: (void)vh_start(&h, a & 1 ? VIRTIO_F_ACCESS_PLATFORM | 1 : 0); break;
+    case 1: (void)vh_start(&h, a & 1 ? VIRTIO_FEATURE_ACCESS_PLATFORM | 1 : 0); break;
     case 2:
         if (h.drv_made[a % 2])
             (void)vh_kick(&h, a % 2);
@@ -265,7 +265,7 @@ static bool make(const uint8_t *in)
     must(back.object_fd >= 0 && !ftruncate(back.object_fd, 0x4000) &&
          !fcntl(back.object_fd, F_ADD_SEALS, F_SEAL_SHRINK));
     back.features |= in[0] & 4 ? VHOST_FEATURE_LOG_ALL : 0;
-    back.features |= in[0] & 8 ? VIRTIO_F_ACCESS_PLATFORM : 0;
+    back.features |= in[0] & 8 ? VIRTIO_FEATURE_ACCESS_PLATFORM : 0;
     back.config_bytes = 16;
     if (vhost_front_new(&cls, &h.context, &setup, NULL, &front))
         return false;

@@ -167,7 +167,7 @@ static int answer_miss(struct vhost_front *f, const struct vhost_iotlb *untruste
 
 bool vhost_front_iotlb_on(const struct vhost_front *f)
 {
-    return f->dev.features & VIRTIO_F_ACCESS_PLATFORM;
+    return f->dev.features & VIRTIO_FEATURE_ACCESS_PLATFORM;
 }
 
 int vhost_front_iotlb_asked(struct vhost_front *f, const struct vhost_iotlb *untrusted)

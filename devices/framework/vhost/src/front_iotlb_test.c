@@ -36,7 +36,7 @@ static void open_platform(void)
 {
     ended = 0;
     ft_open_all(VH_PCI);
-    ft.back.features |= VIRTIO_F_ACCESS_PLATFORM;
+    ft.back.features |= VIRTIO_FEATURE_ACCESS_PLATFORM;
     ft.setup.platform = true;
 }
 
@@ -44,9 +44,9 @@ static void run_platform(void)
 {
     open_platform();
     cr_assert_eq(ft_make(), 0, "%s", vm_error_text());
-    cr_assert_eq(vh_start(&ft.h, VIRTIO_F_ACCESS_PLATFORM), 0);
+    cr_assert_eq(vh_start(&ft.h, VIRTIO_FEATURE_ACCESS_PLATFORM), 0);
     cr_assert_eq(vh_idle(&ft.h), 0);
-    cr_assert(ft_dev()->features & VIRTIO_F_ACCESS_PLATFORM);
+    cr_assert(ft_dev()->features & VIRTIO_FEATURE_ACCESS_PLATFORM);
 }
 
 static void run_translated(void)
@@ -55,7 +55,7 @@ static void run_translated(void)
     gm_iommu_watch_init(&watch);
     iommu = (struct gm_iommu){ .translate = one_page, .watch = &watch };
     cr_assert_eq(ft_make(), 0, "%s", vm_error_text());
-    cr_assert_eq(vh_start(&ft.h, VIRTIO_F_ACCESS_PLATFORM), 0);
+    cr_assert_eq(vh_start(&ft.h, VIRTIO_FEATURE_ACCESS_PLATFORM), 0);
     vm_lock_acquire(&ft_dev()->dev.lock);
     gm_view_set_iommu(&ft_dev()->view, &iommu);
     vm_lock_release(&ft_dev()->dev.lock);
@@ -91,13 +91,13 @@ Test(front_iotlb, the_feature_is_offered_where_it_is_wanted, .fini = quit)
     open_platform();
     ft.setup.platform = false;
     cr_assert_eq(ft_make(), 0);
-    cr_assert_not(vh_offered(&ft.h) & VIRTIO_F_ACCESS_PLATFORM);
+    cr_assert_not(vh_offered(&ft.h) & VIRTIO_FEATURE_ACCESS_PLATFORM);
     ft_close();
 
     open_platform();
     cr_assert_eq(ft_make(), 0);
 
-    cr_assert(vh_offered(&ft.h) & VIRTIO_F_ACCESS_PLATFORM);
+    cr_assert(vh_offered(&ft.h) & VIRTIO_FEATURE_ACCESS_PLATFORM);
 }
 
 Test(front_iotlb, a_back_end_that_cannot_ask_is_none, .fini = quit)
@@ -195,7 +195,7 @@ Test(front_iotlb, a_refused_access_is_logged_and_more_is_not_known, .fini = quit
 Test(front_iotlb, a_successor_must_be_able_to_ask, .fini = quit)
 {
     run_platform();
-    ft.back.features &= ~VIRTIO_F_ACCESS_PLATFORM;
+    ft.back.features &= ~VIRTIO_FEATURE_ACCESS_PLATFORM;
 
     fbe_die(&ft.back);
     cr_assert_eq(vh_pass(&ft.h, 2 * SECOND), 0);

@@ -228,7 +228,7 @@ static int stand_in(struct vhost_front *f)
 {
     f->features = VQ_F_VERSION_1 | VQ_F_INDIRECT | VQ_F_EVENT_IDX;
     if (f->setup.platform) {
-        f->features |= VIRTIO_F_ACCESS_PLATFORM;
+        f->features |= VIRTIO_FEATURE_ACCESS_PLATFORM;
         f->protocol |= VHOST_PROTOCOL(BACKEND_REQ);
     }
     f->queues_there = f->setup.queues;

@@ -188,12 +188,12 @@ Test(front_memory, of_memory_that_goes_no_translation_is_left, .fini = quit)
 {
     memset(&m, 0, sizeof(m));
     ft_open_all(VH_PCI);
-    ft.back.features |= VIRTIO_F_ACCESS_PLATFORM;
+    ft.back.features |= VIRTIO_FEATURE_ACCESS_PLATFORM;
     ft.back.protocol |= VHOST_PROTOCOL(CONFIGURE_MEM_SLOTS);
     ft.setup.platform = true;
     cr_assert_eq(gm_region_new(AT, MORE, &(struct gm_backing){ .kind = GM_MEMFD }, &m.region), 0);
     cr_assert_eq(ft_make(), 0);
-    cr_assert_eq(vh_start(&ft.h, VIRTIO_F_ACCESS_PLATFORM), 0);
+    cr_assert_eq(vh_start(&ft.h, VIRTIO_FEATURE_ACCESS_PLATFORM), 0);
     cr_assert_eq(vh_idle(&ft.h), 0);
     add_now();
     cr_assert_eq(fbe_count(&ft.back, VHOST_USER_IOTLB_MSG), 1);

@@ -87,6 +87,12 @@ static void doorbells_remove(struct virtio_pci *p)
         }
 }
 
+/* See dma_changed(). */
+static bool may_ring(const struct virtio_pci *p, uint16_t n)
+{
+    return !p->dev->kick[n].remote || vpci_bus_master(&p->fn);
+}
+
 /* Writes to the doorbells of started queues go straight to the loop. Where the machine cannot do that, the region gets them;
  * so it does under another device's BAR, whose doorbells these addresses are. */
 static void doorbells_install(struct virtio_pci *p)
@@ -94,12 +100,11 @@ static void doorbells_install(struct virtio_pci *p)
     struct vdev_machine *m = p->dev->dev.machine;
     int fd;
 
-    if (!p->fn.bar[PCI_BAR].mapped || p->dev->kick_now ||
-        (p->dev->remote && !vpci_bus_master(&p->fn))) /* see dma_changed() */
+    if (!p->fn.bar[PCI_BAR].mapped || p->dev->kick_now)
         return;
     p->doorbell_base = p->fn.bar[PCI_BAR].region.base;
     for (uint16_t n = 0; n < p->dev->queues; n++)
-        if (p->dev->queue[n].started && !p->doorbell[n] &&
+        if (p->dev->queue[n].started && !p->doorbell[n] && may_ring(p, n) &&
             vpci_bar_reached(&p->fn, PCI_BAR, PCI_NOTIFY + (uint64_t)n * PCI_NOTIFY_STEP) &&
             !virtio_kick_fd(p->dev, n, &fd))
             p->doorbell[n] =
@@ -238,7 +243,7 @@ static int dma_changed(struct virtio_pci *p)
 {
     int rc;
 
-    if (p->dev->remote && p->dev->running) {
+    if (p->dev->running && virtio_any_remote(p->dev)) {
         doorbells_remove(p);
         doorbells_install(p); /* if it may */
     }

@@ -89,10 +89,8 @@ void virtio_kick_later(struct virtio_dev *dev, uint16_t n)
 /* Whether a queue may be served is seen when it comes to it. */
 void virtio_kick_all(struct virtio_dev *dev, bool remote_too)
 {
-    if (dev->remote && !remote_too)
-        return;
     for (uint16_t n = 0; dev->running && n < dev->queues; n++)
-        if (dev->queue[n].started)
+        if (dev->queue[n].started && (remote_too || !dev->kick[n].remote))
             virtio_queue_kick(dev, n);
 }
 
@@ -141,7 +139,7 @@ int virtio_kick_fd(struct virtio_dev *dev, uint16_t n, int *ret_fd)
         if (fd < 0)
             return fd;
         k->fd = fd;
-        if (!dev->remote)
+        if (!k->remote)
             vm_loop_post(dev->dev.env->loop, &k->watch_work, watch_posted);
     }
     *ret_fd = k->fd;
@@ -174,7 +172,7 @@ void virtio_notify(struct virtio_dev *dev, uint16_t n)
     if (virtio_queue_resetting(dev, n)) /* this may have been its last request */
         return;
     if (dev->dev.quiesced || !dev->queue[n].started ||
-        (!dev->remote && !vq_wants_notify(&dev->queue[n])))
+        (!dev->kick[n].remote && !vq_wants_notify(&dev->queue[n])))
         return;
     vm_count(&dev->count.notifies, 1);
     if (dev->transport)

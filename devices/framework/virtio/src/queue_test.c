@@ -524,12 +524,12 @@ Test(virtio_queues, what_is_told_of_a_stopped_queue_reaches_nobody)
         cr_assert_eq(vh_start(&h, 0), 0);
         reset_queue(1);
         interrupts = h.queue_interrupts;
-        lab->dev.remote = true; /* whose word is taken */
+        lab->dev.kick[1].remote = true; /* whose word is taken */
 
         virtio_notify(&lab->dev, 1);
 
         cr_assert_eq(h.queue_interrupts, interrupts);
-        lab->dev.remote = false;
+        lab->dev.kick[1].remote = false;
     }
 }
 

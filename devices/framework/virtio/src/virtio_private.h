@@ -27,7 +27,7 @@ int virtio_pause_begin(struct virtio_dev *dev);
 /* The pause that is under way has failed. Any thread. */
 void virtio_pause_give_up(struct virtio_dev *dev);
 
-/* Serves every queue soon. A remote device looks at its queues by itself when it starts and goes on: remote_too says that it would not
+/* Serves every queue soon. Who serves a remote one looks at it by himself when the device starts and goes on: remote_too says that it would not
  * now. */
 void virtio_kick_all(struct virtio_dev *dev, bool remote_too);
 /* The transport's may_dma() may have changed. 0, or -EINPROGRESS: the vCPU that brought it about parks on the device. */

@@ -29,6 +29,7 @@
 
 enum {
     VNET_HEADER = 10,
+    VNET_HEADER_LENT = 12, /* with num_buffers */
     VNET_ETHER = 14, /* the shortest frame: addresses and type */
     VNET_FRAME_MAX =
         65535 + 18, /* the largest IP packet behind an Ethernet header with a VLAN tag */
@@ -213,6 +214,7 @@ struct vnet_ops {
     int (*set_queues)(struct vnet *net, unsigned pairs); /* NULL: one pair */
     void (*set_filters)(struct vnet *net,
                         const struct vnet_filter_config *config); /* NULL: there are none */
+    int (*lend)(struct vnet *net, unsigned queue); /* NULL: it cannot */
     void (*close)(struct vnet *net);
 };
 struct vnet {
@@ -252,6 +254,9 @@ static inline int vnet_set_queues(struct vnet *net, unsigned pairs)
 {
     return net->ops->set_queues ? net->ops->set_queues(net, pairs) : pairs == 1 ? 0 : -1;
 }
+/* For good: frames of that queue are received and sent by somebody else, the kernel's vhost-net, with headers of VNET_HEADER_LENT bytes. The
+ * file, borrowed; -ENOTSUP with text: it has none, or one without headers. vnet_send() still works, vnet_receive() does not. */
+int vnet_lend(struct vnet *net, unsigned queue);
 /* It was opened with filters. */
 static inline bool vnet_has_filters(const struct vnet *net)
 {

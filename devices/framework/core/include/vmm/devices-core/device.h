@@ -256,6 +256,8 @@ struct vdev_class {
     /* Of that, what a vCPU calls that writes the device's registers while a thread of the VMM serves it, and what not every vCPU may
      * anyway (vmm_jail_rows_vcpu). May be NULL. */
     const struct vm_jail_rule *jail_vcpu;
+    /* Rows that a device with this configuration calls besides, on a thread of the VMM; NULL: none. Optional. */
+    const struct vm_jail_rule *(*jail_more)(const void *config);
     /* What the user left open, and has to be the same each time the device is made (an address), is chosen and written into config, once, before
      * the first time. -errno with text. NULL: there is nothing of the kind. */
     int (*settle)(const struct vm_env *env, void *config);

@@ -51,7 +51,7 @@ enum {
 };
 
 /* Addresses are not guest physical but those of the device's IOMMU (6, VIRTIO_F_ACCESS_PLATFORM). */
-#define VIRTIO_F_ACCESS_PLATFORM (1ULL << 33)
+#define VIRTIO_FEATURE_ACCESS_PLATFORM (1ULL << 33)
 
 enum { VIRTIO_QUEUES_MAX = 1024, VIRTIO_CONFIG_MAX = 4096, VIRTIO_NO_VECTOR = 0xffff };
 enum { VIRTIO_NET_MTU_LEAST = 68 }; /* 5.1.4.1 */
@@ -139,6 +139,10 @@ struct virtio_kick { /* one per queue: how a doorbell reaches the loop */
     int call_fd; /* virtio_call_fd() */
     bool resetting; /* the driver's reset of the queue alone waits for its requests */
     bool awaited; /* ... as ops->queue_stop said: for virtio_queue_stopped() */
+    /* The device's choice, before it is attached: another process, or the kernel, serves the queue. It gets the doorbell's eventfd, the loop
+     * does not watch it; ops->kick is called where the queue has to be looked at without a doorbell, and virtio_notify() when the other side
+     * has said so. */
+    bool remote;
     uint16_t n;
 };
 
@@ -152,9 +156,6 @@ struct virtio_dev {
     uint8_t status;
     /* The device's choice, before it is attached: its doorbells exit, and ops->kick_now is called. */
     bool kick_now;
-    /* Likewise: another process serves the queues. It gets the doorbells' eventfds, the loop does not watch them; ops->kick is called
-     * where a queue has to be looked at without a doorbell, and virtio_notify() when the other process has said so. */
-    bool remote;
     bool running;
     bool stopping; /* stop() has not ended */
     bool power_on; /* ... and it is the machine's reset, not the driver's */
@@ -242,6 +243,14 @@ static inline void virtio_enter(struct virtio_dev *dev)
 {
     vm_lock_acquire(&dev->dev.lock);
 }
+/* Somebody else serves a queue of it. */
+static inline bool virtio_any_remote(const struct virtio_dev *dev)
+{
+    for (uint16_t n = 0; n < dev->queues; n++)
+        if (dev->kick[n].remote)
+            return true;
+    return false;
+}
 /* The transport lets the device touch memory. */
 static inline bool virtio_may_dma(const struct virtio_dev *dev)
 {
@@ -284,10 +293,10 @@ void virtio_queue_serve(struct virtio_dev *dev, uint16_t n);
 void virtio_queue_kick(struct virtio_dev *dev, uint16_t n);
 /* The eventfd that means the same, watched in the loop; -errno with text. Borrowed. Not where kick_now is set. */
 int virtio_kick_fd(struct virtio_dev *dev, uint16_t n, int *ret_fd);
-/* Of a remote device: the doorbells get new eventfds, for who has the old ones is not served by any more. Kicks that nobody took
+/* Of a device whose queues are all remote: the doorbells get new eventfds, for who has the old ones is not served by any more. Kicks that nobody took
  * are lost with the old ones: who comes next looks at its queues once. */
 void virtio_kick_renew(struct virtio_dev *dev);
-/* Of a remote device: signals of the eventfd fd (borrowed; -1: none any more) mean that something was used in queue n. Where the transport can it
+/* Of a remote queue: signals of the eventfd fd (borrowed; -1: none any more) mean that something was used in queue n. Where the transport can it
  * has them reach the driver by themselves; virtio_notify() works all the same. Under the device's lock. */
 void virtio_call_fd(struct virtio_dev *dev, uint16_t n, int fd);
 
