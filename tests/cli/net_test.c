@@ -105,6 +105,96 @@ Test(net, what_looks_at_packets_is_not_for_the_kernels_vhost)
                   "placement=process cannot be: with vhost=on the kernel works in the address");
 }
 
+/* ---- announcing the guest ---- */
+
+/* The next frame, in so many seconds: 32 bits of length before it. */
+static size_t frame_of(int peer, uint8_t frame[static 2048], int seconds)
+{
+    struct pollfd p = { .fd = peer, .events = POLLIN };
+    uint32_t bytes;
+
+    cr_assert_eq(poll(&p, 1, seconds * 1000 * cli_patience()), 1, "no frame");
+    cr_assert_eq(recv(peer, &bytes, sizeof(bytes), MSG_WAITALL), (ssize_t)sizeof(bytes));
+    bytes = ntohl(bytes);
+    cr_assert_leq(bytes, 2048);
+    cr_assert_eq(recv(peer, frame, bytes, MSG_WAITALL), (ssize_t)bytes);
+    return bytes;
+}
+
+static void is_announced(const char *placement)
+{
+    static const uint8_t mac[6] = { 0x52, 0x54, 0, 0x12, 0x34, 0x56 };
+    const char *const ids[] = { NULL, "net0" };
+    struct cli_result r;
+    uint8_t frame[2048];
+    int fd, peer;
+    char net[96];
+    pid_t vmm;
+
+    if (!cli_has_kvm())
+        cr_skip_test("%s", cli_why_not());
+    cli_kernel("k", TINY_LOOP);
+    fd = listen_at("s");
+    snprintf(net, sizeof(net), "socket=s,id=net0,mac=52:54:00:12:34:56,placement=%s", placement);
+    vmm = CLI_START("run", "--net", net, "-s", "control", "k");
+    peer = peer_of(fd, 20);
+    cr_assert_eq(cli_wait_for("control"), 0);
+
+    for (unsigned i = 0; i < 2; i++) {
+        CLI(&r, "announce", "control", ids[i]);
+        cr_assert_eq(r.code, 0, "%s", r.err);
+        cr_expect_eq(frame_of(peer, frame, 20), 60);
+        cr_expect_arr_eq(frame, "\xff\xff\xff\xff\xff\xff", 6);
+        cr_expect_arr_eq(frame + 6, mac, 6);
+        cr_expect_arr_eq(frame + 12, "\x80\x35", 2); /* RARP */
+    }
+    CLI(&r, "announce", "control", "net1");
+    cr_expect_neq(r.code, 0);
+    cr_expect(strstr(r.err, "there is no device 'net1'"), "%s", r.err);
+    CLI(&r, "announce", "control", "virtio-rng0");
+    cr_expect_neq(r.code, 0);
+    cr_expect(strstr(r.err, "virtio-rng0 is no network device"), "%s", r.err);
+    CLI(&r, "pause", "control");
+    CLI(&r, "announce", "control");
+    cr_expect_neq(r.code, 0);
+    cr_expect(strstr(r.err, "the machine is paused"), "%s", r.err);
+
+    close(peer);
+    close(fd);
+    kill(vmm, SIGKILL);
+    cli_wait(vmm);
+}
+
+Test(net, a_guest_is_announced_by_its_device_in_a_process)
+{
+    is_announced("process");
+}
+
+Test(net, a_guest_is_announced_by_its_device_on_a_thread)
+{
+    is_announced("thread");
+}
+
+Test(net, a_machine_without_a_network_device_has_nothing_to_announce)
+{
+    struct cli_result r;
+    pid_t vmm;
+
+    if (!cli_has_kvm())
+        cr_skip_test("%s", cli_why_not());
+    cli_kernel("k", TINY_LOOP);
+    vmm = CLI_START("run", "-s", "control", "k");
+    cr_assert_eq(cli_wait_for("control"), 0);
+
+    CLI(&r, "announce", "control");
+    cr_expect_neq(r.code, 0);
+    cr_expect(strstr(r.err, "this machine has no network device: start it with --net"), "%s",
+              r.err);
+
+    kill(vmm, SIGKILL);
+    cli_wait(vmm);
+}
+
 /* ---- mode=user ---- */
 
 /* passt of Debian 12 begins where there is a default route only. */

@@ -22,9 +22,9 @@ Test(report, version_is_one_line)
 
 Test(report, help_names_every_command_and_each_has_its_own)
 {
-    static const char *const commands[] = { "run",  "plan",     "abi",   "doctor",
-                                            "stop", "powerbtn", "pause", "resume",
-                                            "info", "set",      "remove" };
+    static const char *const commands[] = { "run",  "plan",     "abi",    "doctor",
+                                            "stop", "powerbtn", "pause",  "resume",
+                                            "info", "set",      "remove", "announce" };
 
     CLI(&r, "--help");
     cr_expect_eq(r.code, 0);

@@ -271,7 +271,7 @@ Test(words, every_verb_says_the_same_of_what_is_no_control_socket)
                                             { "pause" },       { "resume" },
                                             { "info" },        { "set", "a", "b=c" },
                                             { "remove", "a" }, { "cancel", "1" },
-                                            { "events" } };
+                                            { "events" },      { "announce" } };
     static const char *const places[][3] = {
         { "file", "file is not a socket", "vmm run --socket" },
         { "fifo", "fifo is not a socket", "vmm run --socket" },

@@ -262,19 +262,20 @@ static int net_load(struct virtio_dev *dev, const void *untrusted)
     return 0;
 }
 
-/* RFC 903: a reverse ARP request tells switches where the address is now. */
+/* RFC 903: a reverse ARP request tells switches where the address is now. Who asks may not have heard that the driver chose another one. */
 static int net_announce(struct virtio_dev *dev, const uint8_t mac[6])
 {
     static const uint8_t fixed[] = { 0x80, 0x35, 0, 1, 8, 0, 6, 4, 0, 3 };
     struct virtio_net *net = virtio_net_of(dev);
     uint8_t header[VNET_HEADER] = { 0 }, frame[60] = { 0 };
     struct iovec iov[2] = { { header, sizeof(header) }, { frame, sizeof(frame) } };
+    const uint8_t *who = memcmp(mac, net->s.own_mac, 6) ? mac : net->s.mac;
 
     memset(frame, 0xff, 6);
-    memcpy(frame + 6, mac, 6);
+    memcpy(frame + 6, who, 6);
     memcpy(frame + 12, fixed, sizeof(fixed));
-    memcpy(frame + 22, mac, 6);
-    memcpy(frame + 32, mac, 6);
+    memcpy(frame + 22, who, 6);
+    memcpy(frame + 32, who, 6);
     (void)vnet_send(net->net, 0, iov, 2);
     if (dev->running && virtio_has(dev, VIRTIO_NET_F_GUEST_ANNOUNCE) &&
         virtio_has(dev, VIRTIO_NET_F_CTRL_VQ)) { /* 5.1.6.5.4: and the guest knows more addresses */

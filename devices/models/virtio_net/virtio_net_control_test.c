@@ -244,6 +244,20 @@ Test(virtio_net_control, an_announcement_is_acknowledged)
     vh_close(&h);
 }
 
+Test(virtio_net_control, the_address_that_the_driver_chose_is_announced_by_whichever_name)
+{
+    static const uint8_t chosen[6] = { 0x52, 0x54, 0, 9, 9, 9 };
+
+    cr_assert_eq(command(1, 1, chosen, 6), VIRTIO_NET_OK);
+    vm_lock_acquire(&h.virtio->dev.lock);
+    cr_assert_eq(h.virtio->ops->announce(h.virtio, own), 0); /* a front end's older copy */
+    vm_lock_release(&h.virtio->dev.lock);
+
+    cr_assert_eq(wire.outs, 1);
+    cr_assert_arr_eq(wire.out[0].data + 6, chosen, 6);
+    vh_close(&h);
+}
+
 static const struct {
     uint8_t cls, cmd;
     uint8_t data[12];

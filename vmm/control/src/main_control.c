@@ -272,6 +272,14 @@ static const struct vmm_option balloon_operands[] = {
       .help = "memory that the guest is to do without, as 512M; the rest is left as it is" },
     { 0 },
 };
+static const struct vmm_option announce_operands[] = {
+    SOCKET_OPERAND,
+    { .name = "ID",
+      .call = operand,
+      .argument = "ID",
+      .help = "network device, as vmm info lists it; all of them if not given" },
+    { 0 },
+};
 static int option_messages(void *ctx, const struct vmm_option *option, const char *value)
 {
     struct session *s = ctx;
@@ -407,6 +415,15 @@ static const struct command commands[] = {
                .options = options_balloon,
                .operands = balloon_operands },
       .run = vmm_verb_balloon },
+    { .row = { .name = "announce",
+               .summary = "announce a guest on its networks, as after it has come to this host",
+               .text =
+                   "Switches hear where the guest's MAC address is (by RARP), and a guest whose "
+                   "driver can do so tells its IP addresses (by gratuitous ARP and IPv6 "
+                   "neighbour advertisements). A device in a program of others (vhost-user) "
+                   "needs one that takes SEND_RARP.",
+               .operands = announce_operands },
+      .run = vmm_verb_announce },
     { .row = { .name = "cancel",
                .summary = "cancel a job, as a pause that takes long",
                .operands = cancel_operands },

@@ -304,6 +304,19 @@ static char *remove_device(struct vmm_machine *m, const json_t *root,
     return begun(waiter, waiter ? vmm_machine_remove(m, id, answer_waiter, waiter) : 0);
 }
 
+static char *announce(struct vmm_machine *m, const json_t *root, const struct request_reply *reply)
+{
+    const json_t *id = json_object_get(root, "id");
+    struct request_reply *waiter;
+
+    if (id && !json_is_string(id))
+        return answer(vm_fail(-EINVAL, "announce: id is a string, or left out for all of them, as "
+                                       "in {\"verb\":\"announce\",\"id\":\"virtio-net0\"}"));
+    waiter = new_waiter(reply);
+    return begun(
+        waiter, waiter ? vmm_machine_announce(m, json_string_value(id), answer_waiter, waiter) : 0);
+}
+
 static void forget(struct request_reply *reply, void *ctx)
 {
     if (reply && reply->ctx == ctx)
@@ -322,6 +335,7 @@ void vmm_requests_forget(struct vmm_machine *m, void *ctx)
     forget(vmm_machine_upgrade_ctx(m), ctx);
     vmm_machine_walk_sets(m, forget_set, ctx);
     forget(vmm_machine_move_ctx(m), ctx);
+    forget(vmm_machine_announce_ctx(m), ctx);
 }
 
 /* At once, or by a process. */
@@ -409,11 +423,13 @@ static char *perform(struct vmm_machine *m, const json_t *root, const struct req
         return cancel(m, root);
     if (!strcmp(verb, "balloon"))
         return balloon(m, root);
+    if (!strcmp(verb, "announce"))
+        return announce(m, root, reply);
     if (!strcmp(verb, "events"))
         return events(m, reply);
     return answer(vm_fail(-EINVAL,
                           "there is no verb '%.64s': info, events, stop, powerbtn, pause, resume, "
-                          "set, remove, upgrade, move, cancel, balloon",
+                          "set, remove, upgrade, move, cancel, balloon, announce",
                           verb));
 }
 

@@ -172,3 +172,9 @@ int vmm_verb_cancel(struct session *s)
             -EINVAL, "cancel: '%s' is no job: give the number that vmm info lists", s->values[1]));
     return ask(s, json_pack("{s:s,s:I}", "verb", "cancel", "job", (json_int_t)job));
 }
+
+int vmm_verb_announce(struct session *s)
+{
+    return ask(s, json_pack("{s:s,s:s*}", "verb", "announce", "id",
+                            s->value_count > 1 ? s->values[1] : NULL));
+}

@@ -17,6 +17,7 @@ int vmm_verb_upgrade(struct session *s);
 int vmm_verb_move(struct session *s);
 int vmm_verb_cancel(struct session *s);
 int vmm_verb_balloon(struct session *s);
+int vmm_verb_announce(struct session *s);
 
 /* vsock.c: vmm vsock connect SOCKET PORT */
 int vmm_command_vsock(struct session *s);

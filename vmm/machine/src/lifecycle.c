@@ -359,6 +359,7 @@ static void tell_end(struct vmm_machine *m)
     vmm_machine_remove_end(m, vmm_machine_fail_ended(m));
     vmm_machine_upgrade_end(m, vmm_machine_fail_ended(m));
     vmm_machine_sets_end(m, vmm_machine_fail_ended(m));
+    vmm_machine_announce_end(m, vmm_machine_fail_ended(m));
     vmm_machine_tell(m, VMM_EVENT_ENDED, NULL, vmm_end_name(end_of(m)));
     vmm_machine_move_end(m, vmm_machine_fail_ended(m));
     m->config.ended(m->config.ctx, end_of(m));
@@ -378,6 +379,7 @@ int vmm_machine_free(struct vmm_machine *m)
     vmm_machine_remove_end(m, vmm_machine_fail_ended(m));
     vmm_machine_upgrade_end(m, vmm_machine_fail_ended(m));
     vmm_machine_sets_end(m, vmm_machine_fail_ended(m));
+    vmm_machine_announce_end(m, vmm_machine_fail_ended(m));
     vmm_machine_move_end(m, vmm_machine_fail_ended(m));
     rc = vmm_machine_io_stop(m);
     if (rc)
@@ -389,6 +391,7 @@ int vmm_machine_free(struct vmm_machine *m)
     vm_timer_cancel(&m->pause_timer);
     vmm_machine_remove_cancel(m);
     vmm_machine_move_cancel(m);
+    vmm_machine_announce_cancel(m);
     vmm_machine_destroy(m);
     return 0;
 }

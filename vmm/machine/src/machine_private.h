@@ -10,6 +10,7 @@
  *   program*.c  in programs of others        machine_env.c  what both have
  *   move.c      between threads and processes      names.c  what is opened for a device
  *   io.c        the thread that serves devices     upgrade.c  other programs for processes
+ *   announce.c  guests, on their networks
  *
  * Locks: run_lock (plain, innermost of all: nothing but the hypervisor's calls happens under it),
  * irq_lock and route_lock (ranked).
@@ -30,12 +31,15 @@
 #define MACHINE_PAUSE_NS (15ULL * 1000000000ULL)
 /* How long a removal may take before its caller is told that it does. */
 #define MACHINE_REMOVE_NS MACHINE_PAUSE_NS
+/* How long the I/O thread may take to announce guests. */
+#define MACHINE_ANNOUNCE_NS (10ULL * 1000000000ULL)
 /* How long the I/O thread may take to end. */
 enum { MACHINE_JOIN_S = 3 };
 /* Slots of RAM, and behind them those of devices' shared memory: a host has 509 at least. */
 enum { MACHINE_PINS = 24, MACHINE_SLOTS = 64, MACHINE_DEVICE_SLOTS = 440, MACHINE_NEWS = 8 };
 enum { MACHINE_CALLS = 1024 };
 
+struct machine_announce;
 struct process;
 struct program;
 struct machine_names;
@@ -248,6 +252,7 @@ struct vmm_machine {
         void (*done)(void *ctx, int code);
         void *ctx;
     } move;
+    struct machine_announce *announce; /* NULL: none is under way */
     struct machine_device *freeing; /* off the list of devices */
     unsigned hiding; /* devices that may be waited for by a vCPU; under run_lock */
 };
@@ -396,6 +401,10 @@ const struct machine_device *vmm_machine_leaver(const struct vmm_machine *m);
 void vmm_machine_remove_end(struct vmm_machine *m, int code);
 /* No thread runs any more: what was under way is forgotten. */
 void vmm_machine_remove_cancel(struct vmm_machine *m);
+
+/* announce.c: as vmm_machine_remove_end() and vmm_machine_remove_cancel(). */
+void vmm_machine_announce_end(struct vmm_machine *m, int code);
+void vmm_machine_announce_cancel(struct vmm_machine *m);
 
 /* upgrade.c: the machine has ended; as vmm_machine_remove_end(). */
 void vmm_machine_upgrade_end(struct vmm_machine *m, int code);

@@ -549,6 +549,12 @@ static int op_load(struct virtio_dev *dev, const void *untrusted)
     return f->ops && f->ops->load ? f->ops->load(f, untrusted) : 0;
 }
 
+/* The guest announces itself, too, where the back end tells it so: by config space, which it serves. */
+static int op_announce(struct virtio_dev *dev, const uint8_t mac[6])
+{
+    return vhost_front_rarp(front_of(dev), mac);
+}
+
 static const struct virtio_ops front_ops = {
     .start = op_start,
     .kick = op_kick,
@@ -560,6 +566,7 @@ static const struct virtio_ops front_ops = {
     .resume = op_resume,
     .save = op_save,
     .load = op_load,
+    .announce = op_announce,
     .dma_changed = op_dma_changed,
     .destroy = op_destroy,
 };

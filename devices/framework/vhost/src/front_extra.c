@@ -263,7 +263,7 @@ int vhost_front_state_check(struct vhost_front *f, vhost_front_ended *ended, voi
 int vhost_front_rarp(struct vhost_front *f, const uint8_t mac[6])
 {
     struct vhost_message m = vhost_front_number(VHOST_USER_SEND_RARP, 0);
-    int rc = check_there(f, VHOST_PROTOCOL(RARP), "SEND_RARP");
+    int rc = check_there(f, VHOST_PROTOCOL(RARP), "SEND_RARP to announce the guest by");
 
     if (rc)
         return rc;

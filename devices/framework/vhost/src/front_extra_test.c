@@ -334,7 +334,7 @@ Test(front_extra, the_guests_address_is_announced, .fini = quit)
     open_able(VHOST_PROTOCOL(RARP));
     ft_run();
     vm_lock_acquire(&ft_dev()->dev.lock);
-    cr_assert_eq(vhost_front_rarp(ft.front, mac), 0);
+    cr_assert_eq(ft_dev()->ops->announce(ft_dev(), mac), 0);
     vm_lock_release(&ft_dev()->dev.lock);
     cr_assert_eq(vh_idle(&ft.h), 0);
 
@@ -348,10 +348,11 @@ Test(front_extra, a_back_end_without_rarp_is_not_asked, .fini = quit)
     open_able(0);
     ft_run();
 
-    cr_assert_eq(vhost_front_rarp(ft.front, mac), -ENOTSUP);
+    cr_assert_eq(ft_dev()->ops->announce(ft_dev(), mac), -ENOTSUP);
+    cr_assert(strstr(vm_error_text(), "the back end has no SEND_RARP to announce the guest by"));
     fbe_die(&ft.back);
     cr_assert_eq(vh_idle(&ft.h), 0);
-    cr_assert_eq(vhost_front_rarp(ft.front, mac), -ENOTCONN);
+    cr_assert_eq(ft_dev()->ops->announce(ft_dev(), mac), -ENOTCONN);
 }
 
 Test(front_extra, each_back_end_is_told_the_largest_packet, .fini = quit)

@@ -174,6 +174,17 @@ int vmm_machine_set(struct vmm_machine *machine, const char *id, const char *key
 void vmm_machine_walk_sets(struct vmm_machine *machine, void (*visit)(void *arg, void *ctx),
                            void *arg);
 
+/* Has the guest announced on the network of this device, or (id NULL) of each of its network devices, all of which are tried: its address in a
+ * frame of ours (RFC 903), and by the guest itself where its driver can (VIRTIO_NET_F_GUEST_ANNOUNCE). done comes once, later: 0: the frames went
+ * to the back ends; or what the first device that could not said, with text: -ENOTSUP (its back end, or it has no address), -ENOTCONN (its
+ * back end is away), -EBUSY (a pause came first); -ETIMEDOUT (the I/O thread hangs), -ESHUTDOWN. Otherwise done does not come: -ENOENT (no such
+ * device, or no network device at all), -EINVAL (it is no network device), -EBUSY (another announcement, its removal or move; a pause; not started),
+ * -ESHUTDOWN (ended), -ENOMEM. */
+int vmm_machine_announce(struct vmm_machine *machine, const char *id,
+                         void (*done)(void *ctx, int code), void *ctx);
+/* The ctx of the announcement that is under way, or NULL. */
+void *vmm_machine_announce_ctx(const struct vmm_machine *machine);
+
 /* Replaces the process of a device (id "all": of each, one after the other) by one that runs the program in binary_fd (an ELF file; borrowed for
  * the call): the old one's requests end, then the new one goes on where it was. done comes once, later: 0: it serves the device, and has done
  * so for three seconds; -ECHILD (it ended), -ETIMEDOUT (it did not come to serve it) with text: the old program does again, and of "all" the

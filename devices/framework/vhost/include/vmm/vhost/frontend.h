@@ -138,7 +138,7 @@ int vhost_front_postcopy_listen(struct vhost_front *front);
 bool vhost_front_postcopy_find(const struct vhost_front *front, uint64_t address, gpa_t *ret_gpa);
 int vhost_front_postcopy_end(struct vhost_front *front, vhost_front_ended *ended, void *ctx);
 
-/* Has the back end announce the guest's address on its network, after a migration (SEND_RARP). 0 (it was sent), -ENOTCONN, -ENOTSUP. */
+/* Has the back end announce the guest's address on its network, after a migration or when the user wants it (SEND_RARP). 0 (it was sent), -ENOTCONN, -ENOTSUP. */
 int vhost_front_rarp(struct vhost_front *front, const uint8_t mac[6]);
 /* The largest packet that the driver was told of (NET_SET_MTU): to this back end, and to each that comes, before rings are started. 0,
  * -ENOTSUP (also of a later one it is not an error: it is not told then). */

@@ -55,6 +55,7 @@ enum {
 
 enum { VIRTIO_QUEUES_MAX = 1024, VIRTIO_CONFIG_MAX = 4096, VIRTIO_NO_VECTOR = 0xffff };
 enum { VIRTIO_NET_MTU_LEAST = 68 }; /* 5.1.4.1 */
+#define VIRTIO_NET_FEATURE_MAC (1ULL << 5) /* 5.1.3: config space has the device's address */
 
 struct virtio_dev;
 struct virtio_shm;
@@ -89,8 +90,8 @@ struct virtio_ops {
     int (*set)(struct virtio_dev *dev, const struct vm_prop *prop, const void *config);
     int (*refresh)(struct virtio_dev *dev, const uint64_t **ret_answers);
     void (*destroy)(struct virtio_dev *dev);
-    /* Network devices, where they have them; asked for by a front end of vhost-user. The guest has come to this host: its address is
-     * announced on its network (SEND_RARP). */
+    /* Network devices, where they have them; asked for by a front end of vhost-user, or by the user. The guest is here: its address is
+     * announced on its network (SEND_RARP). In the loop's thread. -errno with text. */
     int (*announce)(struct virtio_dev *dev, const uint8_t mac[6]);
     /* The largest packet that the driver was told of (NET_SET_MTU), at least VIRTIO_NET_MTU_LEAST. -errno with text: the back end of the
      * network cannot carry it. */
