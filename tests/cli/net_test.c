@@ -195,6 +195,74 @@ Test(net, a_machine_without_a_network_device_has_nothing_to_announce)
     cli_wait(vmm);
 }
 
+/* ---- rules ---- */
+
+static void set_fails(const char *key_value, const char *why)
+{
+    struct cli_result r;
+
+    CLI(&r, "set", "control", "net0", key_value);
+    cr_expect_neq(r.code, 0, "%s", key_value);
+    cr_expect(strstr(r.err, why), "%s: %s", key_value, r.err);
+}
+
+static void set_works(const char *key_value)
+{
+    struct cli_result r;
+
+    CLI(&r, "set", "control", "net0", key_value);
+    cr_assert_eq(r.code, 0, "%s: %s", key_value, r.err);
+}
+
+static void move_to(const char *placement)
+{
+    struct cli_result r;
+
+    CLI(&r, "move", "control", "net0", "--placement", placement);
+    cr_assert_eq(r.code, 0, "%s", r.err);
+}
+
+/* They hold for whoever serves the device. */
+static void rules_change(const char *placement, const char *other)
+{
+    static const char opens[] = "net0: without rules egress_default=auto lets everything pass";
+    char net[128];
+    pid_t vmm;
+
+    if (!cli_has_kvm())
+        cr_skip_test("%s", cli_why_not());
+    cli_kernel("k", TINY_LOOP);
+    snprintf(net, sizeof(net), "mode=none,id=net0,egress=[allow],placement=%s", placement);
+    vmm = CLI_START("run", "--net", net, "-s", "control", "k");
+    cr_assert_eq(cli_wait_for("control"), 0);
+
+    set_works("egress=[deny:udp,allow:tcp:443@10.0.0.0/8]");
+    set_fails("egress=[deny:udp,perhaps]", "egress: 'perhaps' is no rule");
+    set_fails("egress=[]", opens);
+    set_works("egress_default=deny");
+    set_works("egress=[]");
+    set_fails("egress_types=[0x88cc]", "cannot be changed while the machine runs");
+    move_to(other);
+    set_fails("egress_default=auto", opens);
+    set_works("egress=[allow:tcp]");
+    move_to(placement);
+    set_works("egress_default=auto");
+    set_fails("egress=[]", opens);
+
+    kill(vmm, SIGKILL);
+    cli_wait(vmm);
+}
+
+Test(net, rules_of_a_device_on_a_thread_change)
+{
+    rules_change("thread", "process");
+}
+
+Test(net, rules_of_a_device_in_a_process_change)
+{
+    rules_change("process", "thread");
+}
+
 /* ---- mode=user ---- */
 
 /* passt of Debian 12 begins where there is a default route only. */

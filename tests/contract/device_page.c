@@ -114,23 +114,26 @@ static void put_bound(const struct vm_prop *p, uint64_t bound)
     struct vm_prop row = { .name = p->name, .type = p->type };
     char text[32] = "";
 
-    if (p->type == VM_PROP_U32)
-        row.type = VM_PROP_U64;
+    if (p->type != VM_PROP_SIZE)
+        row.type = VM_PROP_U64; /* a number, also of bytes or elements */
     if (vm_prop_format(&row, &bound, text, sizeof(text)) >= 0)
         printf("%s", text);
 }
 
 static void put_range(const struct vm_prop *p)
 {
-    if (p->type == VM_PROP_STRING || p->type == VM_PROP_PATH) {
-        if (p->max)
-            printf(", at most %llu bytes", (unsigned long long)p->max);
-    } else if (p->max) {
-        printf(", ");
-        put_bound(p, p->min);
-        printf(" to ");
+    bool is_text = p->type == VM_PROP_STRING || p->type == VM_PROP_PATH;
+    bool has_least = !is_text && (p->min || p->type < VM_PROP_LIST);
+
+    if (p->max) {
+        printf(has_least ? ", " : ", at most ");
+        if (has_least) {
+            put_bound(p, p->min);
+            printf(" to ");
+        }
         put_bound(p, p->max);
-    } else if (p->min) {
+        printf(is_text ? " bytes" : "");
+    } else if (p->min && !is_text) {
         printf(", at least ");
         put_bound(p, p->min);
     }
@@ -167,6 +170,8 @@ static void put_option(const struct vm_prop *p)
         printf(" (crosvm: `%s`)", p->alias_crosvm);
     if (p->alias_ch)
         printf(" (cloud-hypervisor: `%s`)", p->alias_ch);
+    if (p->live)
+        printf(" (`vmm set`)");
     printf(" |\n");
 }
 

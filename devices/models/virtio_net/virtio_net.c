@@ -177,7 +177,9 @@ static int net_kick(struct virtio_dev *dev, uint16_t n)
 
     if (net->filter_changed) {
         net->filter_changed = false;
-        vnet_set_filters(net->net, &net->filter);
+        vnet_set_filters(net->net, &net->filter, net->rules);
+        vnet_rules_free(net->rules);
+        net->rules = NULL;
     }
     if (n == control)
         return virtio_has(dev, VIRTIO_NET_F_CTRL_VQ) ? virtio_net_control_kick(net, n) : 0;
@@ -296,24 +298,70 @@ static int net_set_mtu(struct virtio_dev *dev, uint16_t mtu)
                                  dev->dev.id, mtu, most);
 }
 
+/* Where it was not so before: the next process would even begin without any filter. */
+static int check_open(const struct virtio_net *net, uint32_t rules, uint32_t otherwise)
+{
+    if (rules || otherwise != VNET_EGRESS_AUTO ||
+        (!net->filter.egress.count && net->filter.egress_default == VNET_EGRESS_AUTO))
+        return 0;
+    return vm_fail(-EINVAL,
+                   "%s: without rules egress_default=auto lets everything pass: if that is meant, "
+                   "say egress_default=allow",
+                   net->dev.dev.id);
+}
+
+/* All rules are read before one of them counts. */
+static int set_rules(struct virtio_net *net, const struct vm_prop_list *egress)
+{
+    struct vnet_rules *rules;
+    int rc = check_open(net, egress->count, net->filter.egress_default);
+
+    if (!rc)
+        rc = vnet_rules_new(egress, &rules);
+    if (rc)
+        return rc;
+    vnet_rules_free(net->rules);
+    net->rules = rules;
+    net->filter.egress.count = egress->count;
+    return 0;
+}
+
+static int set_filter(struct virtio_net *net, const struct vm_prop *prop,
+                      const struct virtio_net_config *config)
+{
+    size_t begin = offsetof(struct virtio_net_config, net.filter);
+    const struct vnet_filter_config *c = &config->net.filter;
+    int rc = 0;
+
+    if (prop->type == VM_PROP_LIST)
+        return set_rules(net, &c->egress);
+    if (prop->offset - begin == offsetof(struct vnet_filter_config, egress_default))
+        rc = check_open(net, net->filter.egress.count, c->egress_default);
+    if (!rc)
+        memcpy((char *)&net->filter + (prop->offset - begin), (const char *)config + prop->offset,
+               vm_prop_type_size(prop->type));
+    return rc;
+}
+
 /* The filters are the loop's: they hear of it there, before the next frame. */
 static int net_set(struct virtio_dev *dev, const struct vm_prop *prop, const void *config)
 {
     struct virtio_net *net = virtio_net_of(dev);
-    size_t begin = offsetof(struct virtio_net_config, net.filter);
+    int rc;
 
     if (!prop->live)
         return vm_fail(-ENOTSUP,
-                       "%s: %s cannot be changed while the machine runs; limits, egress_default, "
-                       "egress_active and deny_metadata can",
+                       "%s: %s cannot be changed while the machine runs; limits, egress, "
+                       "egress_default, egress_active and deny_metadata can",
                        dev->dev.id, prop->name);
     if (!vnet_has_filters(net->net))
         return vm_fail(-ENOTSUP,
                        "%s: %s: it was started without any filter: start it with one, as "
                        "egress_default=allow, to change it later",
                        dev->dev.id, prop->name);
-    memcpy((char *)&net->filter + (prop->offset - begin), (const char *)config + prop->offset,
-           vm_prop_type_size(prop->type));
+    rc = set_filter(net, prop, config);
+    if (rc)
+        return rc;
     net->filter_changed = true;
     for (uint16_t n = 0; n < 2 * net->pairs; n++)
         virtio_kick_later(dev, n);
@@ -333,6 +381,7 @@ static void net_destroy(struct virtio_dev *dev)
     virtio_net_delay_exit(net);
     vhost_kernel_free(net->kernel);
     vnet_close(net->net);
+    vnet_rules_free(net->rules);
     free_rx(net);
     virtio_exit(dev);
     free(net);

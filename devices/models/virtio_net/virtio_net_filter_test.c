@@ -9,12 +9,14 @@ enum { HEADER = sizeof(struct virtio_net_header), LEN = 60 };
 static struct vh h;
 static struct wire wire;
 static struct vnet_filter_config heard;
-static unsigned times;
+static unsigned times, rules; /* heard; with new rules */
 
-static void hear(struct vnet *net, const struct vnet_filter_config *config)
+static void hear(struct vnet *net, const struct vnet_filter_config *config,
+                 const struct vnet_rules *new_rules)
 {
     (void)net;
     heard = *config;
+    rules += new_rules != NULL;
     times++;
 }
 
@@ -66,6 +68,54 @@ Test(virtio_net_filter, change_reaches_the_back_end_before_the_next_frame)
     cr_assert_eq(heard.bw_size, 65536);
     cr_assert_eq(heard.ops_size, 7, "the others stay");
     cr_assert_eq(heard.egress.count, 1);
+    vh_close(&h);
+}
+
+Test(virtio_net_filter, new_rules_reach_the_back_end_once)
+{
+    start(true);
+
+    cr_assert_eq(set("egress=[deny]"), 0, "%s", vm_error_text());
+    cr_assert_eq(set("egress=[deny:tcp,allow]"), 0, "%s", vm_error_text());
+    send_one();
+    cr_assert_eq(times, 1);
+    cr_assert_eq(rules, 1);
+    cr_assert_eq(heard.egress.count, 2);
+    cr_assert_eq(set("bw_size=64K"), 0, "%s", vm_error_text());
+    send_one();
+
+    cr_assert_eq(times, 2);
+    cr_assert_eq(rules, 1, "they stay");
+    cr_assert_eq(set("egress=[deny:udp]"), 0, "%s",
+                 vm_error_text()); /* which nobody hears of any more */
+    vh_close(&h);
+}
+
+Test(virtio_net_filter, rules_that_are_none_change_nothing)
+{
+    start(true);
+
+    cr_assert_eq(set("egress=[deny,perhaps]"), -EINVAL);
+    cr_assert(strstr(vm_error_text(), "'perhaps' is no rule"), "%s", vm_error_text());
+    send_one();
+
+    cr_assert_eq(times, 0);
+    cr_assert_eq(rules, 0);
+    vh_close(&h);
+}
+
+/* Whoever takes the last rule away may not know that nothing holds anything up then. */
+Test(virtio_net_filter, everything_passes_only_where_that_is_said)
+{
+    start(true);
+
+    cr_assert_eq(set("egress=[]"), -EINVAL);
+    cr_assert(strstr(vm_error_text(), "say egress_default=allow"), "%s", vm_error_text());
+    cr_assert_eq(set("egress_default=deny"), 0, "%s", vm_error_text());
+    cr_assert_eq(set("egress=[]"), 0, "%s", vm_error_text());
+    cr_assert_eq(set("egress_default=auto"), -EINVAL);
+    cr_assert_eq(set("egress_default=allow"), 0, "%s", vm_error_text());
+
     vh_close(&h);
 }
 

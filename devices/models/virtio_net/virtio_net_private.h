@@ -214,6 +214,7 @@ struct virtio_net {
     struct vnet_filter_config
         filter; /* what is live of it, and whether the back end has not heard yet */
     bool filter_changed;
+    struct vnet_rules *rules; /* new ones, with it; NULL: they stay */
     struct vhost_kernel *kernel; /* serves the packets' queues; NULL: we do */
     const struct virtio_ops *plain; /* what it does without; and with the kernel */
     struct virtio_ops lending;

@@ -18,6 +18,7 @@
 struct cart_config {
     struct vdev_common common;
     char *path, *play;
+    struct vm_prop_list names;
     uint32_t value;
     int fd;
 };
@@ -29,6 +30,11 @@ static const struct vm_prop cart_props[] = {
       .type = VM_PROP_U32,
       .live = true,
       .offset = offsetof(struct cart_config, value) },
+    { .name = "names",
+      .type = VM_PROP_LIST,
+      .element = VM_PROP_STRING,
+      .live = true,
+      .offset = offsetof(struct cart_config, names) },
     { .name = "fd", .type = VM_PROP_FD, .offset = offsetof(struct cart_config, fd) },
     { 0 },
 };
@@ -67,6 +73,7 @@ struct cart {
     struct cart_state s;
     int fd;
     uint32_t value;
+    uint8_t names, first; /* how many, and the first one's letter */
 };
 static bool elsewhere; /* in the process */
 static int create_rc;
@@ -89,7 +96,7 @@ static void wait_for_host(bool hangs)
 }
 
 struct answer {
-    uint8_t where, answered, byte, value;
+    uint8_t where, answered, byte, value, names, first;
 };
 
 static struct cart *cart_of(struct virtio_dev *dev)
@@ -104,7 +111,11 @@ static int cart_kick(struct virtio_dev *dev, uint16_t n)
     int rc;
 
     while ((rc = vq_next(&dev->queue[n], &chain)) > 0) {
-        struct answer a = { elsewhere ? 'p' : 't', (uint8_t)++c->s.answered, 0, (uint8_t)c->value };
+        struct answer a = { .where = elsewhere ? 'p' : 't',
+                            .answered = (uint8_t)++c->s.answered,
+                            .value = (uint8_t)c->value,
+                            .names = c->names,
+                            .first = c->first };
 
         (void)!read(c->fd, &a.byte, 1);
         (void)vq_push(&dev->queue[n], &chain, &a, sizeof(a));
@@ -145,10 +156,22 @@ static int cart_load(struct virtio_dev *dev, const void *untrusted)
     return 0;
 }
 
+static void read_names(struct cart *c, const struct vm_prop_list *names)
+{
+    c->names = (uint8_t)names->count;
+    c->first = names->count ? (uint8_t)((char **)names->items)[0][0] : 0;
+}
+
 static int cart_set(struct virtio_dev *dev, const struct vm_prop *prop, const void *config)
 {
-    (void)prop;
-    cart_of(dev)->value = ((const struct cart_config *)config)->value;
+    const struct cart_config *c = config;
+
+    if (prop->type != VM_PROP_LIST)
+        cart_of(dev)->value = c->value;
+    else if (c->names.count == 4)
+        return vm_fail(-ERANGE, "%s: four are not for carts", dev->dev.id);
+    else
+        read_names(cart_of(dev), &c->names);
     return 0;
 }
 
@@ -194,6 +217,7 @@ static int cart_create(const struct vdev_context *context, struct vdev **ret_dev
     cr_assert(c);
     c->fd = fd;
     c->value = config->value;
+    read_names(c, &config->names);
     cr_assert_eq(virtio_init(&c->dev, &cart_class, &cart_ops, context, &setup), 0);
     __atomic_add_fetch(&made, 1, __ATOMIC_SEQ_CST);
     *ret_dev = &c->dev.dev;

@@ -87,6 +87,7 @@ void vmm_machine_device_clear(struct machine_device *d, int patience_ms)
     vmm_process_free(d->process);
     vmm_program_free(d->program, patience_ms);
     vmm_names_free(d->names);
+    vmm_lists_free(&d->lists);
     free(d->config);
     d->process = NULL;
     d->program = NULL;
@@ -515,18 +516,39 @@ static struct machine_device *find_device(struct vmm_machine *m, const struct vd
 }
 
 /* Whoever serves it later begins with it. */
-static int set_here(const struct machine_device *d, const struct vm_prop *prop, const void *config)
+static void keep(struct machine_device *d, const struct vm_prop *prop, void *config,
+                 struct machine_list *list)
 {
-    int rc = vdev_set(d->dev, prop, config);
-
-    if (!rc && d->config && prop->live)
+    if (!list) {
         memcpy((char *)d->config + prop->offset, (const char *)config + prop->offset,
                vm_prop_type_size(prop->type));
+        return;
+    }
+    vmm_list_take(list, config);
+    vmm_list_put(&d->lists, list, d->config);
+}
+
+static int set_here(struct machine_device *d, const struct vm_prop *prop, void *config)
+{
+    bool kept = d->config && prop->live;
+    struct machine_list *list = NULL;
+    int rc;
+
+    if (kept && prop->type == VM_PROP_LIST) {
+        list = vmm_list_new(prop);
+        if (!list)
+            return -ENOMEM;
+    }
+    rc = vdev_set(d->dev, prop, config);
+    if (rc)
+        vmm_list_free(list);
+    else if (kept)
+        keep(d, prop, config, list);
     return rc;
 }
 
 static int set_elsewhere(struct vmm_machine *m, const struct machine_device *d,
-                         const struct vm_prop *prop, const void *config, const char *key_value,
+                         const struct vm_prop *prop, void *config, const char *key_value,
                          void (*done)(void *ctx, int code), void *ctx)
 {
     if (!prop->live)
@@ -543,7 +565,7 @@ int vmm_machine_set(struct vmm_machine *m, const char *id, const char *key_value
                     void (*done)(void *ctx, int code), void *ctx)
 {
     struct vdev *dev = vmm_machine_find(m, id);
-    const struct machine_device *d = dev ? find_device(m, dev) : NULL;
+    struct machine_device *d = dev ? find_device(m, dev) : NULL;
     const struct vm_prop *prop;
     void *config;
     int rc;

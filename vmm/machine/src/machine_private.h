@@ -10,7 +10,7 @@
  *   program*.c  in programs of others        machine_env.c  what both have
  *   move.c      between threads and processes      names.c  what is opened for a device
  *   io.c        the thread that serves devices     upgrade.c  other programs for processes
- *   announce.c  guests, on their networks
+ *   announce.c  guests, on their networks          lists.c     lists that were set
  *
  * Locks: run_lock (plain, innermost of all: nothing but the hypervisor's calls happens under it),
  * irq_lock and route_lock (ranked).
@@ -40,6 +40,7 @@ enum { MACHINE_PINS = 24, MACHINE_SLOTS = 64, MACHINE_DEVICE_SLOTS = 440, MACHIN
 enum { MACHINE_CALLS = 1024 };
 
 struct machine_announce;
+struct machine_list;
 struct process;
 struct program;
 struct machine_names;
@@ -99,6 +100,7 @@ struct machine_device {
     const void *given; /* its configuration; borrowed */
     void *
         config; /* a copy, which borrows what that points at; with what was set since. NULL: it cannot move */
+    struct machine_list *lists; /* of config, that were set */
     struct machine_names *names; /* NULL: it cannot move */
     struct vdev_irq *irqs[VARCH_DEVICE_IRQS];
     struct vdev_resource resource[VDEV_RESOURCES_MAX];
@@ -296,10 +298,10 @@ const struct vdev_class *vmm_process_class(const struct process *p);
  * 0; -EBUSY or -errno with text: done does not come. The control loop's thread. */
 int vmm_process_upgrade(struct process *p, int binary_fd, void (*done)(void *ctx, int code),
                         void *ctx);
-/* A scalar property that is no text shall change to its value in config; key_value says the same. -EINPROGRESS without text: done (NULL: the
+/* A property shall change to its value in config, a scalar that is no text or a list, which is taken out of config; key_value says the same. -EINPROGRESS without text: done (NULL: the
  * log) comes once, as of vmm_machine_set(). -EBUSY (too many wait) or -errno with text: it does not. This and what follows: the control loop's
  * thread. */
-int vmm_process_set(struct process *p, const struct vm_prop *prop, const void *config,
+int vmm_process_set(struct process *p, const struct vm_prop *prop, void *config,
                     const char *key_value, void (*done)(void *ctx, int code), void *ctx);
 /* Nothing is changed any more: code and vm_error_text() for those who wait. */
 void vmm_process_sets_end(struct process *p, int code);
@@ -317,8 +319,8 @@ int vmm_process_listen(struct process *p);
 void vmm_process_await(struct process *p, void (*done)(void *ctx, int code), void *ctx);
 /* A change of a property has not ended. */
 bool vmm_process_is_changing(const struct process *p);
-/* What was changed, into a configuration of its class. */
-void vmm_process_get_set(const struct process *p, void *config);
+/* What was changed, into a configuration of its class, whose lists that were set are these. */
+void vmm_process_get_set(struct process *p, struct machine_list **lists, void *config);
 /* Of a quiesced device: no request is in flight, with a process that is there or one that is not. */
 bool vmm_process_whole(const struct process *p);
 /* The process of a quiesced device ends, and no other one is started. 0: there is none; -EINPROGRESS: done comes, once it is gone. */
@@ -401,6 +403,19 @@ const struct machine_device *vmm_machine_leaver(const struct vmm_machine *m);
 void vmm_machine_remove_end(struct vmm_machine *m, int code);
 /* No thread runs any more: what was under way is forgotten. */
 void vmm_machine_remove_cancel(struct vmm_machine *m);
+
+/* lists.c: the control loop's */
+/* For a list of that row, which is to be set. NULL with text: -ENOMEM. */
+struct machine_list *vmm_list_new(const struct vm_prop *prop);
+/* Takes it out of a configuration that was parsed. */
+void vmm_list_take(struct machine_list *list, void *config);
+/* Puts it into a configuration, whose lists that were set are these: what it takes the place of is freed if it is one of them. */
+void vmm_list_put(struct machine_list **lists, struct machine_list *list, void *config);
+/* All of these into another configuration. */
+void vmm_lists_hand_over(struct machine_list **from, struct machine_list **to, void *config);
+/* One that was not put. NULL is allowed. */
+void vmm_list_free(struct machine_list *list);
+void vmm_lists_free(struct machine_list **lists);
 
 /* announce.c: as vmm_machine_remove_end() and vmm_machine_remove_cancel(). */
 void vmm_machine_announce_end(struct vmm_machine *m, int code);

@@ -472,7 +472,7 @@ static void let_process_go(struct vmm_machine *m)
     struct process *p = v->device->process;
     int rc;
 
-    vmm_process_get_set(p, v->device->config);
+    vmm_process_get_set(p, &v->device->lists, v->device->config);
     if (!vmm_process_whole(p)) {
         stay(m, vm_fail(-EBUSY,
                         "%s: its process has died with requests in flight, which the next one "

@@ -178,6 +178,11 @@ static bool answered(void)
     return used == offered;
 }
 
+static void note_set(void *ctx, int code)
+{
+    *(int *)ctx = code ? code : 1;
+}
+
 static struct answer last_answer(void)
 {
     struct answer a;
@@ -250,6 +255,53 @@ Test(move, config_space_that_a_driver_wrote_and_properties_that_were_set_move_to
     cr_assert_eq(move(true), 0, "%s", told.text);
     cr_expect_eq(get(window() + 0x100, 1), 0x5c);
     cr_expect_eq(request().value, 9);
+}
+
+static void set_names(const char *key_value)
+{
+    int done = 0, rc = vmm_machine_set(t.machine, "cart0", key_value, note_set, &done);
+
+    if (rc == -EINPROGRESS) {
+        MT_UNTIL(done);
+        rc = done == 1 ? 0 : done;
+    }
+    cr_assert_eq(rc, 0, "%s: %s", key_value, vm_error_text());
+}
+
+static void expect_names(uint8_t count, uint8_t first)
+{
+    struct answer a = request();
+
+    cr_expect_eq(a.names, count, "%u", a.names);
+    cr_expect_eq(a.first, first, "%c", a.first);
+}
+
+/* Each list belongs to whoever serves the device, until the next one takes its place. */
+Test(move, a_list_that_was_set_moves_too)
+{
+    char *given[] = { strdup("given") };
+
+    config.common.bus = VDEV_BUS_MMIO;
+    config.names = (struct vm_prop_list){ .items = given, .count = 1 };
+    make(false);
+    drive();
+    expect_names(1, 'g');
+    set_names("names=[here,there]");
+    set_names("names=[both,here,there]");
+    expect_names(3, 'b');
+    cr_expect_eq(vmm_machine_set(t.machine, "cart0", "names=[a,b,c,d]", NULL, NULL), -ERANGE);
+
+    cr_assert_eq(move(false), 0, "%s", told.text);
+    expect_names(3, 'b');
+    set_names("names=[elsewhere]");
+    set_names("names=[far,away]");
+    cr_assert_eq(move(true), 0, "%s", told.text);
+    expect_names(2, 'f');
+    set_names("names=[]");
+    expect_names(0, 0);
+    cr_assert_eq(move(false), 0, "%s", told.text);
+    expect_names(0, 0);
+    free(given[0]);
 }
 
 /* Bits of the device's features are read as a driver would. */

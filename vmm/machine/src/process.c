@@ -482,6 +482,7 @@ void vmm_process_free(struct process *p)
     vm_close(&p->profile_fd);
     vm_close(&p->ledger_fd);
     pthread_mutex_destroy(&p->lock);
+    vmm_lists_free(&p->lists);
     free(p->config);
     free(p->text);
     free(p);

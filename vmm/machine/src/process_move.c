@@ -94,8 +94,10 @@ bool vmm_process_is_changing(const struct process *p)
     return p->sets;
 }
 
-void vmm_process_get_set(const struct process *p, void *config)
+/* A list that was not set is the same in both. */
+void vmm_process_get_set(struct process *p, struct machine_list **lists, void *config)
 {
+    vmm_lists_hand_over(&p->lists, lists, config);
     for (const struct vm_prop *prop = p->real->props; prop->name; prop++)
         if (prop->live)
             memcpy((char *)config + prop->offset, (const char *)p->config + prop->offset,

@@ -49,7 +49,8 @@ struct process {
     struct machine_env env; /* the I/O loop's, with our opener */
     char id[VDEV_ID_MAX + 1];
     char *text; /* NAME,KEY=VALUE,...: the process's options */
-    void *config; /* a copy, which borrows what the caller's points at */
+    void *config; /* a copy, which borrows what the device's points at, but for: */
+    struct machine_list *lists; /* that were set */
     int profile_fd;
     int ledger_fd; /* -1: the class has no state */
     struct vmm_child_fd user_fd[PROCESS_FDS_MAX];

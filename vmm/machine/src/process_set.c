@@ -21,6 +21,7 @@ struct process_set {
     struct process *p;
     const struct vm_prop *prop;
     uint64_t value; /* as many bytes of it as the property has */
+    struct machine_list *list; /* instead */
     char *key_value;
     struct vm_timer late;
     void (*done)(void *ctx, int code);
@@ -30,6 +31,7 @@ struct process_set {
 static void free_set(struct process_set *s)
 {
     vm_timer_cancel(&s->late);
+    vmm_list_free(s->list);
     free(s->key_value);
     free(s);
 }
@@ -78,9 +80,13 @@ static void send_next(struct process *p)
 }
 
 /* The next process begins with it. */
-static int keep(struct process *p, const struct process_set *s)
+static int keep(struct process *p, struct process_set *s)
 {
-    memcpy((char *)p->config + s->prop->offset, &s->value, vm_prop_type_size(s->prop->type));
+    if (s->list)
+        vmm_list_put(&p->lists, s->list, p->config);
+    else
+        memcpy((char *)p->config + s->prop->offset, &s->value, vm_prop_type_size(s->prop->type));
+    s->list = NULL;
     return vmm_process_print_options(p);
 }
 
@@ -155,8 +161,21 @@ static void too_late(struct vm_timer *timer)
     }
 }
 
-static int make(struct process *p, const struct vm_prop *prop, const void *config,
-                const char *key_value, struct process_set **ret_set)
+static int take_value(struct process_set *s, void *config)
+{
+    if (s->prop->type != VM_PROP_LIST) {
+        memcpy(&s->value, (const char *)config + s->prop->offset, vm_prop_type_size(s->prop->type));
+        return 0;
+    }
+    s->list = vmm_list_new(s->prop);
+    if (!s->list)
+        return -ENOMEM;
+    vmm_list_take(s->list, config);
+    return 0;
+}
+
+static int make(struct process *p, const struct vm_prop *prop, void *config, const char *key_value,
+                struct process_set **ret_set)
 {
     struct vm_loop *loop = p->m->config.env->loop;
     struct process_set *s = calloc(1, sizeof(*s));
@@ -166,8 +185,7 @@ static int make(struct process *p, const struct vm_prop *prop, const void *confi
     s->p = p;
     s->prop = prop;
     s->key_value = strdup(key_value);
-    memcpy(&s->value, (const char *)config + prop->offset, vm_prop_type_size(prop->type));
-    if (!s->key_value ||
+    if (!s->key_value || take_value(s, config) ||
         vm_timer_set(loop, &s->late, vm_loop_now_ns(loop) + PROCESS_READY_NS, too_late)) {
         free_set(s);
         return vm_fail(-ENOMEM, "%s: out of memory", p->id);
@@ -176,7 +194,7 @@ static int make(struct process *p, const struct vm_prop *prop, const void *confi
     return 0;
 }
 
-int vmm_process_set(struct process *p, const struct vm_prop *prop, const void *config,
+int vmm_process_set(struct process *p, const struct vm_prop *prop, void *config,
                     const char *key_value, void (*done)(void *ctx, int code), void *ctx)
 {
     struct process_set *s;
@@ -188,7 +206,11 @@ int vmm_process_set(struct process *p, const struct vm_prop *prop, const void *c
     if (waiting == SETS_MAX)
         return vm_fail(-EBUSY, "%s: %u changes wait for its process: try again later", p->id,
                        waiting);
-    if (vm_prop_type_size(prop->type) > sizeof(s->value))
+    if (strlen(key_value) >= VMM_PROCESS_TEXT_MAX) /* cut, it might say something else */
+        return vm_fail(-E2BIG, "%s: %s: longer than %d bytes", p->id, prop->name,
+                       VMM_PROCESS_TEXT_MAX - 1);
+    if (vm_prop_type_size(prop->type) > sizeof(s->value) ||
+        (!vm_prop_type_size(prop->type) && prop->type != VM_PROP_LIST))
         return vm_fail(-ENOTSUP, "%s: %s cannot be changed while the machine runs", p->id,
                        prop->name);
     rc = make(p, prop, config, key_value, &s);

@@ -67,7 +67,8 @@ struct vm_prop {
     const char *help; /* one line, no full stop */
     const char *preset; /* default, written as on the command line; NULL: zero, NULL or -1 (fd) */
     bool required;
-    bool live; /* may be changed while the object is in use (vmm set); scalars that are no text */
+    /* May be changed while the object is in use (vmm set): a scalar that is no text, or a list. */
+    bool live;
     /* Numbers and sizes: max 0 means no bound but the type's. LIST: the fewest and most elements
      * (max 0: 64), OBJECTS and VARIANTS likewise (0: 512). STRING, PATH: the most bytes
      * (0: 4095) */

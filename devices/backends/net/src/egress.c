@@ -125,21 +125,37 @@ static bool read_rule(const char *untrusted, struct vnet_rule *ret_rule)
     return true;
 }
 
-static int read_rules(const struct vnet_filter_config *c, struct vnet_egress_rules *r)
+static int read_rules(const struct vm_prop_list *egress, struct vnet_rules *r)
 {
-    char *const *text = c->egress.items;
+    char *const *text = egress->items;
 
-    if (c->egress.count > VNET_RULES_MAX)
-        return vm_fail(-EINVAL, "egress: %u rules: %u are possible", c->egress.count,
-                       VNET_RULES_MAX);
-    for (uint32_t i = 0; i < c->egress.count; i++)
+    if (egress->count > VNET_RULES_MAX)
+        return vm_fail(-EINVAL, "egress: %u rules: %u are possible", egress->count, VNET_RULES_MAX);
+    for (uint32_t i = 0; i < egress->count; i++)
         if (!read_rule(text[i], &r->rule[i]))
             return vm_fail(-EINVAL,
                            "egress: '%.100s' is no rule: write allow or deny, then what it is for, "
                            "as allow:tcp:443@10.0.0.0/8, deny:udp:1-1023, deny:any@fd00::/8",
                            text[i]);
-    r->count = c->egress.count;
+    r->count = egress->count;
     return 0;
+}
+
+int vnet_rules_new(const struct vm_prop_list *egress, struct vnet_rules **ret_rules)
+{
+    struct vnet_rules *r = calloc(1, sizeof(*r));
+    int rc = r ? read_rules(egress, r) : vm_fail(-ENOMEM, "egress: out of memory");
+
+    if (rc)
+        free(r);
+    else
+        *ret_rules = r;
+    return rc;
+}
+
+void vnet_rules_free(struct vnet_rules *rules)
+{
+    free(rules);
 }
 
 static int read_addresses(const struct vnet_filter_config *c, struct vnet_egress_rules *r)
@@ -194,11 +210,14 @@ bool vnet_egress_asked(const struct vnet_filter_config *c)
     return c->antispoof || has_policy(c) || c->antispoof_ip.count || c->egress_types.count;
 }
 
-void vnet_egress_set(struct vnet_egress_rules *r, const struct vnet_filter_config *c)
+void vnet_egress_set(struct vnet_egress_rules *r, const struct vnet_filter_config *c,
+                     const struct vnet_rules *instead)
 {
+    if (instead)
+        r->rules = *instead;
     r->allow = c->egress_default == VNET_EGRESS_ALLOW ||
-               (c->egress_default == VNET_EGRESS_AUTO && !c->egress.count);
-    r->policed = r->policed || has_policy(c);
+               (c->egress_default == VNET_EGRESS_AUTO && !r->rules.count);
+    r->policed = r->policed || r->rules.count || has_policy(c);
     r->deny_metadata = c->deny_metadata;
     r->active = c->egress_active;
 }
@@ -220,7 +239,7 @@ int vnet_egress_read(const struct vnet_filter_config *c, struct vnet_egress_rule
     int rc = check(c);
 
     if (!rc)
-        rc = read_rules(c, &r);
+        rc = read_rules(&c->egress, &r.rules);
     if (!rc)
         rc = read_addresses(c, &r);
     if (!rc)
@@ -231,7 +250,7 @@ int vnet_egress_read(const struct vnet_filter_config *c, struct vnet_egress_rule
     }
     if (rc)
         return rc;
-    vnet_egress_set(&r, c);
+    vnet_egress_set(&r, c, NULL);
     *ret_rules = r;
     return 0;
 }
@@ -426,11 +445,12 @@ static enum match match(const struct vnet_rule *r, const struct vnet_frame *f)
 static struct vnet_verdict judge_rules(const struct vnet_egress_rules *r,
                                        const struct vnet_frame *f)
 {
-    for (unsigned i = 0; i < r->count; i++) {
-        enum match m = r->active >> i & 1 ? match(&r->rule[i], f) : NO;
+    for (unsigned i = 0; i < r->rules.count; i++) {
+        const struct vnet_rule *rule = &r->rules.rule[i];
+        enum match m = r->active >> i & 1 ? match(rule, f) : NO;
 
-        if (m == YES || (m == MAYBE && !r->rule[i].allow))
-            return (struct vnet_verdict){ r->rule[i].allow, VNET_BY_RULE + i };
+        if (m == YES || (m == MAYBE && !rule->allow))
+            return (struct vnet_verdict){ rule->allow, VNET_BY_RULE + i };
     }
     return (struct vnet_verdict){ r->allow, r->allow ? VNET_PASSES : VNET_BY_DEFAULT };
 }

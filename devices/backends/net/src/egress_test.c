@@ -177,11 +177,68 @@ Test(vnet_egress, rules_that_are_not_active_do_not_count)
     add(&r, "allow");
     ready(&r);
     r.config.egress_active = 2;
-    vnet_egress_set(&r.read, &r.config);
+    vnet_egress_set(&r.read, &r.config, NULL);
 
     ipv4(&p, VNET_TCP, "10.0.0.5", "10.0.0.6", 1);
 
     expect(&r, &p, true, VNET_BY_RULE + 1);
+}
+
+Test(vnet_egress, new_rules_take_the_place_of_all)
+{
+    char *text[] = { (char[]){ "deny:tcp:80" }, (char[]){ "allow:tcp" } };
+    struct vm_prop_list list = { .items = text, .count = 2 };
+    struct rules r = { 0 };
+    struct vnet_rules *rules;
+    struct packet p;
+
+    add(&r, "allow:udp");
+    add(&r, "allow:icmp");
+    add(&r, "deny:tcp");
+    ready(&r);
+    ipv4(&p, VNET_TCP, "10.0.0.5", "10.0.0.6", 1);
+    expect(&r, &p, false, VNET_BY_RULE + 2);
+
+    cr_assert_eq(vnet_rules_new(&list, &rules), 0, "%s", vm_error_text());
+    vnet_egress_set(&r.read, &r.config, rules);
+    vnet_rules_free(rules);
+    vnet_egress_set(&r.read, &r.config, NULL); /* of something else: they stay */
+
+    expect(&r, &p, true, VNET_BY_RULE + 1);
+    ipv4(&p, VNET_UDP, "10.0.0.5", "10.0.0.6", 1);
+    expect(&r, &p, false, VNET_BY_DEFAULT);
+}
+
+/* egress_default=auto is deny where there are rules. */
+Test(vnet_egress, default_is_that_of_the_rules_that_there_are)
+{
+    char *text[] = { (char[]){ "allow:udp" } };
+    struct vm_prop_list list = { .items = text, .count = 1 };
+    struct rules r = { 0 };
+    struct vnet_rules *rules;
+    struct packet p;
+
+    ready(&r);
+    ipv4(&p, VNET_TCP, "10.0.0.5", "10.0.0.6", 1);
+    expect(&r, &p, true, VNET_PASSES);
+
+    cr_assert_eq(vnet_rules_new(&list, &rules), 0, "%s", vm_error_text());
+    vnet_egress_set(&r.read, &r.config, rules);
+    vnet_rules_free(rules);
+
+    expect(&r, &p, false, VNET_BY_DEFAULT);
+}
+
+Test(vnet_egress, more_rules_than_there_is_room_for_are_refused)
+{
+    char *text[VNET_RULES_MAX + 1];
+    struct vm_prop_list list = { .items = text, .count = VNET_RULES_MAX + 1 };
+    struct vnet_rules *rules;
+
+    for (unsigned i = 0; i < list.count; i++)
+        text[i] = (char *)(uintptr_t) "allow";
+    cr_assert_eq(vnet_rules_new(&list, &rules), -EINVAL);
+    cr_assert(strstr(vm_error_text(), "egress: 33 rules"), "%s", vm_error_text());
 }
 
 Test(vnet_egress, default_is_deny_where_there_are_rules_and_can_be_said)
@@ -194,7 +251,7 @@ Test(vnet_egress, default_is_deny_where_there_are_rules_and_can_be_said)
     ipv4(&p, VNET_TCP, "10.0.0.5", "10.0.0.6", 1);
     expect(&r, &p, false, VNET_BY_DEFAULT);
     r.config.egress_default = VNET_EGRESS_ALLOW;
-    vnet_egress_set(&r.read, &r.config);
+    vnet_egress_set(&r.read, &r.config, NULL);
 
     expect(&r, &p, true, VNET_PASSES);
 }

@@ -306,13 +306,16 @@ static void wake_soon(struct lane *lane)
         (void)vm_timer_set(f->env->loop, &lane->timer, now_ns(f), on_time);
 }
 
-static void filter_set_filters(struct vnet *net, const struct vnet_filter_config *config)
+static void filter_set_filters(struct vnet *net, const struct vnet_filter_config *config,
+                               const struct vnet_rules *rules)
 {
     struct filter *f = filter_of(net);
 
+    for (unsigned i = 0; rules && i < VNET_RULES_MAX; i++)
+        vm_count_set(&f->counts->rule[i], 0);
     vnet_rate_set(&f->sent.rate, config, true, now_ns(f));
     vnet_rate_set(&f->received.rate, config, false, now_ns(f));
-    vnet_egress_set(&f->rules, config);
+    vnet_egress_set(&f->rules, config, rules);
     f->judges = f->rules.antispoof || f->rules.policed;
     wake_soon(&f->sent);
     wake_soon(&f->received);

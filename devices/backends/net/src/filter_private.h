@@ -108,9 +108,13 @@ struct vnet_rule {
     uint16_t first, last;
     struct vnet_net net;
 };
-struct vnet_egress_rules {
-    unsigned count, addresses, types;
+struct vnet_rules {
+    unsigned count;
     struct vnet_rule rule[VNET_RULES_MAX];
+};
+struct vnet_egress_rules {
+    unsigned addresses, types;
+    struct vnet_rules rules;
     struct vnet_net address[VNET_ADDRESSES_MAX];
     uint16_t type[VNET_TYPES_MAX];
     uint8_t mac[6];
@@ -136,7 +140,8 @@ struct vnet_verdict {
 /* -EINVAL with text. */
 int vnet_egress_read(const struct vnet_filter_config *config, struct vnet_egress_rules *ret_rules);
 /* Takes over what may be changed while it runs. */
-void vnet_egress_set(struct vnet_egress_rules *rules, const struct vnet_filter_config *config);
+void vnet_egress_set(struct vnet_egress_rules *rules, const struct vnet_filter_config *config,
+                     const struct vnet_rules *instead);
 /* Frames have to be looked at. */
 bool vnet_egress_asked(const struct vnet_filter_config *config);
 struct vnet_verdict vnet_egress_judge(const struct vnet_egress_rules *rules, const uint8_t *head,

@@ -216,7 +216,7 @@ Test(vnet_filter, limit_that_changes_wakes_who_waits)
     cr_assert_eq(send_all(b, 60), 1);
 
     b->config.filter.ops_size = 0;
-    vnet_set_filters(b->side.net, &b->config.filter);
+    vnet_set_filters(b->side.net, &b->config.filter, NULL);
     cr_assert_eq(b->side.writable, 0, "not from inside the call");
     cr_assert_gt(vm_loop_step(b->side.env.loop, UINT64_MAX), 0);
 
@@ -239,6 +239,38 @@ Test(vnet_filter, denied_frame_is_lost_and_counted)
 
     cr_assert_eq(b->below.sent, 0);
     cr_assert_eq(b->counts.other, 1);
+    bench_close(b);
+}
+
+static const uint8_t *udp_frame(void)
+{
+    static const uint8_t head[] = { 8,  0, 0x45, 0, 0,  46, 0, 0, 0, 0, 64, VNET_UDP, 0, 0,
+                                    10, 0, 0,    5, 10, 0,  0, 6, 0, 9, 0,  9,        0, 26 };
+
+    memcpy(frame + 12, head, sizeof(head));
+    return frame;
+}
+
+Test(vnet_filter, new_rules_are_counted_anew)
+{
+    char *text[] = { (char[]){ "deny" }, (char[]){ "allow" } };
+    struct vm_prop_list list = { .items = text, .count = 2 };
+    struct vnet_rules *rules;
+    struct bench *b = bench();
+
+    b->config.filter.egress = (struct vm_prop_list){ .items = text, .count = 1 };
+    cr_assert_eq(bench_open(b), 0, "%s", vm_error_text());
+    cr_assert_eq(side_send(&b->side, udp_frame(), 60), -EPERM);
+    cr_assert_eq(b->counts.rule[0], 1);
+    cr_assert_eq(vnet_rules_new(&list, &rules), 0, "%s", vm_error_text());
+    b->config.filter.egress_active = 2;
+
+    vnet_set_filters(b->side.net, &b->config.filter, rules);
+    vnet_rules_free(rules);
+
+    cr_assert_eq(b->counts.rule[0], 0);
+    cr_assert_eq(side_send(&b->side, udp_frame(), 60), 0);
+    cr_assert_eq(b->counts.rule[1], 1);
     bench_close(b);
 }
 

@@ -37,6 +37,13 @@ struct vnet_counts {
     uint64_t captured, capture_lost; /* frames of both directions */
 };
 
+/* What egress= says, read. */
+struct vnet_rules;
+/* -EINVAL with text: one of them is none, or there are too many; -ENOMEM. */
+int vnet_rules_new(const struct vm_prop_list *egress, struct vnet_rules **ret_rules);
+/* NULL is allowed. */
+void vnet_rules_free(struct vnet_rules *rules);
+
 struct vnet_filter_config {
     /* Each direction has buckets of its own. */
     uint64_t bw_size, bw_burst, ops_size, ops_burst;
@@ -120,6 +127,7 @@ struct vnet_filter_config {
                   "given" },                                                                       \
         { .name = "egress",                                                                        \
           .type = VM_PROP_LIST,                                                                    \
+          .live = true,                                                                            \
           .element = VM_PROP_STRING,                                                               \
           .offset = offsetof(T, member.egress),                                                    \
           .max = VNET_RULES_MAX,                                                                   \

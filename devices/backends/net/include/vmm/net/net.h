@@ -212,8 +212,9 @@ struct vnet_ops {
     int (*send)(struct vnet *net, unsigned queue, struct iovec *iov, int count);
     int (*set_offloads)(struct vnet *net, unsigned offloads); /* NULL: gives nothing */
     int (*set_queues)(struct vnet *net, unsigned pairs); /* NULL: one pair */
-    void (*set_filters)(struct vnet *net,
-                        const struct vnet_filter_config *config); /* NULL: there are none */
+    /* NULL: there are none */
+    void (*set_filters)(struct vnet *net, const struct vnet_filter_config *config,
+                        const struct vnet_rules *rules);
     int (*lend)(struct vnet *net, unsigned queue); /* NULL: it cannot */
     void (*close)(struct vnet *net);
 };
@@ -262,11 +263,13 @@ static inline bool vnet_has_filters(const struct vnet *net)
 {
     return net->ops->set_filters;
 }
-/* What of config is live is so from now on, if there are filters. config is read during the call. */
-static inline void vnet_set_filters(struct vnet *net, const struct vnet_filter_config *config)
+/* What of config is live is so from now on, if there are filters. rules: in place of egress=, counted from 0; NULL: those that there are
+ * stay. Both are read during the call. */
+static inline void vnet_set_filters(struct vnet *net, const struct vnet_filter_config *config,
+                                    const struct vnet_rules *rules)
 {
     if (net->ops->set_filters)
-        net->ops->set_filters(net, config);
+        net->ops->set_filters(net, config, rules);
 }
 
 #endif
