@@ -156,7 +156,7 @@ Test(abi, what_is_no_report_is_refused_in_one_line)
 Test(abi, this_hosts_processors_are_told_through_kvm)
 {
     if (getenv("VMM_USER_EMULATOR"))
-        cr_skip_test("the user-mode emulator does not pass KVM on to the kernel");
+        CLI_SKIP("the user-mode emulator does not pass KVM on to the kernel");
     CLI(&r, "abi", "--host", "-c", "2", "kernel");
 
     if (access("/dev/kvm", R_OK | W_OK)) {

@@ -52,7 +52,7 @@ Test(arch, what_only_arm_has_is_refused)
 Test(arch, an_overlay_of_a_tree_that_is_not_there_is_refused)
 {
     if (!cli_has_kvm())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
     cli_kernel("k", TINY_POWEROFF);
     cli_file("o.dtbo", "x", 1);
 
@@ -81,7 +81,7 @@ static void quiet(const char *command)
 static void needs_dtc(void)
 {
     if (system("command -v dtc >/dev/null"))
-        cr_skip_test("NOT TESTED: dtc is missing: install device-tree-compiler");
+        CLI_SKIP("NOT TESTED: dtc is missing: install device-tree-compiler");
 }
 
 Test(arch, the_platform_is_arms)

@@ -12,7 +12,7 @@ static pid_t machine;
 static void start(const char *balloon)
 {
     if (!cli_has_kvm())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
     cli_kernel("k", TINY_LOOP);
     machine = balloon ? CLI_START("run", "-s", "sock", "--balloon", balloon, "k")
                       : CLI_START("run", "-s", "sock", "k");

@@ -31,6 +31,12 @@ int cli_patience(void);
 void cli_begin(void);
 void cli_end(void);
 const char *cli_directory(void);
+/* A test that is skipped has no end that removes it. */
+#define CLI_SKIP(...)              \
+    do {                           \
+        cli_end();                 \
+        cr_skip_test(__VA_ARGS__); \
+    } while (0)
 
 /* Writes such a kernel to a file named path; skips the test where the architecture has none that does this. */
 void cli_kernel(const char *path, enum tiny what);

@@ -20,7 +20,7 @@ static void begin(void)
 {
     cli_begin();
     if (!cli_has_kvm())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
     cli_kernel("k", TINY_LOOP);
     machine = CLI_START("run", "-c", "2", "-s", "sock", "k");
     cr_assert(!cli_wait_for("sock"));

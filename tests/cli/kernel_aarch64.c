@@ -32,6 +32,6 @@ const char *const cli_irqchips[] = { "gicv3", NULL };
 void cli_kernel(const char *path, enum tiny what)
 {
     if ((size_t)what >= sizeof(kernels) / sizeof(kernels[0]) || !kernels[what].start)
-        cr_skip_test("no kernel for AArch64 does this");
+        CLI_SKIP("no kernel for AArch64 does this");
     cli_file(path, kernels[what].start, (size_t)(kernels[what].end - kernels[what].start));
 }

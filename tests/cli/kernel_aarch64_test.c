@@ -12,7 +12,7 @@ static void begin(void)
 {
     cli_begin();
     if (!cli_has_kvm())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
 }
 TestSuite(kernel, .init = begin, .fini = cli_end, .timeout = TEST_TIMEOUT);
 

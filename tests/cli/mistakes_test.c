@@ -69,7 +69,7 @@ Test(mistakes, a_kernel_that_does_not_exist)
 Test(mistakes, a_directory_as_kernel)
 {
     if (!cli_has_kvm())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
     CLI(&r, "run", ".");
     expect(USAGE, ".", "directory");
 }
@@ -77,7 +77,7 @@ Test(mistakes, a_directory_as_kernel)
 Test(mistakes, an_empty_kernel)
 {
     if (!cli_has_kvm())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
     cli_file("k", "", 0);
     CLI(&r, "run", "k");
     expect(USAGE, "k is empty", "");
@@ -142,7 +142,7 @@ Test(mistakes, a_fifo_without_the_other_side)
     CLI(&r, "run", "--config", "f", "k");
     expect(USAGE, "--config f", "writer");
     if (!cli_has_kvm())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
     cli_kernel("k", TINY_POWEROFF);
     CLI(&r, "run", "--serial", "file=f", "k");
     expect(USAGE, "file f", "reader");
@@ -165,7 +165,7 @@ Test(mistakes, more_memory_touched_before_the_start_than_there_is)
 Test(mistakes, an_initramfs_larger_than_memory)
 {
     if (!cli_has_kvm())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
     cli_kernel("k", TINY_POWEROFF);
     cli_sparse("i", 300 << 20);
     CLI(&r, "run", "-i", "i", "k");
@@ -177,7 +177,7 @@ Test(mistakes, a_command_line_that_is_too_long)
     static char text[4000];
 
     if (!cli_has_kvm())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
     cli_kernel("k", TINY_POWEROFF);
     memset(text, 'a', sizeof(text) - 1);
     CLI(&r, "run", "--cmdline", text, "k");
@@ -212,7 +212,7 @@ Test(mistakes, huge_pages_that_do_not_fit)
 Test(mistakes, huge_pages_or_a_node_that_the_host_has_not)
 {
     if (!cli_has_kvm())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
     cli_kernel("k", TINY_POWEROFF);
     CLI(&r, "run", "--memory", "size=256G,hugepages=on", "k");
     expect(RESOURCE, "huge pages", "vm.nr_hugepages");
@@ -225,7 +225,7 @@ Test(mistakes, huge_pages_or_a_node_that_the_host_has_not)
 Test(mistakes, more_cpus_than_kvm_allows)
 {
     if (!cli_has_kvm())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
     cli_kernel("k", TINY_POWEROFF);
     CLI(&r, "run", "-c", "4096", "k");
     expect(USAGE, "4096 vCPUs", "at most");
@@ -301,7 +301,7 @@ Test(mistakes, json_that_is_broken)
 Test(mistakes, disks_that_cannot_be)
 {
     if (!cli_has_kvm())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
     cli_kernel("k", TINY_POWEROFF);
     CLI(&r, "run", "-d", "none.img", "k");
     expect(USAGE, "none.img", "no such file");
@@ -329,13 +329,13 @@ static int only_readable(void)
 Test(mistakes, a_disk_that_cannot_be_written)
 {
     if (!cli_has_kvm() || geteuid())
-        cr_skip_test("needs root and /dev/kvm");
+        CLI_SKIP("needs root and /dev/kvm");
     cli_kernel("k", TINY_POWEROFF);
     cli_sparse("d.img", 1 << 20);
 
     CHANGED(only_readable, "-d", "d.img", "k");
     if (r.code == 99)
-        cr_skip_test("no mount namespaces here");
+        CLI_SKIP("no mount namespaces here");
 
     expect(USAGE, "d.img: cannot be opened for writing", "readonly=on");
 }
@@ -345,7 +345,7 @@ Test(mistakes, a_disk_that_another_machine_has)
     pid_t pid;
 
     if (!cli_has_kvm())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
     cli_kernel("k", TINY_LOOP);
     cli_sparse("d.img", 1 << 20);
     pid = CLI_START("run", "-d", "d.img", "-s", "sock", "k");
@@ -365,7 +365,7 @@ Test(mistakes, socket_paths)
     char path[200];
 
     if (!cli_has_kvm())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
     cli_kernel("k", TINY_POWEROFF);
     memset(path, 'p', sizeof(path) - 1);
     path[sizeof(path) - 1] = 0;
@@ -380,7 +380,7 @@ Test(mistakes, socket_paths)
 Test(mistakes, a_file_in_the_place_of_a_socket_is_kept)
 {
     if (!cli_has_kvm())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
     cli_kernel("k", TINY_POWEROFF);
     cli_file("disk.img", "data", 4);
 
@@ -415,7 +415,7 @@ Test(mistakes, a_directory_is_no_socket_to_talk_to)
 Test(mistakes, a_fifo_as_kernel)
 {
     if (!cli_has_kvm())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
     cr_assert(!mkfifo("k", 0600));
     CLI(&r, "run", "k");
     expect(USAGE, "k is not a regular file", "");
@@ -427,7 +427,7 @@ Test(mistakes, a_stale_socket_is_replaced)
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
     if (!cli_has_kvm())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
     cr_assert(!bind(fd, (struct sockaddr *)&addr, sizeof(addr)));
     close(fd);
     cli_kernel("k", TINY_POWEROFF);
@@ -460,7 +460,7 @@ static int few_files(void)
 Test(mistakes, too_few_file_descriptors)
 {
     if (!cli_has_kvm())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
     cli_kernel("k", TINY_POWEROFF);
 
     CHANGED(few_files, "-c", "16", "k");
@@ -487,10 +487,10 @@ Test(mistakes, every_command_tells_the_limit_of_file_descriptors)
     enum { LOADER_FAILED = 127 };
 
     if (getenv("VMM_USER_EMULATOR"))
-        cr_skip_test("the emulator needs descriptors of its own");
+        CLI_SKIP("the emulator needs descriptors of its own");
     run_changed(three_files, (const char *const[]){ "vmm", "info", "sock", NULL });
     if (r.code == LOADER_FAILED)
-        cr_skip_test("the program is not static: its loader needs descriptors");
+        CLI_SKIP("the program is not static: its loader needs descriptors");
     expect(RESOURCE, "socket sock: Too many open files", "the limit is 3 (RLIMIT_NOFILE)");
     run_changed(three_files, (const char *const[]){ "vmm", "run", "k", NULL });
     expect(RESOURCE, "kernel k: Too many open files", "the limit is 3 (RLIMIT_NOFILE)");
@@ -523,7 +523,7 @@ static int no_locked_memory(void)
 Test(mistakes, no_locked_memory_is_needed)
 {
     if (!cli_has_kvm())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
     cli_kernel("k", TINY_POWEROFF);
 
     CHANGED(no_locked_memory, "-c", "2", "k");
@@ -541,10 +541,10 @@ static int little_memory(void)
 Test(mistakes, more_memory_than_the_host_gives)
 {
     if (!cli_has_kvm())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
     cli_kernel("k", TINY_POWEROFF);
     if (getenv("ASAN_OPTIONS"))
-        cr_skip_test("the address sanitizer needs more than the limit");
+        CLI_SKIP("the address sanitizer needs more than the limit");
 
     CHANGED(little_memory, "k");
 
@@ -561,7 +561,7 @@ static int little_files(void)
 Test(mistakes, memory_in_a_file_that_is_larger_than_files_may_be)
 {
     if (!cli_has_kvm())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
     cli_kernel("k", TINY_POWEROFF);
 
     CHANGED(little_files, "k");
@@ -582,15 +582,15 @@ static int one_process(void)
 Test(mistakes, no_process_may_be_started)
 {
     if (!cli_has_kvm() || geteuid())
-        cr_skip_test("needs root and /dev/kvm");
+        CLI_SKIP("needs root and /dev/kvm");
     if (getenv("ASAN_OPTIONS"))
-        cr_skip_test("the leak sanitizer needs a process of its own");
+        CLI_SKIP("the leak sanitizer needs a process of its own");
     cli_kernel("k", TINY_POWEROFF);
     cr_assert(!chmod(".", 0755));
 
     CHANGED(one_process, "k");
     if (r.code == 98)
-        cr_skip_test("the program's folder is not readable for others, or that user has processes");
+        CLI_SKIP("the program's folder is not readable for others, or that user has processes");
     without_profiling();
 
     expect(RESOURCE, "spawner: fork", "ulimit -u");
@@ -612,12 +612,12 @@ static int other_device(void)
 Test(mistakes, no_kvm)
 {
     if (!cli_has_kvm() || geteuid())
-        cr_skip_test("needs root and /dev/kvm");
+        CLI_SKIP("needs root and /dev/kvm");
     cli_kernel("k", TINY_POWEROFF);
 
     CHANGED(hide_kvm, "k");
     if (r.code == 99)
-        cr_skip_test("no mount namespaces here");
+        CLI_SKIP("no mount namespaces here");
     expect(HOST, "/dev/kvm does not exist", "kvm_intel or kvm_amd");
     CHANGED(other_device, "k");
     expect(HOST, "/dev/kvm: ", "not a KVM device");
@@ -631,13 +631,13 @@ static int be_nobody(void)
 Test(mistakes, an_unprivileged_user_without_access_to_kvm)
 {
     if (!cli_has_kvm() || geteuid())
-        cr_skip_test("needs root and /dev/kvm");
+        CLI_SKIP("needs root and /dev/kvm");
     cr_assert(!chmod(".", 0755));
     cli_kernel("k", TINY_POWEROFF);
 
     CHANGED(be_nobody, "k");
     if (r.code == 98)
-        cr_skip_test("the program's folder is not readable for others");
+        CLI_SKIP("the program's folder is not readable for others");
     without_profiling();
 
     expect(HOST, "/dev/kvm: no permission", "group kvm");

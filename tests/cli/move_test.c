@@ -24,7 +24,7 @@ static void begin(void)
 {
     cli_begin();
     if (!cli_has_kvm())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
     cli_kernel("k", TINY_LOOP);
     make_disk();
     machine = CLI_START("run", "-s", "sock", "--serial", "null", "--console", "null", "--disk",

@@ -47,7 +47,7 @@ static void comes_back(const char *placement)
     pid_t vmm;
 
     if (!cli_has_kvm())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
     cli_kernel("k", TINY_LOOP);
     fd = listen_at("s");
     snprintf(net, sizeof(net), "socket=s,placement=%s", placement);
@@ -132,7 +132,7 @@ static void is_announced(const char *placement)
     pid_t vmm;
 
     if (!cli_has_kvm())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
     cli_kernel("k", TINY_LOOP);
     fd = listen_at("s");
     snprintf(net, sizeof(net), "socket=s,id=net0,mac=52:54:00:12:34:56,placement=%s", placement);
@@ -181,7 +181,7 @@ Test(net, a_machine_without_a_network_device_has_nothing_to_announce)
     pid_t vmm;
 
     if (!cli_has_kvm())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
     cli_kernel("k", TINY_LOOP);
     vmm = CLI_START("run", "-s", "control", "k");
     cr_assert_eq(cli_wait_for("control"), 0);
@@ -230,7 +230,7 @@ static void rules_change(const char *placement, const char *other)
     pid_t vmm;
 
     if (!cli_has_kvm())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
     cli_kernel("k", TINY_LOOP);
     snprintf(net, sizeof(net), "mode=none,id=net0,egress=[allow],placement=%s", placement);
     vmm = CLI_START("run", "--net", net, "-s", "control", "k");
@@ -353,7 +353,7 @@ static void passt_is_replaced(const char *sandbox)
     char net[80];
 
     if (why)
-        cr_skip_test("%s", why);
+        CLI_SKIP("%s", why);
     cli_kernel("k", TINY_LOOP);
     snprintf(net, sizeof(net), "user,forward=tcp:127.0.0.1:%u:22", port);
     vmm = CLI_START("run", "--net", net, "--sandbox", sandbox, "-s", "control", "k");
@@ -412,7 +412,7 @@ Test(net, a_device_of_its_own_starts_its_passt_which_ends_with_it)
     pid_t device;
 
     if (why)
-        cr_skip_test("%s", why);
+        CLI_SKIP("%s", why);
     snprintf(net, sizeof(net), "virtio-net,mode=user,forward=tcp:127.0.0.1:%u:22", port);
     device = CLI_START("device", net, "--socket", "s");
     await_passt(port, 0);

@@ -59,7 +59,7 @@ static void start(const char *placeholder)
     char option[256];
 
     if (!cli_has_kvm())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
     cli_kernel("k", TINY_LOOP);
     snprintf(option, sizeof(option), "rng,id=foreign,program=\"%s device rng --fd %s\"",
              getenv("VMM_PROGRAM"), placeholder);
@@ -184,7 +184,7 @@ Test(program, it_does_not_outlive_a_machine_that_was_killed)
 Test(program, one_that_cannot_serve_ends_the_run_with_its_own_words)
 {
     if (!cli_has_kvm())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
     cli_kernel("k", TINY_LOOP);
 
     CLI(&r, "run", "--vhost-user", "rng,program=\"/bin/sh -c 'echo its own words >&2' {fd}\"", "k");

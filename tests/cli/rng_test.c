@@ -28,7 +28,7 @@ Test(rng, a_descriptor_goes_into_its_process_and_its_limit_changes_there)
     char option[64];
 
     if (!cli_has_kvm())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
     cr_assert_geq(fd, 3);
     cli_kernel("k", TINY_LOOP);
     snprintf(option, sizeof(option), "fd=%d,rate_bytes=4K,rate_period=100", fd);

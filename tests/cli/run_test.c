@@ -20,7 +20,7 @@ static void begin(void)
 {
     cli_begin();
     if (!cli_has_kvm())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
 }
 TestSuite(run, .init = begin, .fini = cli_end, .timeout = TEST_TIMEOUT);
 

@@ -109,7 +109,7 @@ Test(typed, what_is_known_of_another_program_can_be_said_of_each_type)
         planned("vhost-user0");
     }
     if (!cli_has_kvm())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
     cli_kernel("k", TINY_POWEROFF);
     CLI(&r, "run", "--disk", "vhost_user=on,socket=nobody,wait=1", "k");
     cr_expect_eq(r.code, 1, "exit %d: %s", r.code, r.err);

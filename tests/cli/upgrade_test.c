@@ -16,7 +16,7 @@ static void begin(void)
 {
     cli_begin();
     if (!cli_has_kvm())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
     cli_kernel("k", TINY_LOOP);
     machine = CLI_START("run", "-s", "sock", "--console", "null", "--device",
                         "virtio-rng,id=here,placement=thread", "k");

@@ -70,7 +70,7 @@ Test(vsock, the_kernels_is_on_a_thread)
 static void no_vhost(const char *option, const char *value, const char *words)
 {
     if (!cli_has_kvm())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
     cli_kernel("k", TINY_POWEROFF);
     CLI(&r, "run", "--rng", "off", option, value, "k");
     cr_expect_gt(r.code, 0, "exit %d: %s", r.code, r.err);
@@ -217,7 +217,7 @@ Test(vsock, a_machine_listens_whoever_serves_the_device)
     static const char *const sandboxes[] = { "process", "thread", "off" };
 
     if (cli_why_not())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
     cli_kernel("k", TINY_LOOP);
     for (size_t i = 0; i < sizeof(sandboxes) / sizeof(*sandboxes); i++) {
         pid_t machine = CLI_START("run", "--serial", "null", "-s", "sock", "--sandbox",

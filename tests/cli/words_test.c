@@ -236,7 +236,7 @@ Test(words, memory_has_an_upper_bound_as_well)
 Test(words, a_folder_of_filters_that_is_not_there_is_told)
 {
     if (!cli_has_kvm())
-        cr_skip_test("%s", cli_why_not());
+        CLI_SKIP("%s", cli_why_not());
     cli_kernel("k", TINY_POWEROFF);
     REFUSED({ { "run", "--seccomp-policy-dir", "none", "k", NULL },
               "policy folder none: No such file",
