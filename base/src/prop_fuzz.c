@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-/* Fuzz target: vm_prop_parse() of any text. Each scalar it accepts must come back from its own text. */
+/* Fuzz target: vm_prop_parse() of any text. Each scalar it accepts must come back from its own text, and so
+ * must the whole object. */
 #include <vmm/base/prop.h>
 
 #include <stdlib.h>
@@ -16,7 +17,7 @@ struct all {
     uint64_t u64, size;
     char *text, *path;
     int fd;
-    struct vm_prop_list names, numbers;
+    struct vm_prop_list names, numbers, objects;
     struct nested nested;
 };
 
@@ -50,6 +51,12 @@ static const struct vm_prop all_props[] = {
       .type = VM_PROP_OBJECT,
       .offset = offsetof(struct all, nested),
       .props = nested_props },
+    { .name = "objects",
+      .type = VM_PROP_OBJECTS,
+      .offset = offsetof(struct all, objects),
+      .props = nested_props,
+      .element_size = sizeof(struct nested),
+      .max = 4 },
     { 0 },
 };
 
@@ -80,6 +87,24 @@ static void check_round_trip(const struct all *got)
     vm_prop_free(all_props, &again);
 }
 
+static void check_print(const struct all *got)
+{
+    struct vm_buffer first = { 0 }, second = { 0 };
+    struct all again;
+
+    if (vm_prop_defaults(all_props, &again) || vm_prop_print(all_props, got, sizeof(*got), &first))
+        abort();
+    /* A text has no form for an optional object whose required member is as preset. */
+    if (vm_prop_parse(all_props, &again, "again", NULL, (const char *)first.data) == 0) {
+        if (vm_prop_print(all_props, &again, sizeof(again), &second) ||
+            strcmp((const char *)first.data, (const char *)second.data) != 0)
+            abort();
+    }
+    vm_prop_free(all_props, &again);
+    vm_buffer_free(&first);
+    vm_buffer_free(&second);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char *text = strndup((const char *)data, size);
@@ -87,8 +112,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (!text || vm_prop_defaults(all_props, &got))
         abort();
-    if (vm_prop_parse(all_props, &got, "fuzz", size % 2 ? "path" : NULL, text) == 0)
+    if (vm_prop_parse(all_props, &got, "fuzz", size % 2 ? "path" : NULL, text) == 0) {
         check_round_trip(&got);
+        check_print(&got);
+    }
     vm_prop_free(all_props, &got);
     free(text);
     return 0;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /* Property tables: lists, and the quotes of the command line. A list is [a,b,"c,d"] or one
- * value. */
+ * value; of objects, [[key=value,...],[...]] or one [key=value,...]. */
 #include <vmm/base/prop.h>
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -161,6 +162,86 @@ static int set_list(const struct vm_prop *prop, void *object, const char *what, 
     return 0;
 }
 
+/* ---- lists of objects ---- */
+
+static bool in_brackets(const char *text, size_t len)
+{
+    return len >= 2 && text[0] == '[' && text[len - 1] == ']';
+}
+
+/* Parses "[key=value,...]" behind the elements that are there. */
+static int push_text(const struct vm_prop *prop, struct vm_prop_list *list, const char *what,
+                     const char *text, size_t len)
+{
+    char where[VM_ERROR_TEXT], *inner;
+    void *element;
+    int rc;
+
+    if (!in_brackets(text, len))
+        return vm_fail(-EINVAL, "%s: %s: write [KEY=VALUE,...], or [[...],[...]] for several", what,
+                       prop->name);
+    if (memchr(text, '\0', len))
+        return vm_fail(-EINVAL, "%s: %s: a text without zero bytes is needed", what, prop->name);
+    snprintf(where, sizeof(where), "%s: %s[%u]", what, prop->name, list->count);
+    inner = strndup(text + 1, len - 2);
+    if (!inner)
+        return vm_fail(-ENOMEM, "%s: no memory", where);
+    rc = vm_prop_push(prop, list, what, NULL, &element);
+    if (!rc)
+        rc = vm_prop_parse(prop->props, element, where, NULL, inner);
+    free(inner);
+    return rc;
+}
+
+static int push_all(const struct vm_prop *prop, struct vm_prop_list *list, const char *what,
+                    const char *text, size_t len)
+{
+    size_t item;
+    int rc = 0;
+
+    while (!rc && len) {
+        rc = vm_prop_list_item(what, prop->name, text, len, &item);
+        if (!rc)
+            rc = push_text(prop, list, what, text, item);
+        if (rc)
+            return rc;
+        text += item;
+        len -= item;
+        if (len == 1) /* a comma that nothing follows */
+            return push_text(prop, list, what, text, 0);
+        if (len) {
+            text++;
+            len--;
+        }
+    }
+    return rc;
+}
+
+static int set_objects(const struct vm_prop *prop, void *object, const char *what, const char *text,
+                       size_t len)
+{
+    bool many = in_brackets(text, len) && (len == 2 || text[1] == '[');
+    struct vm_prop fresh = *prop;
+    struct vm_prop_list list = { 0 };
+    int rc;
+
+    fresh.offset = 0;
+    if (many)
+        rc = push_all(&fresh, &list, what, text + 1, len - 2);
+    else
+        rc = push_text(&fresh, &list, what, text, len);
+    if (!rc && list.count < prop->min)
+        rc = vm_fail(-ERANGE, "%s: %s: %u given, at least %" PRIu64 " are needed", what, prop->name,
+                     list.count, prop->min);
+    if (rc) {
+        vm_prop_clear(&fresh, &list);
+        return rc;
+    }
+    vm_prop_clear(prop, object);
+    memcpy(vm_prop_place(prop, object), &list, sizeof(list));
+    return 0;
+}
+
 int vm_prop_set(const struct vm_prop *prop, void *object, const char *what, const char *text,
                 size_t len)
 {
@@ -170,6 +251,8 @@ int vm_prop_set(const struct vm_prop *prop, void *object, const char *what, cons
 
     if (prop->type == VM_PROP_LIST)
         return set_list(prop, object, what, text, len);
+    if (prop->type == VM_PROP_OBJECTS)
+        return set_objects(prop, object, what, text, len);
     if (prop->type != VM_PROP_STRING && prop->type != VM_PROP_PATH)
         return vm_prop_set_raw(prop, object, what, text, len);
     old = *place;

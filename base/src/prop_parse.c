@@ -103,7 +103,7 @@ static int set_value(struct parser *p, const struct target *t)
     size_t left = (size_t)(p->end - p->at), len;
     int rc = 0;
 
-    if (t->prop->type == VM_PROP_LIST) {
+    if (t->prop->type == VM_PROP_LIST || t->prop->type == VM_PROP_OBJECTS) {
         rc = vm_prop_list_item(p->what, t->prop->name, p->at, left, &len);
     } else if (left && p->at[0] == '"') {
         rc = set_quoted(p, t, &len);

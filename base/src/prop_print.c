@@ -75,7 +75,7 @@ static bool is_preset(const struct vm_prop *prop, const void *object, const void
     const void *value = vm_prop_place_const(prop, object);
     const void *preset = vm_prop_place_const(prop, defaults);
 
-    if (prop->type == VM_PROP_LIST)
+    if (prop->type == VM_PROP_LIST || prop->type == VM_PROP_OBJECTS)
         return !((const struct vm_prop_list *)value)->count;
     if (is_text(prop->type))
         return !*(char *const *)value;
@@ -106,6 +106,25 @@ static int print_nested(struct printing *p, const struct vm_prop *prop, const vo
     return rc;
 }
 
+/* "[[key=value,...],[...]]": each as an object of its own. */
+static int add_objects(struct vm_buffer *out, const struct vm_prop *prop, const void *object)
+{
+    const struct vm_prop_list *list = vm_prop_place_const(prop, object);
+    int rc = add(out, "[");
+
+    for (uint32_t i = 0; !rc && i < list->count; i++) {
+        rc = add(out, i ? ",[" : "[");
+        if (!rc)
+            rc = vm_prop_print(prop->props, (const char *)list->items + i * prop->element_size,
+                               prop->element_size, out);
+        if (!rc) {
+            out->len--; /* its zero byte */
+            rc = add(out, "]");
+        }
+    }
+    return rc ? rc : add(out, "]");
+}
+
 static int print_one(struct printing *p, const struct vm_prop *prop, const void *object)
 {
     int rc = p->any ? add(p->out, ",") : 0;
@@ -119,6 +138,8 @@ static int print_one(struct printing *p, const struct vm_prop *prop, const void 
         rc = add(p->out, "=");
     if (rc)
         return rc;
+    if (prop->type == VM_PROP_OBJECTS)
+        return add_objects(p->out, prop, object);
     return prop->type == VM_PROP_LIST ? add_list(p->out, prop, object)
                                       : add_value(p->out, prop, object);
 }
@@ -129,7 +150,7 @@ static int print(struct printing *p, const struct vm_prop *props, const void *ob
     int rc = 0;
 
     for (const struct vm_prop *prop = props; !rc && prop->name; prop++) {
-        if (prop->type == VM_PROP_OBJECTS || prop->type == VM_PROP_VARIANTS)
+        if (prop->type == VM_PROP_VARIANTS)
             rc = vm_fail(-EINVAL, "%s: cannot be written as a value", prop->name);
         else if (prop->type == VM_PROP_OBJECT)
             rc = print_nested(p, prop, object, defaults);

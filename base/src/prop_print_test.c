@@ -105,20 +105,45 @@ Test(prop_print, lists_come_back_as_they_were)
     cr_assert_str_eq(((char **)again.hosts.items)[2], "fo]ur");
 }
 
-Test(prop_print, lists_of_objects_have_no_text_and_leave_the_buffer_as_it_was)
+static const struct vm_prop many[] = {
+    { .name = "disks",
+      .type = VM_PROP_OBJECTS,
+      OUT(hosts),
+      .props = inner_props,
+      .element_size = sizeof(struct inner) },
+    { 0 },
+};
+
+Test(prop_print, lists_of_objects_come_back_as_they_were)
 {
-    static const struct vm_prop many[] = {
-        { .name = "disks",
-          .type = VM_PROP_OBJECTS,
-          OUT(hosts),
-          .props = inner_props,
-          .element_size = sizeof(struct inner) },
+    const struct inner *disks;
+
+    cr_assert_eq(vm_prop_parse(many, &object, "x", NULL, "disks=[[size=3,name=\"a,]b\"],[]]"), 0,
+                 "%s", vm_error_text());
+    cr_assert_eq(vm_prop_print(many, &object, sizeof(object), &text), 0);
+    cr_assert_str_eq((const char *)text.data, "disks=[[size=3,name=\"a,]b\"],[]]");
+
+    cr_assert_eq(vm_prop_parse(many, &again, "x", NULL, (const char *)text.data), 0);
+
+    disks = again.hosts.items;
+    cr_assert_eq(again.hosts.count, 2);
+    cr_assert_eq(disks[0].size, 3);
+    cr_assert_str_eq(disks[0].name, "a,]b");
+    cr_assert_eq(disks[1].size, 64);
+    vm_prop_free(many, &object);
+    vm_prop_free(many, &again);
+}
+
+Test(prop_print, variants_have_no_text_and_leave_the_buffer_as_it_was)
+{
+    static const struct vm_prop variants[] = {
+        { .name = "devices", .type = VM_PROP_VARIANTS, OUT(hosts) },
         { 0 },
     };
 
     cr_assert_eq(vm_buffer_add(&text, "ab", 2), 0);
 
-    cr_assert_eq(vm_prop_print(many, &object, sizeof(object), &text), -EINVAL);
+    cr_assert_eq(vm_prop_print(variants, &object, sizeof(object), &text), -EINVAL);
 
     cr_assert_eq(text.len, 2);
 }

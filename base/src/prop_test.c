@@ -274,7 +274,8 @@ static const struct bad bad[] = {
     { "/a,cpus=[4294967296,1]", "--disk: cpus=4294967296: a number is needed", -ERANGE },
     { "/a,cpus=[1]", "--disk: cpus: 1 elements given, at least 2 are needed", -ERANGE },
     { "/a,queue=x", "--disk: 'queue' has members: write queue.KEY=VALUE", -EINVAL },
-    { "/a,extra=x", "--disk: 'extra' has members: give those", -EINVAL },
+    { "/a,extra=x", "--disk: extra: write [KEY=VALUE,...], or [[...],[...]] for several", -EINVAL },
+    { "/a,devices=x", "--disk: 'devices' has members: give those", -EINVAL },
     { "/a,queue.siz=1", "--disk: unknown key 'siz', did you mean 'size'? valid: size, name",
       -EINVAL },
     { "/a,queue.size=1", "--disk: 'name' is missing: ", -EINVAL },
@@ -611,4 +612,59 @@ Test(nearest, strange_words_find_nothing)
     cr_assert_null(vm_nearest("", 0, words));
     cr_assert_null(vm_nearest("helicopter", 10, words));
     cr_assert_null(vm_nearest(huge, sizeof(huge), words));
+}
+
+/* ---- lists of objects as values ---- */
+
+static const struct queue *extra(uint32_t i)
+{
+    return (const struct queue *)disk.extra.items + i;
+}
+
+Test(prop, objects_are_written_in_brackets)
+{
+    cr_assert_eq(parse("/d,extra=[[name=a,size=3],[name=\"b,]\"]],readonly=on"), 0, "%s",
+                 vm_error_text());
+
+    cr_assert_eq(disk.extra.count, 2);
+    cr_assert_str_eq(extra(0)->name, "a");
+    cr_assert_eq(extra(0)->size, 3);
+    cr_assert_str_eq(extra(1)->name, "b,]");
+    cr_assert_eq(extra(1)->size, 64);
+    cr_assert(disk.readonly);
+}
+
+Test(prop, one_object_needs_no_second_pair_of_brackets)
+{
+    cr_assert_eq(set("extra", "[name=a,size=3]"), 0, "%s", vm_error_text());
+    cr_assert_eq(disk.extra.count, 1);
+    cr_assert_eq(extra(0)->size, 3);
+
+    cr_assert_eq(set("extra", "[]"), 0);
+    cr_assert_eq(disk.extra.count, 0);
+}
+
+Test(prop, broken_objects_are_refused_and_the_old_ones_stay)
+{
+    static const struct {
+        const char *text, *error;
+    } rows[] = {
+        { "", "--disk: extra: write [KEY=VALUE,...], or [[...],[...]] for several" },
+        { "name=a", "--disk: extra: write [KEY=VALUE,...], or [[...],[...]] for several" },
+        { "[[name=a],]", "--disk: extra: write [KEY=VALUE,...], or [[...],[...]] for several" },
+        { "[[name=a],name=b]",
+          "--disk: extra: write [KEY=VALUE,...], or [[...],[...]] for several" },
+        { "[[name=a],[size=2]]", "--disk: extra[1]: 'name' is missing" },
+        { "[[name=a],[name=b],[name=c]]", "--disk: extra: at most 2 are possible" },
+        { "[name=a,size=x]", "--disk: extra[0]: size=x: a number is needed" },
+        { "[[name=a]", "--disk: extra: a bracket '[' has no end ']'" },
+    };
+    cr_assert_eq(set("extra", "[name=old]"), 0);
+
+    for (size_t i = 0; i < VM_ARRAY_SIZE(rows); i++) {
+        cr_assert_lt(set("extra", rows[i].text), 0, "%s", rows[i].text);
+        cr_expect(strstr(vm_error_text(), rows[i].error), "%s: %s", rows[i].text, vm_error_text());
+        cr_assert_eq(disk.extra.count, 1);
+        cr_assert_str_eq(extra(0)->name, "old");
+    }
 }

@@ -152,12 +152,15 @@ static void put_values(const struct vm_prop *p)
     printf("%s", type_name(p->type));
     if (p->type == VM_PROP_LIST)
         printf(" of %s", type_name(p->element));
-    put_range(p);
+    if (p->type == VM_PROP_OBJECTS)
+        printf(" `[[KEY=VALUE,...],...]`, at most %llu", (unsigned long long)p->max);
+    else
+        put_range(p);
 }
 
-static void put_option(const struct vm_prop *p)
+static void put_option(const char *prefix, const struct vm_prop *p)
 {
-    printf("| `%s=` | ", p->name);
+    printf("| `%s%s=` | ", prefix, p->name);
     put_values(p);
     if (p->required)
         printf(" | required | ");
@@ -175,13 +178,37 @@ static void put_option(const struct vm_prop *p)
     printf(" |\n");
 }
 
+static bool is_told(const struct vm_prop *outer, const struct vm_prop *p)
+{
+    for (; outer && outer->name; outer++)
+        if (!strcmp(outer->name, p->name) && !strcmp(outer->help, p->help))
+            return true;
+    return false;
+}
+
+/* Of an element of a list only what the outer table does not say. */
+static void put_options(const char *prefix, const struct vm_prop *props,
+                        const struct vm_prop *outer)
+{
+    char below[128];
+
+    for (const struct vm_prop *p = props; p->name; p++) {
+        if (is_told(outer, p))
+            continue;
+        put_option(prefix, p);
+        if (p->type == VM_PROP_OBJECTS) {
+            snprintf(below, sizeof(below), "%s%s[].", prefix, p->name);
+            put_options(below, p->props, props);
+        }
+    }
+}
+
 static void put_class(const struct vdev_class *cls)
 {
     put_facts(cls);
     if (cls->props && cls->props->name) {
         printf("\n| Option | Value | Default | |\n|---|---|---|---|\n");
-        for (const struct vm_prop *p = cls->props; p->name; p++)
-            put_option(p);
+        put_options("", cls->props, NULL);
     }
     if (cls->metrics && cls->metrics->name) {
         printf("\n| Metric | |\n|---|---|\n");

@@ -51,7 +51,7 @@ static void put_keys(struct vmm_config_text *t, const struct vm_prop *props, con
         if (p->type == VM_PROP_OBJECT) {
             snprintf(nested, sizeof(nested), "%s%s.", prefix, p->name);
             put_keys(t, p->props, nested);
-        } else if (p->type != VM_PROP_OBJECTS && p->type != VM_PROP_VARIANTS) {
+        } else if (p->type != VM_PROP_VARIANTS) {
             vmm_config_put(t, " %s%s=", prefix, p->name);
         }
     }

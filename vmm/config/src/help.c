@@ -123,27 +123,39 @@ int vmm_config_help_command(const struct vmm_command *command, unsigned width,
     return vmm_config_finish(&t);
 }
 
-static void put_props(struct vmm_config_text *t, const struct vm_prop *props, const char *prefix,
-                      unsigned width)
+static void put_prop(struct vmm_config_text *t, const struct vm_prop *prop, const char *prefix,
+                     unsigned width)
+{
+    struct vm_buffer left = { 0 }, right = { 0 };
+    struct vmm_config_text l = { .out = &left }, r = { .out = &right };
+
+    vmm_config_put(&l, "%s%s=", prefix, prop->name);
+    vmm_config_put_form(&l, prop);
+    vmm_config_put_help(&r, prop);
+    vmm_config_put_columns(t, 2, made(t, &l), left_column(width), width, made(t, &r));
+    vm_buffer_free(&left);
+    vm_buffer_free(&right);
+}
+
+/* outer: the table that the rows are elements of a list in, or NULL. */
+static void put_props(struct vmm_config_text *t, const struct vm_prop *props,
+                      const struct vm_prop *outer, const char *prefix, unsigned width)
 {
     for (const struct vm_prop *p = props; p && p->name; p++) {
-        struct vm_buffer left = { 0 }, right = { 0 };
-        struct vmm_config_text l = { .out = &left }, r = { .out = &right };
+        struct vm_buffer below = { 0 };
+        struct vmm_config_text b = { .out = &below };
 
-        if (p->type == VM_PROP_OBJECTS || p->type == VM_PROP_VARIANTS)
+        if (p->type == VM_PROP_VARIANTS || vmm_config_told(outer, p))
             continue;
-        vmm_config_put(&l, "%s%s", prefix, p->name);
-        if (p->type == VM_PROP_OBJECT) {
-            vmm_config_put(&l, ".");
-            put_props(t, p->props, made(t, &l), width);
-        } else {
-            vmm_config_put(&l, "=");
-            vmm_config_put_form(&l, p);
-            vmm_config_put_help(&r, p);
-            vmm_config_put_columns(t, 2, made(t, &l), left_column(width), width, made(t, &r));
+        if (p->type != VM_PROP_OBJECT)
+            put_prop(t, p, prefix, width);
+        if (p->type == VM_PROP_OBJECT || p->type == VM_PROP_OBJECTS) {
+            bool many = p->type == VM_PROP_OBJECTS;
+
+            vmm_config_put(&b, many ? "%s%s[]." : "%s%s.", prefix, p->name);
+            put_props(t, p->props, many ? props : NULL, made(t, &b), width);
         }
-        vm_buffer_free(&left);
-        vm_buffer_free(&right);
+        vm_buffer_free(&below);
     }
 }
 
@@ -153,7 +165,7 @@ int vmm_config_help_props(const struct vm_prop *props, const char *title, unsign
     struct vmm_config_text t = { .out = out };
 
     vmm_config_put(&t, "%s\n\n", title);
-    put_props(&t, props, "", vmm_config_width(width));
+    put_props(&t, props, NULL, "", vmm_config_width(width));
     return vmm_config_finish(&t);
 }
 

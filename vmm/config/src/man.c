@@ -62,35 +62,46 @@ static void put_paragraphs(struct vmm_config_text *t, const char *text)
     }
 }
 
-static void put_props(struct vmm_config_text *t, const struct vm_prop *props, const char *prefix)
+static void put_prop(struct vmm_config_text *t, const struct vm_prop *prop, const char *prefix)
+{
+    struct vm_buffer part = { 0 };
+    struct vmm_config_text x = { .out = &part };
+
+    vmm_config_put(&x, "%s%s=", prefix, prop->name);
+    vmm_config_put_form(&x, prop);
+    vmm_config_put_bytes(&x, "\0", 1);
+    vmm_config_put_help(&x, prop);
+    t->rc = t->rc ? t->rc : vmm_config_finish(&x);
+    if (!t->rc) {
+        const char *form = (const char *)part.data;
+
+        vmm_config_put(t, ".TP\n.B ");
+        put_roff(t, form);
+        vmm_config_put(t, "\n");
+        put_roff(t, form + strlen(form) + 1);
+        vmm_config_put(t, "\n");
+    }
+    vm_buffer_free(&part);
+}
+
+/* outer: the table that the rows are elements of a list in, or NULL. */
+static void put_props(struct vmm_config_text *t, const struct vm_prop *props,
+                      const struct vm_prop *outer, const char *prefix)
 {
     for (const struct vm_prop *p = props; p && p->name; p++) {
         struct vm_buffer part = { 0 };
         struct vmm_config_text x = { .out = &part };
+        bool many = p->type == VM_PROP_OBJECTS;
 
-        if (p->type == VM_PROP_OBJECTS || p->type == VM_PROP_VARIANTS)
+        if (p->type == VM_PROP_VARIANTS || vmm_config_told(outer, p))
             continue;
-        vmm_config_put(&x, "%s%s%s", prefix, p->name, p->type == VM_PROP_OBJECT ? "." : "");
-        if (p->type == VM_PROP_OBJECT) {
+        if (p->type != VM_PROP_OBJECT)
+            put_prop(t, p, prefix);
+        if (p->type == VM_PROP_OBJECT || many) {
+            vmm_config_put(&x, many ? "%s%s[]." : "%s%s.", prefix, p->name);
             t->rc = t->rc ? t->rc : vmm_config_finish(&x);
             if (!t->rc)
-                put_props(t, p->props, (const char *)part.data);
-            vm_buffer_free(&part);
-            continue;
-        }
-        vmm_config_put(&x, "=");
-        vmm_config_put_form(&x, p);
-        vmm_config_put_bytes(&x, "\0", 1);
-        vmm_config_put_help(&x, p);
-        t->rc = t->rc ? t->rc : vmm_config_finish(&x);
-        if (!t->rc) {
-            const char *form = (const char *)part.data;
-
-            vmm_config_put(t, ".TP\n.B ");
-            put_roff(t, form);
-            vmm_config_put(t, "\n");
-            put_roff(t, form + strlen(form) + 1);
-            vmm_config_put(t, "\n");
+                put_props(t, p->props, many ? props : NULL, (const char *)part.data);
         }
         vm_buffer_free(&part);
     }
@@ -123,7 +134,7 @@ static void put_keys(struct vmm_config_text *t, const struct vmm_command *comman
         return;
     }
     vmm_config_put(t, ".RS\n");
-    put_props(t, prop->props, "");
+    put_props(t, prop->props, NULL, "");
     vmm_config_put(t, ".RE\n");
 }
 
@@ -191,7 +202,7 @@ static void put_classes(struct vmm_config_text *t, const struct vmm_config_class
         put_heading(t, ".SS", row.name, false);
         put_roff(t, row.summary ? row.summary : "");
         vmm_config_put(t, ".\n");
-        put_props(t, row.props, "");
+        put_props(t, row.props, NULL, "");
     }
 }
 

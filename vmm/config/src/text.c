@@ -120,6 +120,8 @@ void vmm_config_put_form(struct vmm_config_text *t, const struct vm_prop *prop)
         vmm_config_put(t, "[");
         vmm_config_put_form(t, &element);
         vmm_config_put(t, ",...]");
+    } else if (prop->type == VM_PROP_OBJECTS) {
+        vmm_config_put(t, "[[KEY=VALUE,...],...]");
     } else if (prop->type == VM_PROP_ENUM) {
         for (size_t i = 0; prop->values[i]; i++)
             vmm_config_put(t, "%s%s", i ? "|" : "", prop->values[i]);
@@ -172,6 +174,15 @@ void vmm_config_put_help(struct vmm_config_text *t, const struct vm_prop *prop)
         vmm_config_put(t, " (required)");
     else
         vmm_config_put_preset(t, prop);
+}
+
+bool vmm_config_told(const struct vm_prop *outer, const struct vm_prop *prop)
+{
+    for (; outer && outer->name; outer++)
+        if (!strcmp(outer->name, prop->name) && outer->help && prop->help &&
+            !strcmp(outer->help, prop->help))
+            return true;
+    return false;
 }
 
 bool vmm_config_same(const char *have, const char *name, size_t len)

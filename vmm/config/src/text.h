@@ -30,7 +30,10 @@ unsigned vmm_config_width(unsigned width);
 /* Names are the same when they differ in '-' and '_' only. have may be NULL. */
 bool vmm_config_same(const char *have, const char *name, size_t len);
 
-/* A value's form in help: "N", "SIZE", "on|off", "a|b|c", "[TEXT,...]". */
+/* The table outer (may be NULL) has the same row, by name and help: an element of a list in it need not tell it again. */
+bool vmm_config_told(const struct vm_prop *outer, const struct vm_prop *prop);
+
+/* A value's form in help: "N", "SIZE", "on|off", "a|b|c", "[TEXT,...]", "[[KEY=VALUE,...],...]". */
 void vmm_config_put_form(struct vmm_config_text *t, const struct vm_prop *prop);
 
 /* A row's help with its range and default behind it. */

@@ -30,7 +30,8 @@ enum vm_prop_type {
     VM_PROP_FD, /* int, -1 when not given */
     VM_PROP_LIST, /* struct vm_prop_list of element type; command line: [a,b,c] or one value */
     VM_PROP_OBJECT, /* nested struct, described by props */
-    VM_PROP_OBJECTS, /* struct vm_prop_list of nested structs of element_size */
+    VM_PROP_OBJECTS, /* struct vm_prop_list of nested structs of element_size; as a value on the command
+                      * line: [[key=value,...],[...]], or [key=value,...] for one */
     VM_PROP_VARIANTS /* struct vm_prop_list of struct vm_prop_variant: objects whose table depends
                       * on the name of a class (--device NAME,...) */
 };
@@ -95,8 +96,9 @@ void vm_prop_free(const struct vm_prop *props, void *object);
  * when there is none. name need not be terminated. */
 const struct vm_prop *vm_prop_find(const struct vm_prop *props, const char *name, size_t len);
 
-/* Parses one scalar (BOOL to FD) or LIST from text (len bytes) into its place in *object, where
- * the old value is freed. Scalars are taken as they are; only elements of a LIST may be quoted.
+/* Parses one scalar (BOOL to FD), LIST or OBJECTS from text (len bytes) into its place in *object, where
+ * the old value is freed. Scalars are taken as they are; only elements of a LIST may be quoted; OBJECTS are
+ * "[[key=value,...],[...]]", each as vm_prop_parse() has it, or one "[key=value,...]".
  * what names the object in the error, for example "--disk". -EINVAL or -ERANGE with text: key,
  * value, what would be right; -ENOMEM. On failure the old value stays. */
 int vm_prop_set(const struct vm_prop *prop, void *object, const char *what, const char *text,
@@ -137,8 +139,8 @@ int vm_prop_unknown(const struct vm_prop *props, const char *what, const char *k
 int vm_prop_format(const struct vm_prop *prop, const void *object, char *ret_text, size_t room);
 
 /* Appends the text from which vm_prop_parse() makes an equal object (of size bytes) where there are defaults before: all that differs
- * from its preset, strings in quotes, with a zero byte at the end. fds are written as the numbers they are. -EINVAL (OBJECTS and
- * VARIANTS have no such text) with text, -ENOMEM; then the buffer is as before. */
+ * from its preset, strings in quotes, with a zero byte at the end. fds are written as the numbers they are. -EINVAL (VARIANTS
+ * have no such text) with text, -ENOMEM; then the buffer is as before. */
 int vm_prop_print(const struct vm_prop *props, const void *object, size_t size,
                   struct vm_buffer *buffer);
 
