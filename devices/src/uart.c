@@ -29,7 +29,16 @@ static void dropped(void *ctx, bool is_input, uint64_t count)
     __atomic_fetch_add(is_input ? &u->rx_dropped : &u->tx_dropped, count, __ATOMIC_RELAXED);
 }
 
-static const struct vchar_ops chr_ops = { .input = input, .escape = escape, .dropped = dropped };
+static void also_dropped(void *ctx, uint64_t count)
+{
+    struct vdev_uart *u = ctx;
+
+    __atomic_fetch_add(&u->also_dropped, count, __ATOMIC_RELAXED);
+}
+
+static const struct vchar_ops chr_ops = {
+    .input = input, .escape = escape, .dropped = dropped, .also_dropped = also_dropped
+};
 
 int vdev_uart_open(struct vdev_uart *uart, struct vdev *dev, const struct vchar_config *config,
                    const struct vdev_uart_ops *ops)

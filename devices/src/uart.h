@@ -20,11 +20,13 @@ struct vdev_uart {
     struct vdev *dev;
     const struct vdev_uart_ops *ops;
     struct vchar *chr;
-    uint64_t tx_dropped, rx_dropped; /* for metrics; atomic */
+    uint64_t tx_dropped, rx_dropped, also_dropped; /* for metrics; atomic */
 };
 /* The rows of a class's metrics; member is its struct vdev_uart. */
 #define VDEV_UART_METRICS(T, member)                                                         \
     { "tx_dropped", offsetof(T, member.tx_dropped), "bytes that nobody read in time" },      \
+        { "also_dropped", offsetof(T, member.also_dropped),                                  \
+          "bytes that a further place (also=) did not take in time" },                       \
     {                                                                                        \
         "rx_dropped", offsetof(T, member.rx_dropped), "keys typed while the guest read none" \
     }

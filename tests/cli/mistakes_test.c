@@ -101,6 +101,24 @@ Test(mistakes, serial_ports_that_share_a_place)
     expect(USAGE, "--serial3: file=f", "leave one of them out");
 }
 
+Test(mistakes, further_places_that_cannot_be)
+{
+    CLI(&r, "plan", "--serial", "tty,also=[mode=tty]", "k");
+    expect(USAGE, "--serial: also[0]: mode=tty is there already", "only one of them");
+    CLI(&r, "plan", "--serial", "file=f,also=[[mode=pty],[socket=f]]", "k");
+    expect(USAGE, "--serial: also[1]: f is there already", "give one of them another path");
+    CLI(&r, "plan", "--console", "off,also=[file=f]", "k");
+    expect(USAGE, "--console: also=", "or leave it out");
+    CLI(&r, "plan", "--serial", "tty,also=[file=f]", "--console", "socket=s,also=[file=f]", "k");
+    expect(USAGE, "--serial and --console: both go to f", "another path");
+    CLI(&r, "plan", "--serial", "file=f,also=[mode=tty]", "--console", "tty", "k");
+    expect(USAGE, "--serial tty and --console tty", "only one");
+    CLI(&r, "plan", "--device", "virtio-console,file=f,also=[mode=pty],placement=process", "k");
+    expect(USAGE, "placement=process cannot be", "escape key");
+    CLI(&r, "plan", "--serial", "tty,also=file=f", "k");
+    expect(USAGE, "--serial: also: write [KEY=VALUE,...]", "[[...],[...]]");
+}
+
 Test(mistakes, a_serial_port_that_there_cannot_be)
 {
     CLI(&r, "plan", "--serial", "num=5,tty", "k");

@@ -552,6 +552,25 @@ Test(jails, the_socket_of_a_console_outlives_its_process)
     cr_expect(access("con", F_OK), "the socket is left");
 }
 
+/* A file and a socket at once: both are opened outside of the jail. */
+Test(jails, a_console_has_several_places_in_its_process)
+{
+    pid_t before;
+
+    start_console("virtio-console,file=out,also=[[socket=con],[file=more,append=on]]");
+    cr_assert(cli_somebody_listens("con"));
+    cr_expect(!access("out", F_OK) && !access("more", F_OK));
+    before = process;
+    kill(process, SIGKILL);
+    process = wait_for_other_child(spawner, before);
+    cr_expect(cli_somebody_listens("con"));
+
+    proc_wait_for_filters(process, 2);
+    check_rights(true);
+    stop();
+    cr_expect(access("con", F_OK), "the socket is left");
+}
+
 /* ---- one that stands still ---- */
 
 static unsigned long long exits(void)

@@ -73,7 +73,7 @@ struct console {
     bool last_try, dropping; /* nobody reads: see above */
     struct vm_timer stuck;
     struct {
-        uint64_t tx, rx, dropped, rx_dropped;
+        uint64_t tx, rx, dropped, rx_dropped, also_dropped;
     } count;
 };
 
@@ -283,9 +283,18 @@ static void dropped(void *ctx, bool is_input, uint64_t count)
         vm_count(&con->count.rx_dropped, count);
 }
 
-static const struct vchar_ops chr_ops = {
-    .input = input, .escape = escape, .drained = drained, .dropped = dropped
-};
+static void also_dropped(void *ctx, uint64_t count)
+{
+    struct console *con = ctx;
+
+    vm_count(&con->count.also_dropped, count);
+}
+
+static const struct vchar_ops chr_ops = { .input = input,
+                                          .escape = escape,
+                                          .drained = drained,
+                                          .dropped = dropped,
+                                          .also_dropped = also_dropped };
 
 /* ---- config space ---- */
 
@@ -445,6 +454,8 @@ static const struct vdev_metric metrics[] = {
     { "tx_bytes", offsetof(struct console, count.tx), "bytes from the guest" },
     { "rx_bytes", offsetof(struct console, count.rx), "bytes to the guest" },
     { "tx_dropped", offsetof(struct console, count.dropped), "bytes that nobody read in time" },
+    { "also_dropped", offsetof(struct console, count.also_dropped),
+      "bytes that a further place (also=) did not take in time" },
     { "rx_dropped", offsetof(struct console, count.rx_dropped),
       "keys typed while the guest read none" },
     { 0 },
@@ -455,7 +466,7 @@ static const struct vdev_metric metrics[] = {
 static const char *thread_reason(const void *config)
 {
     const struct console_config *c = config;
-    bool keys = c->chr.mode == VCHAR_TTY || c->chr.mode == VCHAR_PTY;
+    bool keys = vchar_uses(&c->chr, VCHAR_TTY) || vchar_uses(&c->chr, VCHAR_PTY);
 
     return keys ? "its escape key stops the machine, which no process of a device may" : NULL;
 }

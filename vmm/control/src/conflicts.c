@@ -14,7 +14,7 @@
 #include <vmm/base/error.h>
 #include <vmm/char/char.h>
 
-enum { OUTPUTS_MAX = 64 };
+enum { OUTPUTS_MAX = 512 };
 
 /* ---- keys of what is off ---- */
 
@@ -93,56 +93,89 @@ static int check_chr(const struct run_inputs *in, enum run_part_id id, const cha
 
 struct output {
     const char *who, *path;
+    const void *owner; /* its configuration */
 };
 
-static const char *path_of(const struct vdev_class *cls, const void *config, const char *key)
-{
-    const struct vm_prop *mode = vm_prop_find(cls->props, "mode", strlen("mode"));
-    const struct vm_prop *p = vm_prop_find(cls->props, key, strlen(key));
+struct outputs {
+    struct output row[OUTPUTS_MAX];
+    size_t count;
+};
 
-    return ((mode && mode->values == vchar_modes) || cls->dials) && p
-               ? *(char *const *)(const void *)((const char *)config + p->offset)
-               : NULL;
-}
-
-static int add_output(struct output *all, size_t *count, const char *who, const char *path)
+static int add_output(struct outputs *all, const char *who, const void *owner, const char *path)
 {
-    for (size_t i = 0; path && i < *count; i++) {
-        if (!strcmp(all[i].path, path))
-            return vm_fail(-EINVAL, "%s and %s: both go to %s: give one of them another path",
-                           all[i].who, who, path);
+    for (size_t i = 0; path && i < all->count; i++) {
+        if (strcmp(all->row[i].path, path) != 0)
+            continue;
+        if (all->row[i].owner == owner)
+            return vm_fail(-EINVAL,
+                           "%s: two of its places both go to %s: give one of them another path",
+                           who, path);
+        return vm_fail(-EINVAL, "%s and %s: both go to %s: give one of them another path",
+                       all->row[i].who, who, path);
     }
-    if (path && *count < OUTPUTS_MAX)
-        all[(*count)++] = (struct output){ who, path };
+    if (path && all->count < OUTPUTS_MAX)
+        all->row[all->count++] = (struct output){ who, path, owner };
     return 0;
 }
 
-static int check_outputs(const struct run_inputs *in)
+static bool is_output(const struct vm_prop *p, bool dials)
+{
+    return p->type == VM_PROP_PATH && (!strcmp(p->name, "file") || !strcmp(p->name, "socket") ||
+                                       (dials && !strcmp(p->name, "seqpacket")));
+}
+
+/* What a character back end, or one that dials, writes to or listens at; of each element of a list, too. */
+static int add_outputs(struct outputs *all, const struct output *of, const struct vm_prop *props,
+                       const void *config, bool dials)
+{
+    const struct vm_prop *mode = vm_prop_find(props, "mode", strlen("mode"));
+    bool chr = mode && mode->values == vchar_modes;
+    int rc = 0;
+
+    for (const struct vm_prop *p = props; !rc && p->name; p++) {
+        const void *place = (const char *)config + p->offset;
+        const struct vm_prop_list *list = place;
+
+        if ((chr || dials) && is_output(p, dials))
+            rc = add_output(all, of->who, of->owner, *(char *const *)place);
+        for (uint32_t i = 0; !rc && p->type == VM_PROP_OBJECTS && i < list->count; i++)
+            rc = add_outputs(all, of, p->props, (const char *)list->items + i * p->element_size,
+                             dials);
+    }
+    return rc;
+}
+
+static int list_outputs(const struct run_inputs *in, struct outputs *all)
 {
     const void *console = run_part_of(in->model, in->config, RUN_CONSOLE);
-    struct output all[OUTPUTS_MAX];
-    size_t count = 0;
-    int rc = add_output(all, &count, "--socket", in->config->socket);
+    int rc = add_output(all, "--socket", in->config, in->config->socket);
 
     for (unsigned id = RUN_SERIAL; !rc && id < RUN_SERIAL + RUN_SERIALS; id++) {
-        const struct vchar_config *c = vmm_run_chr_of(in, id);
+        const void *config = run_part_of(in->model, in->config, id);
+        const struct output of = { vmm_run_chr_option(id), NULL, config };
 
-        if (c)
-            rc = add_output(all, &count, vmm_run_chr_option(id), c->file ? c->file : c->socket);
+        if (config)
+            rc = add_outputs(all, &of, in->model->part[id].cls->props, config, false);
     }
     for (size_t i = 0; !rc && i < in->machine.device_count; i++) {
         const struct vmm_machine_device *d = &in->devices[i];
         const struct vdev_common *common = d->config;
-        const char *who = d->config == console ? "--console"
-                          : common->id         ? common->id
-                                               : d->cls->name;
+        const struct output of = { .who = d->config == console ? "--console"
+                                          : common->id         ? common->id
+                                                               : d->cls->name,
+                                   .owner = d->config };
 
-        rc = add_output(all, &count, who, path_of(d->cls, d->config, "file"));
-        if (!rc)
-            rc = add_output(all, &count, who, path_of(d->cls, d->config, "socket"));
-        if (!rc)
-            rc = add_output(all, &count, who, path_of(d->cls, d->config, "seqpacket"));
+        rc = add_outputs(all, &of, d->cls->props, d->config, d->cls->dials);
     }
+    return rc;
+}
+
+static int check_outputs(const struct run_inputs *in)
+{
+    struct outputs *all = calloc(1, sizeof(*all));
+    int rc = all ? list_outputs(in, all) : vm_fail(-ENOMEM, "out of memory");
+
+    free(all);
     return rc;
 }
 

@@ -39,12 +39,8 @@ static void settle(const struct run_model *model, struct run_config *config)
             struct vchar_config chr;
         } *c = run_part_of(model, config, id);
 
-        if (!c || c->chr.mode == VCHAR_OFF)
-            continue;
-        c->chr.mode = VCHAR_NULL;
-        free(c->chr.file);
-        free(c->chr.socket);
-        c->chr.file = c->chr.socket = NULL;
+        if (c && c->chr.mode != VCHAR_OFF)
+            vchar_config_mute(&c->chr);
     }
 }
 

@@ -41,15 +41,36 @@ static bool is_on(const struct vchar_config *c)
     return c && c->mode != VCHAR_OFF && c->mode != VCHAR_AUTO;
 }
 
-/* The mode of a device's character back end; OFF: it has none. */
-static enum vchar_mode mode_of(const struct vdev_class *cls, const void *config)
-{
-    const struct vm_prop *prop = vm_prop_find(cls->props, "mode", strlen("mode"));
+static bool on_tty(const struct vm_prop *props, const void *config);
 
-    if (!prop || prop->values != vchar_modes)
-        return VCHAR_OFF;
-    return (enum vchar_mode) *
-           (const uint32_t *)(const void *)((const char *)config + prop->offset);
+static bool any_on_tty(const struct vm_prop *prop, const struct vm_prop_list *list)
+{
+    for (uint32_t i = 0; i < list->count; i++)
+        if (on_tty(prop->props, (const char *)list->items + i * prop->element_size))
+            return true;
+    return false;
+}
+
+/* One of the character back ends of a device, and of their sinks, is the terminal. */
+static bool on_tty(const struct vm_prop *props, const void *config)
+{
+    for (; props && props->name; props++) {
+        const void *place = (const char *)config + props->offset;
+
+        if (props->type == VM_PROP_ENUM && props->values == vchar_modes &&
+            *(const uint32_t *)place == VCHAR_TTY)
+            return true;
+        if (props->type == VM_PROP_OBJECTS && any_on_tty(props, place))
+            return true;
+    }
+    return false;
+}
+
+static bool part_on_tty(const struct run_inputs *in, enum run_part_id id)
+{
+    const void *config = run_part_of(in->model, in->config, id);
+
+    return config && on_tty(in->model->part[id].cls->props, config);
 }
 
 /* A device of --device that is on the terminal; NULL: none. */
@@ -61,7 +82,7 @@ static const struct vm_prop_variant *other_on_terminal(const struct run_config *
         const struct vdev_class *cls =
             vdev_class_find(v[i].class_row.name, strlen(v[i].class_row.name));
 
-        if (cls && mode_of(cls, v[i].object) == VCHAR_TTY)
+        if (cls && on_tty(cls->props, v[i].object))
             return &v[i];
     }
     return NULL;
@@ -70,7 +91,7 @@ static const struct vm_prop_variant *other_on_terminal(const struct run_config *
 /* A first boot must show something: without any console option the serial port is the terminal. */
 static void settle_consoles(struct run_inputs *in)
 {
-    bool taken = other_on_terminal(in->config, 0);
+    bool taken = other_on_terminal(in->config, 0) || part_on_tty(in, RUN_SERIAL);
     struct vchar_config *serial = vmm_run_chr_of(in, RUN_SERIAL), *c;
     bool other = false; /* one is not as by default */
 
@@ -80,7 +101,7 @@ static void settle_consoles(struct run_inputs *in)
             c->mode = c->file ? VCHAR_FILE : VCHAR_SOCKET;
         if (c && id != RUN_SERIAL) {
             /* A port further on that is in a file leaves the first one what it was. */
-            other = other || (c->mode != VCHAR_AUTO && id == RUN_CONSOLE) || c->mode == VCHAR_TTY;
+            other = other || (c->mode != VCHAR_AUTO && id == RUN_CONSOLE) || part_on_tty(in, id);
             c->mode = c->mode == VCHAR_AUTO ? VCHAR_OFF : c->mode;
         }
     }
@@ -95,9 +116,7 @@ static unsigned on_terminal(const struct run_inputs *in, char (*ret_who)[64])
     unsigned n = 0;
 
     for (unsigned id = RUN_SERIAL; n < 2 && id <= RUN_CONSOLE; id++) {
-        const struct vchar_config *c = vmm_run_chr_of(in, id);
-
-        if (c && c->mode == VCHAR_TTY)
+        if (part_on_tty(in, id))
             snprintf(ret_who[n++], sizeof(*ret_who), "%s tty", vmm_run_chr_option(id));
     }
     for (uint32_t i = 0; n < 2 && (dev = other_on_terminal(in->config, i));

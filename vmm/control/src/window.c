@@ -18,11 +18,18 @@ static uint32_t number_of(const struct vdev_class *cls, const void *config, cons
     return prop ? *(const uint32_t *)(const void *)((const char *)config + prop->offset) : 0;
 }
 
+static bool on_terminal(const struct vdev_class *cls, const void *config)
+{
+    const struct vm_prop *prop = vm_prop_find(cls->props, "mode", strlen("mode"));
+
+    return prop && prop->values == vchar_modes &&
+           vchar_uses((const void *)((const char *)config + prop->offset), VCHAR_TTY);
+}
+
 /* Whether this device is a console on the terminal whose size the user has not given. */
 static bool follows(const struct run_inputs *in, const struct vmm_machine_device *d)
 {
-    return d->cls == in->model->part[RUN_CONSOLE].cls &&
-           number_of(d->cls, d->config, "mode") == VCHAR_TTY &&
+    return d->cls == in->model->part[RUN_CONSOLE].cls && on_terminal(d->cls, d->config) &&
            !number_of(d->cls, d->config, "cols") && !number_of(d->cls, d->config, "rows");
 }
 

@@ -58,12 +58,25 @@ int vmm_process_receive(int sock, struct vmm_process_message *m, int *ret_fd)
     return -EPROTO;
 }
 
+static bool stands_in(const struct vm_prop *props, const void *config, const char *untrusted);
+
+static bool stands_in_one(const struct vm_prop *prop, const struct vm_prop_list *list,
+                          const char *untrusted)
+{
+    for (uint32_t i = 0; i < list->count; i++)
+        if (stands_in(prop->props, (const char *)list->items + i * prop->element_size, untrusted))
+            return true;
+    return false;
+}
+
 static bool stands_in(const struct vm_prop *props, const void *config, const char *untrusted)
 {
     for (; props->name; props++) {
         const char *place = (const char *)config + props->offset;
 
         if (props->type == VM_PROP_OBJECT && stands_in(props->props, place, untrusted))
+            return true;
+        if (props->type == VM_PROP_OBJECTS && stands_in_one(props, (const void *)place, untrusted))
             return true;
         if (props->type == VM_PROP_PATH && *(char *const *)(const void *)place &&
             !strcmp(*(char *const *)(const void *)place, untrusted))

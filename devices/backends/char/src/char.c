@@ -71,7 +71,7 @@ static __attribute__((noinline)) size_t write_many(struct vchar *chr, const uint
     return n;
 }
 
-size_t vchar_write(struct vchar *chr, const uint8_t *data, size_t len, bool take_all)
+size_t vchar_one_write(struct vchar *chr, const uint8_t *data, size_t len, bool take_all)
 {
     uint64_t head = chr->head;
     /* Pairs with the release in output.c's took(): the bytes there have been read. */
@@ -85,49 +85,15 @@ size_t vchar_write(struct vchar *chr, const uint8_t *data, size_t len, bool take
     return 1;
 }
 
-uint64_t vchar_dropped(const struct vchar *chr)
-{
-    return __atomic_load_n(&chr->dropped, __ATOMIC_RELAXED);
-}
-
-const char *vchar_pty(const struct vchar *chr)
-{
-    return chr->pty[0] ? chr->pty : NULL;
-}
-
 /* ---- life ---- */
 
-static enum vchar_mode mode_of(const struct vchar_config *config)
+enum vchar_mode vchar_mode_of(const struct vchar_config *config)
 {
     if (config->mode != VCHAR_AUTO)
         return config->mode;
     if (config->file)
         return VCHAR_FILE;
     return config->socket ? VCHAR_SOCKET : VCHAR_OFF;
-}
-
-int vchar_check(const struct vchar_config *config)
-{
-    enum vchar_mode mode = mode_of(config);
-
-    if (mode > VCHAR_SOCKET)
-        return vm_fail(-EINVAL, "mode %u is unknown", mode);
-    if (config->file && config->socket)
-        return vm_fail(-EINVAL, "file=%s and socket=%s: it can be one of them; leave the other out",
-                       config->file, config->socket);
-    if (mode == VCHAR_FILE && !config->file)
-        return vm_fail(-EINVAL, "mode=file needs file=PATH");
-    if (mode == VCHAR_SOCKET && !config->socket)
-        return vm_fail(-EINVAL, "mode=socket needs socket=PATH");
-    if (config->file && mode != VCHAR_FILE && mode != VCHAR_PTY)
-        return vm_fail(-EINVAL, "file=%s has no meaning with mode=%s: leave one of them out",
-                       config->file, vchar_modes[mode]);
-    if (config->socket && mode != VCHAR_SOCKET)
-        return vm_fail(-EINVAL, "socket=%s has no meaning with mode=%s: leave one of them out",
-                       config->socket, vchar_modes[mode]);
-    if (config->keep && mode != VCHAR_FILE)
-        return vm_fail(-EINVAL, "append=on is for file=PATH: give that, or leave it out");
-    return 0;
 }
 
 int vchar_open_made(struct vchar *chr, const char *name, unsigned how)
@@ -159,6 +125,8 @@ static int open_mode(struct vchar *chr, const struct vchar_config *config)
 {
     bool late = chr->mode == VCHAR_PTY || chr->mode == VCHAR_SOCKET;
 
+    if (chr->mode == VCHAR_NULL)
+        vchar_out_connected(chr, true);
     if (chr->mode == VCHAR_OFF || chr->mode == VCHAR_NULL)
         return 0;
     if (!chr->env->loop)
@@ -178,22 +146,18 @@ static int open_mode(struct vchar *chr, const struct vchar_config *config)
     }
 }
 
-int vchar_new(const struct vm_env *env, const char *name, const struct vchar_config *config,
-              const struct vchar_ops *ops, void *ctx, struct vchar **ret_chr)
+int vchar_one_new(const struct vm_env *env, const char *name, const struct vchar_config *config,
+                  const struct vchar_ops *ops, void *ctx, struct vchar **ret_chr)
 {
-    enum vchar_mode mode = mode_of(config);
-    int rc = vchar_check(config);
-    struct vchar *chr;
+    struct vchar *chr = aligned_alloc(_Alignof(struct vchar), sizeof(*chr));
+    int rc;
 
-    if (rc)
-        return vm_wrap(rc, "%s", name);
-    chr = aligned_alloc(_Alignof(struct vchar), sizeof(*chr));
     if (!chr)
-        return vm_fail(-ENOMEM, "%s: out of memory", name);
+        return vm_fail(-ENOMEM, "out of memory");
     *chr = (struct vchar){ .env = env,
                            .ops = ops,
                            .ctx = ctx,
-                           .mode = mode,
+                           .mode = vchar_mode_of(config),
                            .own_fd = -1,
                            .out_fd = -1,
                            .in_fd = -1,
@@ -202,17 +166,16 @@ int vchar_new(const struct vm_env *env, const char *name, const struct vchar_con
     snprintf(chr->name, sizeof(chr->name), "%s", name);
     rc = open_mode(chr, config);
     if (rc) {
-        vchar_free(chr);
-        return vm_wrap(rc, "%s", name);
+        vchar_one_free(chr);
+        return rc;
     }
     *ret_chr = chr;
     return 0;
 }
 
-void vchar_free(struct vchar *chr)
+void vchar_one_free(struct vchar *chr)
 {
-    if (!chr)
-        return;
+    chr->closing = true;
     if (chr->ring) {
         vchar_out_finish(chr);
         if (chr->path)
@@ -225,6 +188,8 @@ void vchar_free(struct vchar *chr)
         vm_work_cancel(chr->env->loop, &chr->out_work);
         vm_work_cancel(chr->env->loop, &chr->in_work);
     }
+    if (chr->env->loop)
+        vm_work_cancel(chr->env->loop, &chr->tell_work);
     vm_close(&chr->own_fd);
     free(chr->path);
     free(chr->ring);

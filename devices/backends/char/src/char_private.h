@@ -58,6 +58,9 @@ struct vchar {
         path; /* what vchar_free() removes: the socket, or the link to the pseudo-terminal; NULL: nothing, or another does */
     struct vm_made made;
     char pty[NAME_BYTES];
+    struct vchar *
+        next; /* the first further sink (also=), of those the next one; each has its first as ctx */
+    bool closing; /* nobody is told any more */
     int own_fd; /* the listening socket or the pseudo-terminal's master; -1 */
 
     /* Output, the loop's side. */
@@ -67,7 +70,7 @@ struct vchar {
     bool nowait_missing; /* this kernel's pipes do not know RWF_NOWAIT */
     struct vm_watch out_watch;
     struct vm_timer flush_timer;
-    struct vm_work out_work;
+    struct vm_work out_work, tell_work;
     struct vm_ratelimit limit;
     uint8_t *ring; /* NULL: off, null */
     uint64_t size,
@@ -90,6 +93,7 @@ struct vchar {
     uint64_t head __attribute__((aligned(64)));
     uint32_t starved; /* a write found too little room */
     uint32_t in_want; /* the owner has to say vchar_ready() */
+    uint32_t connected; /* somebody takes output */
     uint32_t help_wanted; /* the line about the escape key: output is env->loop's */
     uint64_t in_head,
         in_tail; /* bytes since the start, as below: written by the reader; by the owner's side */
@@ -120,6 +124,19 @@ void vchar_in_detach(struct vchar *chr);
 int vchar_open_made(struct vchar *chr, const char *name, unsigned how);
 /* poll(2) without waiting: what of events is there, and POLLHUP and POLLERR. (Filters know ppoll, which all architectures have.) */
 short vchar_poll(int fd, short events);
+
+/* Whether somebody takes output; who wants to know is told. The loop's thread, or where it stands still. */
+void vchar_out_connected(struct vchar *chr, bool on);
+
+/* char.c: what AUTO means here. */
+enum vchar_mode vchar_mode_of(const struct vchar_config *config);
+/* One sink of that mode, which is known to be sound. */
+int vchar_one_new(const struct vm_env *env, const char *name, const struct vchar_config *config,
+                  const struct vchar_ops *ops, void *ctx, struct vchar **ret_chr);
+void vchar_one_free(struct vchar *chr);
+void vchar_one_flush(struct vchar *chr); /* output.c */
+void vchar_one_ready(struct vchar *chr); /* input.c */
+size_t vchar_one_write(struct vchar *chr, const uint8_t *data, size_t len, bool take_all);
 
 /* socket.c, pty.c, file.c */
 int vchar_socket_open(struct vchar *chr, const struct vchar_config *config);

@@ -218,17 +218,7 @@ static void on_work(struct vm_work *work)
         read_some(chr);
 }
 
-uint64_t vchar_in_dropped(const struct vchar *chr)
-{
-    return __atomic_load_n(&chr->in_dropped, __ATOMIC_RELAXED);
-}
-
-bool vchar_has_keys(const struct vchar *chr)
-{
-    return chr->in_loop && chr->in_loop == chr->env->keys_loop;
-}
-
-void vchar_ready(struct vchar *chr)
+void vchar_one_ready(struct vchar *chr)
 {
     if (__atomic_load_n(&chr->in_want, __ATOMIC_SEQ_CST) &&
         __atomic_exchange_n(&chr->in_want, 0, __ATOMIC_SEQ_CST))

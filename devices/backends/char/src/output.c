@@ -224,7 +224,7 @@ void vchar_out_finish(struct vchar *chr)
 }
 
 /* The loop finds it empty when it comes, and tells drained() then. */
-void vchar_flush(struct vchar *chr)
+void vchar_one_flush(struct vchar *chr)
 {
     if (chr->mode == VCHAR_FILE)
         vchar_out_finish(chr);
@@ -270,8 +270,24 @@ static void on_ready(struct vm_watch *watch, uint32_t events)
         vchar_out_flush(chr);
 }
 
+static void on_tell(struct vm_work *work)
+{
+    struct vchar *chr = container_of(work, struct vchar, tell_work);
+
+    chr->ops->connected(chr->ctx);
+}
+
+/* Later, without a lock: output may be written under the owner's (vchar_flush()). */
+void vchar_out_connected(struct vchar *chr, bool on)
+{
+    if (__atomic_exchange_n(&chr->connected, on, __ATOMIC_RELAXED) != on && chr->ops->connected &&
+        chr->env->loop && !chr->closing)
+        vm_loop_post(chr->env->loop, &chr->tell_work, on_tell);
+}
+
 void vchar_out_attach(struct vchar *chr, enum vchar_out out, int fd)
 {
+    vchar_out_connected(chr, true);
     chr->out = out;
     chr->out_fd = fd;
     chr->out_waits = false;
@@ -284,6 +300,7 @@ void vchar_out_attach(struct vchar *chr, enum vchar_out out, int fd)
 
 void vchar_out_detach(struct vchar *chr, enum vchar_out out)
 {
+    vchar_out_connected(chr, false);
     vm_watch_del(&chr->out_watch);
     chr->out = out;
     if (chr->out_fd > STDERR_FILENO)

@@ -6,6 +6,10 @@
  * Writing never blocks: bytes wait in a ring until the other side takes them; what does not fit any more is dropped and
  * counted. So a reader that does not read stops neither a vCPU nor a device.
  *
+ * also= adds further sinks: output goes to each of them, and input comes from any. The first one has the rules above; each of the
+ * others has a ring of its own, of which the oldest or newest bytes are dropped and counted by themselves, so that none of them
+ * ever holds up the owner or another.
+ *
  * Threads: vchar_write() may be called from any thread (one at a time per back end: the device's lock); all else,
  * call-backs included, belongs to env->loop's thread. But the user's own terminal (mode=tty) is read in env->keys_loop's, where
  * the escape key is told; both loops stand still in vchar_new() and vchar_free().
@@ -38,8 +42,20 @@ struct vchar_config {
     uint32_t mode;
     char *file, *socket;
     bool keep; /* append to the file instead of starting it anew */
+    struct vm_prop_list also; /* of struct vchar_config, whose own are empty */
 };
-#define VCHAR_PROPS(T, member)                                                                   \
+enum { VCHAR_ALSO_MAX = 7 };
+extern const struct vm_prop vchar_also_props[];
+#define VCHAR_PROPS(T, member)                                                               \
+    VCHAR_SINK_PROPS(T, member),                                                             \
+    {                                                                                        \
+        .name = "also", .type = VM_PROP_OBJECTS, .offset = offsetof(T, member.also),         \
+        .props = vchar_also_props, .element_size = sizeof(struct vchar_config),              \
+        .max = VCHAR_ALSO_MAX,                                                               \
+        .help = "further places where the bytes go to and come from, each by mode=, file=, " \
+                "socket= and append= of its own"                                             \
+    }
+#define VCHAR_SINK_PROPS(T, member)                                                              \
     { .name = "mode",                                                                            \
       .type = VM_PROP_ENUM,                                                                      \
       .offset = offsetof(T, member.mode),                                                        \
@@ -67,6 +83,10 @@ struct vchar_config {
 /* What contradicts itself in a configuration, which vchar_new() would refuse: for owners that do not open it. -EINVAL with
  * text. */
 int vchar_check(const struct vchar_config *config);
+/* It has a sink of that mode, which is not AUTO. */
+bool vchar_uses(const struct vchar_config *config, enum vchar_mode mode);
+/* It goes nowhere (mode=null) and names nothing any more. */
+void vchar_config_mute(struct vchar_config *config);
 
 struct vchar_ops {
     /* Bytes from outside: takes as many as there is room for and returns the number; the rest comes again after
@@ -79,6 +99,10 @@ struct vchar_ops {
     /* More bytes were dropped: of output, or typed ones (vchar_dropped(), vchar_in_dropped()). Any thread, also within
      * vchar_write() and vchar_free(). Optional. */
     void (*dropped)(void *ctx, bool input, uint64_t count);
+    /* More bytes of output were dropped by further sinks (also=), which says nothing of the first one. As dropped. Optional. */
+    void (*also_dropped)(void *ctx, uint64_t count);
+    /* Somebody connected, or has gone: vchar_connected() may have changed. In env->loop's thread, some time after it. Optional. */
+    void (*connected)(void *ctx);
 };
 
 struct vchar;
@@ -98,19 +122,24 @@ size_t vchar_write(struct vchar *chr, const uint8_t *data, size_t len, bool take
  * that the bytes are out. Other modes: nothing. In env->loop's thread; under whatever lock vchar_write() is. */
 void vchar_flush(struct vchar *chr);
 
-/* It is the user's own terminal, read by env->keys_loop: it cannot be freed while that runs, and with it would go the escape key. */
+/* Somebody takes the bytes now: a client, a user at the pseudo-terminal; a file, a terminal and mode=null always do. Of several
+ * sinks: one of them does. Any thread. */
+bool vchar_connected(const struct vchar *chr);
+
+/* One of its sinks is the user's own terminal, read by env->keys_loop: it cannot be freed while that runs, and with it would go the escape key. */
 bool vchar_has_keys(const struct vchar *chr);
 
 /* The owner can take input again. Any thread. */
 void vchar_ready(struct vchar *chr);
 
-/* Bytes of output dropped since the start. Any thread. */
+/* Bytes of output dropped since the start, by the first sink; by all further ones. Any thread. */
 uint64_t vchar_dropped(const struct vchar *chr);
+uint64_t vchar_also_dropped(const struct vchar *chr);
 /* Bytes of input dropped: typed at a terminal (tty, pty), which is always read for its escape key, while the owner took nothing
  * and the buffer was full. */
 uint64_t vchar_in_dropped(const struct vchar *chr);
 
-/* The pseudo-terminal's path ("/dev/pts/3"); NULL in other modes. Borrowed. */
+/* The first sink's pseudo-terminal ("/dev/pts/3"); NULL in other modes. Borrowed. */
 const char *vchar_pty(const struct vchar *chr);
 
 #endif
