@@ -170,7 +170,7 @@ static int tap_lend(struct vnet *net, unsigned queue)
                                  "needs: open it with that");
     if (ioctl(q->fd, TUNSETVNETHDRSZ, &size))
         return vm_fail_errno("TUNSETVNETHDRSZ");
-    vm_watch_set(&q->watch, 0); /* that it was deleted is told all the same (EPOLLERR) */
+    vm_watch_set(&q->watch, EPOLLERR); /* that it was deleted is ours to tell */
     q->lent = true;
     return q->fd;
 }

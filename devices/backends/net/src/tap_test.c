@@ -222,6 +222,22 @@ Test(vnet_tap, an_interface_that_is_deleted_takes_the_link_down)
     cr_assert_eq(side_send(&a, frame, sizeof(frame)), -EBADFD);
 }
 
+Test(vnet_tap, one_that_is_lent_and_deleted_takes_the_link_down)
+{
+    const struct vnet_config config = { .tap = name };
+
+    cr_assert_eq(side_open(&a, &config, 1), 0, "%s", vm_error_text());
+    cr_assert_geq(vnet_lend(a.net, 0), 0, "%s", vm_error_text());
+    cr_assert_eq(system("ip link del vt0"), 0);
+    for (unsigned i = 0; i < 200 && a.net->info.link; i++)
+        vm_loop_step(a.env.loop, 10000000);
+
+    cr_assert_not(a.net->info.link);
+    cr_assert_eq(a.links, 1);
+    side_turn(&a); /* once, and nobody is woken for it again */
+    cr_assert_eq(a.links, 1);
+}
+
 Test(vnet_tap, one_that_another_has_is_busy)
 {
     const struct vnet_config config = { .tap = name };
