@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #
 # fetch.sh [--update] [SUITE-FLAVOUR ...]    default: bookworm-cloud trixie-cloud
-# fetch.sh [--update] --qemu | --qemu-arm64 | --peers | --peers-arm64 | --dpdk | --passt | --fio | --fio-arm64
+# fetch.sh [--update] --qemu | --qemu-arm64 | --peers | --peers-arm64 | --dpdk | --passt | --fio | --fio-arm64 | --iperf | --iperf-arm64
 #
 # Debian's own kernels, unchanged, into $BED/kernels/VERSION/{vmlinuz,vmlinux,config,lib/modules},
 # and a link $BED/kernels/SUITE-FLAVOUR to the version (flavours: cloud, standard). SUITE-FLAVOUR-arm64 are those for
@@ -14,6 +14,7 @@
 # --dpdk: testpmd and its vhost driver, --passt: trixie's passt, likewise, of this machine's architecture, into $BED/dpdk and $BED/passt.
 # --fio, --fio-arm64: bookworm's fio for a guest, into $BED/fio and $BED/fio-arm64: with the libraries of its engines for disks, and empty
 # ones in place of those for Ceph, Gluster, RDMA and the like, which are 80 MB.
+# --iperf, --iperf-arm64: bookworm's iperf3, into $BED/iperf and $BED/iperf-arm64, likewise: without OpenSSL, which only its passwords need.
 # What is there is not looked for again, so that it works offline; --update asks the archive.
 # The machine's own apt is only read: apt.sh.
 set -euo pipefail
@@ -159,27 +160,32 @@ stand_ins() {
     rm "$dir"/{there,wanted,none,none.c,none.map}
 }
 
-# fetch_fio DIR ARCH GCC
-fetch_fio() {
-    local dir=$BED/$1 arch=$2 new
+# fetch_lean DIR ARCH GCC PROGRAM FILE PACKAGE...: the PROGRAM of these packages with the libraries that they have, and stand-ins for those
+# that FILE, the program or its library, names beyond.
+fetch_lean() {
+    local dir=$BED/$1 arch=$2 gcc=$3 program=$4 file=$5 new
+    shift 5
     [[ ! -e $dir/ld.so || -n $UPDATE ]] || return 0
     apt_private bookworm "$arch"
-    say "fio ($arch)"
+    say "$program ($arch)"
     new=$(mktemp -d "$BED/new.XXXXXX")
     chmod 755 "$new"
-    unpack "$new/all" fio libaio1 libnuma1 zlib1g libc6
-    mkdir "$new/fio"
-    stand_ins "$new/all" "$new" "$new/all/usr/bin/fio" "$3"
-    with_libraries "$new/all" "$new/fio" "$new/all/usr/bin/fio"
+    unpack "$new/all" "$@" libc6
+    mkdir "$new/lean"
+    stand_ins "$new/all" "$new" "$(find "$new/all" -name "$file" ! -type d | grep . | head -1)" "$gcc"
+    with_libraries "$new/all" "$new/lean" "$new/all/usr/bin/$program"
     rm -rf "$dir"
-    mv -T "$new/fio" "$dir"
+    mv -T "$new/lean" "$dir"
     rm -rf "$new"
 }
+
+fetch_fio() { fetch_lean "$1" "$2" "$3" fio fio fio libaio1 libnuma1 zlib1g; }
+fetch_iperf() { fetch_lean "$1" "$2" "$3" iperf3 libiperf.so.0 iperf3 libiperf0 libsctp1; }
 
 for arg in "$@"; do
     case $arg in
     --update) UPDATE=1 ;;
-    --qemu | --qemu-arm64 | --peers | --peers-arm64 | --dpdk | --passt | --fio | --fio-arm64) WANT+=("$arg") ;;
+    --qemu | --qemu-arm64 | --peers | --peers-arm64 | --dpdk | --passt | --fio | --fio-arm64 | --iperf | --iperf-arm64) WANT+=("$arg") ;;
     --*) die "unknown option $arg" ;;
     *) WANT+=("$arg") ;;
     esac
@@ -194,6 +200,8 @@ for name in "${WANT[@]}"; do
     --peers-arm64) fetch_peers peers-arm64 bookworm arm64 "echo qemu-system-common" bin/qemu-storage-daemon qemu/virtiofsd ;;
     --fio) fetch_fio fio amd64 gcc ;;
     --fio-arm64) fetch_fio fio-arm64 arm64 aarch64-linux-gnu-gcc ;;
+    --iperf) fetch_iperf iperf amd64 gcc ;;
+    --iperf-arm64) fetch_iperf iperf-arm64 arm64 aarch64-linux-gnu-gcc ;;
     --passt) fetch_peers passt trixie "$(dpkg --print-architecture)" "echo passt" bin/passt ;;
     --dpdk)
         fetch_peers dpdk bookworm "$(dpkg --print-architecture)" dpdk_packages bin/dpdk-testpmd 'librte_net_vhost.so.[0-9][0-9]' \

@@ -9,44 +9,19 @@ set -euo pipefail
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-HERE=$ROOT/tests/e2e
-vmm=$(readlink -f "${1:-$ROOT/build/release/vmm}")
-sandbox=${2:-process}
-[[ -x $vmm ]] || { echo "$vmm is not built" && exit 1; }
-[[ -n ${IN_NETNS-} ]] || IN_NETNS=1 exec unshare -Urnm "$0" "$vmm" "$sandbox"
-work=$(mktemp -d)
-started=()
-cleanup() {
-    [[ ${#started[@]} = 0 ]] || kill "${started[@]}" 2>/dev/null || true
-    rm -rf "$work"
-}
-trap cleanup EXIT
-missing() { cat "$work/log" "$work/vmm" && echo "missing: $*" && exit 1; }
+# shellcheck source=tests/e2e/net-lib.sh
+. "$(dirname "$0")/net-lib.sh"
 
-# await WHAT COMMAND...: within a minute of an idle machine.
-await() {
-    local what=$1
-    shift
-    for _ in $(seq "${AWAIT:-3000}"); do
-        ! "$@" >/dev/null 2>&1 || return 0
-        sleep 0.1
-    done
-    missing "$what"
-}
+sandbox=${2:-process}
+net_begin "${1:-$ROOT/build/release/vmm}" "$@"
 
 # The world outside: a namespace with a resolver and files, which the host's default route leads to.
-ip link set lo up
-unshare -n sleep 1000 &
-outside=$!
-started+=("$outside")
-out() { nsenter -t "$outside" -n -- "$@"; }
-await namespace test ! "/proc/$outside/ns/net" -ef /proc/self/ns/net
+outside_begin
 ip link add h0 type veth peer name o0
 ip link set o0 netns "$outside"
 ip addr add 10.5.0.2/24 dev h0
 ip addr add fd05::2/64 dev h0 nodad
 ip link set h0 up
-out ip link set lo up
 out ip addr add 10.5.0.1/24 dev o0
 out ip addr add 10.5.0.9/24 dev o0 # passt leads the gateway's address to the host itself
 out ip addr add fd05::1/64 dev o0 nodad
@@ -75,42 +50,32 @@ sum=$(sha256sum <"$work/down" | cut -d' ' -f1)
 nsenter -t "$outside" -n busybox nc -ll -p 5001 -e cat "$work/down" &
 started+=($!)
 
-kernel=bookworm-cloud
-"$HERE/fetch.sh" "$kernel"
-"$HERE/initramfs.sh" guest "$kernel" "$BED/guest-$kernel.cpio"
-mkdir "$work/add"
-cp "$HERE/guest-user.sh" "$work/add/run.sh"
-cat "$BED/guest-$kernel.cpio" >"$work/initramfs"
-cpio_of "$work/add" >>"$work/initramfs"
+guest_begin x86_64 "$HERE/guest-user.sh" ""
 
 # A port that is taken is told by one line.
 busybox nc -l -p 2222 </dev/null >/dev/null &
 taken=$!
 await "a listener" grep -q ':08AE ' /proc/net/tcp /proc/net/tcp6
-"$vmm" device virtio-net,mode=user,forward=tcp:2222:22 --socket "$work/net" 2>"$work/taken" && { echo "a taken port is no error"; exit 1; }
+"$vmm" device virtio-net,mode=user,forward=tcp:2222:22 --socket "$work/net0" 2>"$work/taken" && { echo "a taken port is no error"; exit 1; }
 if [[ $(wc -l <"$work/taken") != 1 ]] || ! grep -q "forward=tcp:2222: that port of the host is taken" "$work/taken"; then
     cat "$work/taken" && exit 1
 fi
 kill "$taken"
 wait "$taken" || true
 
-"$vmm" device 'virtio-net,mode=user,forward=[tcp:2222:22,"tcp:[::1]:2223:22"],mac=52:54:00:12:34:56' --sandbox "$sandbox" \
-    --socket "$work/net" 2>"$work/vmm" &
+"$vmm" device 'virtio-net,mode=user,forward=[tcp:2222:22,"tcp:[::1]:2223:22"],mac='"$(mac_of 0)" --sandbox "$sandbox" \
+    --socket "$work/net0" 2>"$work/vmm" &
 device=$!
 started+=("$device")
-await "the back end" test -S "$work/net"
+await "the back end" test -S "$work/net0"
 mkfifo "$work/keys"
 exec 4<>"$work/keys"
-timeout 500 qemu-system-x86_64 -M q35,memory-backend=m -cpu max -accel tcg -m 256 -nodefaults -no-user-config \
-    -smp 1,maxcpus=2 -display none -no-reboot -object memory-backend-memfd,id=m,size=256M,share=on -serial stdio \
-    -chardev socket,id=net,path="$work/net" -netdev vhost-user,id=n,chardev=net \
-    -device virtio-net-pci,netdev=n,vectors=0,mac=52:54:00:12:34:56 \
-    -kernel "$BED/kernels/$kernel/vmlinuz" -initrd "$work/initramfs" \
-    -append "console=ttyS0 quiet panic=-1" <&4 >"$work/log" 2>&1 &
-qemu=$!
-started+=("$qemu")
+qemu+=(-smp "1,maxcpus=2")
+nic_of 0 1 ""
+timeout 500 "${qemu[@]}" <&4 >"$work/log" 2>&1 &
+running=$!
+started+=("$running")
 
-line() { grep -q "^@$1" "$work/log"; }
 await "@listening" line listening
 head -c 256K /dev/urandom >"$work/echo"
 # Sends FILE to HOST PORT and compares what comes back; the guest's cat ends when we have nothing more to say.
@@ -159,9 +124,9 @@ echo killed >&4
 await "@over" line over
 [[ $(echo_by 127.0.0.1 2222) = same ]] || missing "an echo by the next passt"
 echo end >&4
-wait "$qemu" || missing "QEMU's end"
+wait "$running" || missing "QEMU's end"
 
-for want in "net 52:54:00:12:34:56 1" "dhcp 10.5.0.2/24 router 10.5.0.1 dns 10.5.0.9 mtu 65520" "resolv nameserver 10.5.0.9" "ipv6 fd05" \
+for want in "net $(mac_of 0) 1" "dhcp 10.5.0.2/24 router 10.5.0.1 dns 10.5.0.9 mtu 65520" "resolv nameserver 10.5.0.9" "ipv6 fd05" \
     "name first 10.77.7.7" "ipv4-fetched 4194304 $sum" "ipv6-fetched 4194304 $sum" "name second 10.77.7.7" "ipv4-again 4194304 $sum" \
     "carrier 1 kept" "exit 0"; do
     line "$want" || missing "@$want"
@@ -170,5 +135,5 @@ kill "$device"
 wait "$device" || { echo "the back end ended with $?" && exit 1; }
 gone() { [[ -z $(passt_of) ]]; }
 await "passt's end" gone
-[[ ! -e $work/net ]] || { echo "a socket is left" && exit 1; }
+[[ ! -e $work/net0 ]] || { echo "a socket is left" && exit 1; }
 echo "user networking ($sandbox): addresses, names, forwarded ports, and another passt"

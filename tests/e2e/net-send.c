@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
+/*
+ * Floods, in a test guest and on the other side of its network.
+ *
+ *   net-send echo ADDRESS COUNT BYTES [df]  echo requests (RFC 792, RFC 4443) as fast as they are answered, IP packets of so many bytes
+ *                                           that with df must not be cut; what comes back is compared
+ *   net-send arp INTERFACE COUNT            ARP replies (RFC 826) and
+ *   net-send nd INTERFACE COUNT             neighbour advertisements (RFC 4861, 4.4), each in another's name, to all
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/if_packet.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <netinet/icmp6.h>
+#include <netinet/in.h>
+#include <netinet/ip_icmp.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    PACKET_MAX = 65535,
+    AT_ONCE = 8,
+    PATIENCE_MS = 1000,
+    ARP_BYTES = 42,
+    ND_BYTES = 14 + 40 + 32
+};
+
+static int complain(const char *what)
+{
+    fprintf(stderr, "net-send: %s: %s\n", what, strerror(errno));
+    return 2;
+}
+
+static unsigned checksum(uint64_t total, const uint8_t *at, size_t len)
+{
+    for (; len > 1; at += 2, len -= 2)
+        total += (unsigned)(at[0] << 8 | at[1]);
+    total += len ? (unsigned)at[0] << 8 : 0;
+    while (total >> 16)
+        total = (total & 0xffff) + (total >> 16);
+    return ~(unsigned)total & 0xffff;
+}
+
+static void put(uint8_t *at, unsigned value)
+{
+    at[0] = (uint8_t)(value >> 8);
+    at[1] = (uint8_t)value;
+}
+
+/* ---- echoes ---- */
+
+struct echo {
+    int fd;
+    bool six;
+    size_t len; /* of the message */
+    unsigned long sent, back, other; /* other: not what was sent */
+    uint8_t message[PACKET_MAX];
+};
+
+/* The kernel makes ICMPv6's checksum. */
+static int send_one(struct echo *e)
+{
+    e->message[0] = e->six ? ICMP6_ECHO_REQUEST : ICMP_ECHO;
+    put(e->message + 4, (unsigned)getpid() & 0xffff);
+    put(e->message + 6, (unsigned)e->sent & 0xffff);
+    put(e->message + 2, 0);
+    if (!e->six)
+        put(e->message + 2, checksum(0, e->message, e->len));
+    if (send(e->fd, e->message, e->len, 0) < 0)
+        return -1;
+    e->sent++;
+    return 0;
+}
+
+/* 1: an answer; 0: something else, or nothing in time. */
+static int receive_one(struct echo *e)
+{
+    static uint8_t got[PACKET_MAX];
+    struct pollfd p = { .fd = e->fd, .events = POLLIN };
+    const uint8_t *at = got;
+    ssize_t n = poll(&p, 1, PATIENCE_MS) > 0 ? recv(e->fd, got, sizeof(got), MSG_DONTWAIT) : -1;
+
+    if (n < 0)
+        return errno == EAGAIN || errno == EINTR || !p.revents ? 0 : -1;
+    if (!e->six) {
+        at += (got[0] & 15) * 4;
+        n -= (got[0] & 15) * 4;
+    }
+    if (n < 8 || at[0] != (e->six ? ICMP6_ECHO_REPLY : ICMP_ECHOREPLY) ||
+        memcmp(at + 4, e->message + 4, 2) != 0)
+        return 0;
+    if ((size_t)n != e->len || memcmp(at + 8, e->message + 8, e->len - 8) != 0)
+        e->other++;
+    e->back++;
+    return 1;
+}
+
+static int open_echo(struct echo *e, const char *address, bool whole)
+{
+    struct sockaddr_in to4 = { .sin_family = AF_INET };
+    struct sockaddr_in6 to6 = { .sin6_family = AF_INET6 };
+    int how = IP_PMTUDISC_DO, bytes = 4 << 20;
+
+    e->six = inet_pton(AF_INET, address, &to4.sin_addr) != 1;
+    if (e->six && inet_pton(AF_INET6, address, &to6.sin6_addr) != 1)
+        return -1;
+    e->fd = socket(e->six ? AF_INET6 : AF_INET, SOCK_RAW | SOCK_CLOEXEC,
+                   e->six ? (int)IPPROTO_ICMPV6 : (int)IPPROTO_ICMP);
+    if (e->fd < 0)
+        return -1;
+    setsockopt(e->fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+    if (whole && (e->six ? setsockopt(e->fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &how, sizeof(how))
+                         : setsockopt(e->fd, IPPROTO_IP, IP_MTU_DISCOVER, &how, sizeof(how))))
+        return -1;
+    return e->six ? connect(e->fd, (struct sockaddr *)&to6, sizeof(to6))
+                  : connect(e->fd, (struct sockaddr *)&to4, sizeof(to4));
+}
+
+static int echo(const char *address, unsigned long count, size_t bytes, bool whole)
+{
+    static struct echo e;
+    unsigned long lost = 0;
+    int rc = 0;
+
+    if (open_echo(&e, address, whole))
+        return complain(address);
+    e.len = bytes - (e.six ? 40 : 20);
+    for (size_t i = 8; i < e.len; i++)
+        e.message[i] = (uint8_t)(i * 31 + i / 256);
+    while (e.back + lost < count) {
+        while (e.sent < count && e.sent - e.back - lost < AT_ONCE)
+            if (send_one(&e))
+                return complain("send");
+        rc = receive_one(&e);
+        if (rc < 0)
+            return complain("receive");
+        if (!rc)
+            lost = e.sent - e.back; /* all that are out, after a second of silence */
+    }
+    printf("@echo %s bytes %zu sent %lu back %lu other %lu\n", address, bytes, e.sent, e.back,
+           e.other);
+    return 0;
+}
+
+/* ---- in others' names ---- */
+
+static size_t make_arp(uint8_t *frame, unsigned long n)
+{
+    static const uint8_t head[] = { 0, 1, 8, 0, 6, 4, 0, 2 };
+
+    put(frame + 12, ETHERTYPE_ARP);
+    memcpy(frame + 14, head, sizeof(head));
+    memcpy(frame + 22, frame + 6, 6);
+    frame[28] = 10;
+    put(frame + 30, (unsigned)n & 0xffff);
+    memset(frame + 32, 0xff, 6);
+    memcpy(frame + 38, frame + 28, 4);
+    return ARP_BYTES;
+}
+
+static size_t make_nd(uint8_t *frame, unsigned long n)
+{
+    uint8_t *ip = frame + 14, *message = ip + 40;
+
+    memcpy(frame, "\x33\x33\0\0\0\1", 6);
+    put(frame + 12, ETHERTYPE_IPV6);
+    ip[0] = 0x60;
+    put(ip + 4, 32);
+    ip[6] = IPPROTO_ICMPV6;
+    ip[7] = 255;
+    ip[8] = 0xfe;
+    ip[9] = 0x80;
+    put(ip + 22, (unsigned)n & 0xffff);
+    ip[24] = 0xff;
+    ip[25] = 2;
+    ip[39] = 1;
+    message[0] = ND_NEIGHBOR_ADVERT;
+    message[4] = 0x20; /* override */
+    memcpy(message + 8, ip + 8, 16);
+    message[24] = ND_OPT_TARGET_LINKADDR;
+    message[25] = 1;
+    memcpy(message + 26, frame + 6, 6);
+    put(message + 2, 0);
+    put(message + 2, checksum(32 + IPPROTO_ICMPV6, ip + 8, 32 + 32));
+    return ND_BYTES;
+}
+
+static int flood(const char *interface, unsigned long count, bool nd)
+{
+    struct sockaddr_ll at = { .sll_family = AF_PACKET,
+                              .sll_ifindex = (int)if_nametoindex(interface) };
+    int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+    unsigned long refused = 0;
+
+    if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof(at)))
+        return complain(interface);
+    for (unsigned long n = 1; n <= count; n++) {
+        uint8_t frame[ND_BYTES] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2 };
+
+        put(frame + 10, (unsigned)n & 0xffff);
+        if (send(fd, frame, nd ? make_nd(frame, n) : make_arp(frame, n), 0) < 0 && errno != ENOBUFS)
+            return complain("send");
+        refused += errno == ENOBUFS;
+        errno = 0;
+    }
+    printf("@flood %s %lu\n", nd ? "nd" : "arp", count - refused);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    unsigned long count = argc > 3 ? strtoul(argv[3], NULL, 0) : 0;
+
+    if (argc >= 5 && !strcmp(argv[1], "echo") && strtoul(argv[4], NULL, 0) >= 64 &&
+        strtoul(argv[4], NULL, 0) <= PACKET_MAX)
+        return echo(argv[2], count, strtoul(argv[4], NULL, 0), argc > 5);
+    if (argc == 4 && (!strcmp(argv[1], "arp") || !strcmp(argv[1], "nd")))
+        return flood(argv[2], count, !strcmp(argv[1], "nd"));
+    fprintf(stderr, "net-send echo ADDRESS COUNT BYTES [df] | arp|nd INTERFACE COUNT\n");
+    return 2;
+}
