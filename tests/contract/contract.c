@@ -68,7 +68,10 @@ void contract_options(const struct vdev_class *cls, char ret_options[CONTRACT_OP
 
     ret_options[0] = 0;
     if (cls->backend == VDEV_BACKEND_CHAR)
-        len = (size_t)snprintf(ret_options, CONTRACT_OPTIONS, "mode=null");
+        len = (size_t)snprintf(ret_options, CONTRACT_OPTIONS, "mode=null%s",
+                               vm_prop_find(cls->props, "ports", strlen("ports"))
+                                   ? ",ports=[[name=org.vmm.test,mode=null],[console=on,mode=null]]"
+                                   : "");
     if (cls->backend == VDEV_BACKEND_NET)
         len = (size_t)snprintf(ret_options, CONTRACT_OPTIONS,
                                "mode=none,mac=52:54:00:12:34:56,num_queues=4,rss=on,hash=on");

@@ -29,6 +29,8 @@
 #                          what it reads
 #   reporting              what is free in the guest goes back to the host by itself
 #   serials                four serial ports: the guest writes to the last one, too
+#   ports                  one more console with a named port: guest and host exchange lines over it, the host by a Unix socket, and what the
+#                          guest writes to the console stands in two files
 #   full                   one more disk, whose image grows in a file system that has no room
 # More than 16 CPUS: the host has one processor and counts its time in instructions (host.sh --count), and the guest's kernel
 # brings up the first one alone, guest-check.sh the others.
@@ -57,7 +59,7 @@ IFS=: read -r KERNEL IMAGE CPUS MEMORY CONSOLE DISK END WORDS <<<"$ROW"
 [[ -n $END ]] || die "row '$ROW': see the head of this script"
 
 for word in ${WORDS//,/ }; do
-    [[ $word =~ ^(segment1|mmio|nopci|vhost|thread|killed|upgraded|moved|split|vsock|kernelirq|gicv2|max|nvhe|net|inkernel|balloon|reporting|serials|full)$ ]] || die "row '$ROW': no word '$word'"
+    [[ $word =~ ^(segment1|mmio|nopci|vhost|thread|killed|upgraded|moved|split|vsock|kernelirq|gicv2|max|nvhe|net|inkernel|balloon|reporting|serials|ports|full)$ ]] || die "row '$ROW': no word '$word'"
 done
 has() { [[ ,$WORDS, = *,$1,* ]]; }
 

@@ -105,6 +105,20 @@ elif [ -c /dev/ttyAMA3 ]; then
     echo "over the fourth port" >/dev/ttyAMA3
 fi
 
+# A named port, with a line from either side, and consoles: one that is nobody's cannot be opened.
+for port in /sys/class/virtio-ports/*; do
+    [ "$(cat "$port/name" 2>/dev/null)" = org.vmm.test ] || continue
+    for console in /dev/hvc*; do
+        (echo "over a console" >"$console") 2>/dev/null
+    done
+    exec 5<>"/dev/${port##*/}"
+    echo "@port waits"
+    until read -r line <&5; do sleep 0.1; done # nobody is at the other side yet
+    echo "from the guest" >&5
+    exec 5>&-
+    [ "$line" = "from the host" ] && echo "@port ok" || echo "@failed: the port said $line"
+done
+
 # A disk that has no room for what is written to it.
 if [ -n "$2" ]; then
     head -c 65536 /dev/urandom >/tmp/block

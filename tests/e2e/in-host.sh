@@ -199,6 +199,9 @@ if has vsock; then
     vsock echo $here >/vsock.log &
 fi
 ! has serials || set -- "$@" --serial3 file=/serial3
+if has ports; then
+    set -- "$@" --device "virtio-console,file=/hvc,also=[file=/hvc.also],ports=[[name=org.vmm.test,socket=/port]]$packed"
+fi
 if has net; then
     set -- "$@" --net "tap=guest0,ip=192.168.64.1${inkernel:+$inkernel,num_queues=4}$packed"
     head -c 4194304 /dev/urandom >/data
@@ -364,9 +367,24 @@ if has vsock; then
     ! grep -a '^@failed' /vsock.log || fail "by the host's echo"
     both="$both vsock"
 fi
+if has ports; then
+    wait_for '^@port waits'
+    echo "from the host" | vsock send /port >/port.back &
+    wait_for '^@port ok'
+    until grep -q '^from the guest' /port.back; do # or the guest's time is over
+        [ "$(cut -d. -f1 /proc/uptime)" -lt "$DEADLINE" ] || fail "nothing came by the guest's port"
+        sleep 0.1
+    done
+    both="$both ports"
+fi
 wait_for '^@checks-done'
 [ -z "$both" ] || echo "@both ways: $both"
 ! has serials || grep -q '^over the fourth port' /serial3 || fail "nothing came by the fourth serial port"
+if has ports; then
+    for file in /hvc /hvc.also; do
+        grep -q '^over a console' $file || fail "nothing of the console is in $file"
+    done
+fi
 if restless; then
     until [ -e /calm.reached ]; do sleep 0.1; done
     measure_after

@@ -16,7 +16,7 @@ MEMORY=(128 256 4096) # 4096 reaches across the PCI hole below 4 GiB
 CONSOLES=(serial hvc0)
 ROOTS=(ram disk)
 ENDS=(poweroff reboot button)
-EXTRAS=(vsock net "net,vsock,inkernel" balloon reporting serials) # further devices
+EXTRAS=(vsock net "net,vsock,inkernel" balloon reporting serials ports) # further devices
 WORDS=(segment1 mmio nopci vhost thread killed upgraded moved split kernelirq full "${EXTRAS[@]}")
 HOST_WORDS=(kernelirq) ROWS=choice MANY=''
 
@@ -32,7 +32,7 @@ bookworm-cloud:vmlinuz:2:4096:hvc0:disk:reboot:segment1,killed
 trixie-cloud:vmlinux:2:256:hvc0:ram:button:kernelirq,thread,vsock
 trixie-cloud:vmlinuz:1:128:serial:disk:poweroff:nopci,split,full
 trixie-cloud:vmlinux:8:4096:hvc0:disk:reboot:split
-bookworm-cloud:vmlinuz:2:256:serial:ram:button:vsock,serials
+bookworm-cloud:vmlinuz:2:256:serial:ram:button:vsock,serials,ports
 trixie-cloud:vmlinuz:2:256:serial:disk:poweroff:moved
 bookworm-cloud:vmlinux:2:256:serial:disk:poweroff:vhost
 bookworm-cloud:vmlinuz:1:256:serial:disk:poweroff:balloon
@@ -53,7 +53,7 @@ bookworm-cloud-arm64:vmlinuz.zst:1:256:hvc0:ram:reboot:gicv2,thread,vsock
 trixie-cloud-arm64:vmlinuz:8:4096:serial:disk:reboot:mmio,vsock
 bookworm-standard-arm64:vmlinuz:2:256:serial:disk:button:split,nvhe
 trixie-standard-arm64:zboot.gz:1:256:serial:disk:button:max,upgraded
-bookworm-cloud-arm64:vmlinuz:1:256:serial:ram:poweroff:balloon
+bookworm-cloud-arm64:vmlinuz:1:256:serial:ram:poweroff:balloon,ports
 trixie-cloud-arm64:vmlinuz:1:256:serial:ram:poweroff:reporting
 trixie-cloud-arm64:vmlinuz:1:256:serial:ram:poweroff:net,serials,thread
 bookworm-cloud-arm64:vmlinuz:2:256:hvc0:ram:reboot:net,vsock,inkernel
@@ -77,6 +77,7 @@ word_sets() {
         for who in '' thread killed upgraded moved; do
             for split in '' split; do
                 for extra in '' "${EXTRAS[@]}"; do
+                    [[ $extra != ports || $who != killed ]] || continue # its client would be cut off
                     for host in '' "${HOST_WORDS[@]}"; do
                         for full in '' full; do
                             set=$(printf ',%s' ${place:+"$place"} ${who:+"$who"} ${split:+"$split"} ${extra:+"$extra"} \

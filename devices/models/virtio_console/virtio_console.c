@@ -1,300 +1,45 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
- * Console device (VIRTIO 1.2, section 5.3): one port, queue 0 to the guest, queue 1 from it.
- *
- * Output has back-pressure: what the back end has no room for stays in the queue and goes on when it is drained. But Linux's
- * hvc driver spins, with interrupts off, until its bytes are taken: so a reader that takes nothing for STUCK_NS makes the
- * device drop (and count) until there is room again.
- *
- *   [going] --ring full--> [waiting] --STUCK_NS--> one last try --not a byte taken--> [dropping]
- *      ^-------- drained -----'---------- drained -------------------------------------'
- *
- * Input waits in the back end until the driver runs; what is on its way stands in rx.
+ * Console device (VIRTIO 1.2, section 5.3): one port, queue 0 to the guest, queue 1 from it; with ports= several
+ * (virtio_console_private.h), and the parts that they have in common: configuration, config space, life.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <vmm/base/error.h>
-#include <vmm/base/le.h>
-#include <vmm/char/char.h>
-#include <vmm/devices-core/ledger.h>
-#include <vmm/virtio-queue/inflight.h>
-#include <vmm/virtio/device.h>
+
+#include "virtio_console_private.h"
 
 extern const struct vdev_class virtio_console_class;
 
-/* Features and config space (5.3.3, 5.3.4). */
-#define F_SIZE        (1ULL << 0)
-#define F_EMERG_WRITE (1ULL << 2)
-
+/* Config space (5.3.4). */
 struct console_space {
     struct le16 cols, rows;
     struct le32 max_nr_ports;
     struct le32 emerg_wr;
 };
 
-enum {
-    RECEIVE = 0,
-    TRANSMIT = 1,
-    QUEUES = 2,
-    RECEIVE_SIZE = 32, /* Linux puts a page into each */
-    TRANSMIT_SIZE = 128,
-    CHAINS_PER_KICK = 128, /* then others have their turn in the loop */
-    BYTES_PER_KICK = 256 << 10,
-    CHAIN_BYTES_MAX =
-        1 << 20, /* the rest of a longer chain is dropped: a guest could make it endless */
-    PIECE_BYTES = 2048,
-    RX_BYTES = 256,
-};
-#define STUCK_NS UINT64_C(200000000)
+/* ---- queues ---- */
 
-struct console_config {
-    struct vdev_common common;
-    struct vchar_config chr;
-    uint32_t cols, rows;
-    struct virtio_options virtio;
-};
-
-struct console_state {
-    uint16_t cols, rows;
-    /* The first tx_done bytes of the chain at tx_at have gone out; it was put back for want of room. */
-    uint16_t tx_at;
-    uint64_t tx_done;
-    uint32_t rx_len;
-    uint8_t rx[RX_BYTES];
-};
-
-struct console {
-    struct virtio_dev dev;
-    struct vchar *chr;
-    struct console_state s;
-    bool waiting; /* for room in the back end */
-    bool last_try, dropping; /* nobody reads: see above */
-    struct vm_timer stuck;
-    struct {
-        uint64_t tx, rx, dropped, rx_dropped, also_dropped;
-    } count;
-};
-
-static struct console *console_of(struct virtio_dev *dev)
+static struct console_port *port_of(struct console *con, uint16_t n)
 {
-    return container_of(dev, struct console, dev);
-}
-
-/* ---- from the guest ---- */
-
-static void on_stuck(struct vm_timer *timer)
-{
-    struct console *con = container_of(timer, struct console, stuck);
-
-    vm_lock_acquire(&con->dev.dev.lock);
-    con->last_try = con->waiting;
-    if (con->waiting)
-        virtio_kick_later(&con->dev, TRANSMIT);
-    vm_lock_release(&con->dev.dev.lock);
-}
-
-/* Kicks are served in the loop's thread: timers are ours. */
-static void begin_waiting(struct console *con)
-{
-    struct vm_loop *loop = con->dev.dev.env->loop;
-
-    con->waiting = true;
-    if (!con->stuck.slot &&
-        vm_timer_set(loop, &con->stuck, vm_loop_now_ns(loop) + STUCK_NS, on_stuck))
-        con->dropping = true;
-}
-
-/* True: all of it is on its way. */
-static bool put(struct console *con, const uint8_t *data, size_t len)
-{
-    size_t n = vchar_write(con->chr, data, len, con->dropping);
-
-    if (!n && len && con->last_try && !con->dropping) {
-        con->dropping = true;
-        vchar_write(con->chr, data, len, true);
-    }
-    con->last_try = con->last_try && !n;
-    vm_count(&con->count.tx, n);
-    vm_count(&con->count.dropped, con->dropping ? len - n : 0);
-    con->s.tx_done += con->dropping ? len : n;
-    return con->dropping || n == len;
-}
-
-/* True: the chain's bytes are all on their way, or cannot be read. */
-static bool transmit(struct console *con, struct vq *q, struct vq_chain *c)
-{
-    uint8_t piece[PIECE_BYTES];
-    uint64_t skip = con->s.tx_done;
-
-    while (vq_pull_left(c) && c->pulled < CHAIN_BYTES_MAX) {
-        size_t len = vq_pull_left(c) < PIECE_BYTES ? vq_pull_left(c) : PIECE_BYTES, old;
-
-        if (vq_pull(q, c, piece, len))
-            return true;
-        old = skip < len ? (size_t)skip : len;
-        skip -= old;
-        if (!put(con, piece + old, len - old))
-            return false;
-    }
-    vm_count(&con->count.dropped, vq_pull_left(c));
-    return true;
-}
-
-/* Who keeps a log may die and be followed by another: from here on the bytes are neither lost with this process nor sent by the
- * next one, too. */
-static void is_out(struct console *con, struct vq *q, const struct vq_chain *c)
-{
-    vchar_flush(con->chr);
-    vq_mark_done(q, c);
-}
-
-static int serve_transmit(struct console *con, struct vq *q)
-{
-    uint64_t bytes = 0;
-    struct vq_chain c;
-    int rc = 0, done = 0;
-
-    con->waiting = false;
-    while (done < CHAINS_PER_KICK && bytes < BYTES_PER_KICK && (rc = vq_next(q, &c)) > 0) {
-        bool begun = con->s.tx_done;
-
-        /* The chain that was put back comes first; after a reset of the queue there is none. */
-        if (con->s.tx_done && con->s.tx_at != c.id)
-            con->s.tx_done = 0;
-        if (!c.marked && !transmit(con, q, &c)) {
-            con->s.tx_at = c.id;
-            if (q->log)
-                vchar_flush(con->chr); /* what the ledger calls done */
-            vdev_ledger_changed(&con->dev.dev);
-            vq_undo(q, &c);
-            begin_waiting(con);
-            break;
-        }
-        if (q->log)
-            is_out(con, q, &c);
-        con->s.tx_done = 0;
-        if (begun) /* not before the mark, nor after the driver has it back and may use its id again */
-            vdev_ledger_changed(&con->dev.dev);
-        bytes += c.pulled;
-        rc = vq_done(q, &c);
-        if (rc)
-            break;
-        done++;
-    }
-    if (done == CHAINS_PER_KICK || bytes >= BYTES_PER_KICK)
-        virtio_kick_later(&con->dev, TRANSMIT);
-    if (done)
-        virtio_notify(&con->dev, TRANSMIT);
-    return rc < 0 ? rc : 0;
-}
-
-static void drained(void *ctx)
-{
-    struct console *con = ctx;
-
-    vm_lock_acquire(&con->dev.dev.lock);
-    vm_timer_cancel(&con->stuck);
-    con->dropping = con->last_try = con->waiting = false;
-    vm_lock_release(&con->dev.dev.lock);
-    virtio_kick_later(&con->dev, TRANSMIT);
-}
-
-/* ---- to the guest ---- */
-
-static size_t input(void *ctx, const uint8_t *data, size_t len)
-{
-    struct console *con = ctx;
-    struct console_state *s = &con->s;
-    size_t n = 0;
-
-    vm_lock_acquire(&con->dev.dev.lock);
-    if (con->dev.running && !con->dev.dev.quiesced) {
-        n = RX_BYTES - s->rx_len;
-        n = n < len ? n : len;
-        memcpy(s->rx + s->rx_len, data, n);
-        s->rx_len += (uint32_t)n;
-        vdev_ledger_changed(&con->dev.dev);
-    }
-    vm_lock_release(&con->dev.dev.lock);
-    if (n)
-        virtio_kick_later(&con->dev, RECEIVE);
-    return n;
-}
-
-/* A buffer that cannot be written comes back empty, and the bytes go into the next one. */
-static void receive(struct console *con, struct vq *q, struct vq_chain *c)
-{
-    struct console_state *s = &con->s;
-    uint32_t len = vq_push_left(c) < s->rx_len ? (uint32_t)vq_push_left(c) : s->rx_len;
-
-    if (vq_push(q, c, s->rx, len)) {
-        c->pushed = 0;
-        return;
-    }
-    s->rx_len -= len;
-    memmove(s->rx, s->rx + len, s->rx_len);
-    vdev_ledger_changed(&con->dev.dev);
-    vm_count(&con->count.rx, len);
-}
-
-static int serve_receive(struct console *con, struct vq *q)
-{
-    struct vq_chain c;
-    int rc = 0, done = 0;
-
-    while (con->s.rx_len && done < CHAINS_PER_KICK && (rc = vq_next(q, &c)) > 0) {
-        receive(con, q, &c);
-        rc = vq_done(q, &c);
-        if (rc)
-            break;
-        done++;
-    }
-    if (done == CHAINS_PER_KICK)
-        virtio_kick_later(&con->dev, RECEIVE);
-    if (done)
-        virtio_notify(&con->dev, RECEIVE);
-    if (!con->s.rx_len)
-        vchar_ready(con->chr);
-    return rc < 0 ? rc : 0;
+    return &con->port[n < CONSOLE_CONTROL ? 0 : (n - 2) / 2];
 }
 
 static int console_kick(struct virtio_dev *dev, uint16_t n)
 {
     struct console *con = console_of(dev);
+    bool control = n == CONSOLE_CONTROL || n == CONSOLE_CONTROL + CONSOLE_TRANSMIT;
 
-    return n == RECEIVE ? serve_receive(con, &dev->queue[n]) : serve_transmit(con, &dev->queue[n]);
+    if (n >= CONSOLE_CONTROL && !console_multiport(con))
+        return 0; /* 5.3.2: there is no such queue */
+    if (control)
+        return n == CONSOLE_CONTROL ? console_control_send(con) : console_control_take(con);
+    return n % 2 == CONSOLE_RECEIVE ? console_port_receive(port_of(con, n))
+                                    : console_port_transmit(port_of(con, n));
 }
-
-static void escape(void *ctx, uint8_t key)
-{
-    struct console *con = ctx;
-
-    vdev_event(&con->dev.dev, VDEV_EVENT_ESCAPE, key);
-}
-
-/* Output that is dropped is counted where it is sent. */
-static void dropped(void *ctx, bool is_input, uint64_t count)
-{
-    struct console *con = ctx;
-
-    if (is_input)
-        vm_count(&con->count.rx_dropped, count);
-}
-
-static void also_dropped(void *ctx, uint64_t count)
-{
-    struct console *con = ctx;
-
-    vm_count(&con->count.also_dropped, count);
-}
-
-static const struct vchar_ops chr_ops = { .input = input,
-                                          .escape = escape,
-                                          .drained = drained,
-                                          .dropped = dropped,
-                                          .also_dropped = also_dropped };
 
 /* ---- config space ---- */
 
@@ -311,7 +56,7 @@ static void console_config_write(struct virtio_dev *dev, uint32_t offset, const 
                                  uint32_t len)
 {
     if (offset == offsetof(struct console_space, emerg_wr) && len)
-        vchar_write(console_of(dev)->chr, data, 1, true);
+        vchar_write(console_of(dev)->port[0].chr, data, 1, true);
 }
 
 static int console_set(struct virtio_dev *dev, const struct vm_prop *prop, const void *config)
@@ -329,20 +74,19 @@ static int console_set(struct virtio_dev *dev, const struct vm_prop *prop, const
                        dev->dev.id, prop->name);
     show_size(con);
     virtio_config_changed(dev);
+    if (con->port[0].s->ready) /* Linux with several ports looks at the message only */
+        console_owe(&con->port[0], CONSOLE_OWE_RESIZE);
     return 0;
 }
 
 /* ---- life ---- */
 
-/* Both queues are kicked after it. */
 static void console_reset(struct virtio_dev *dev)
 {
     struct console *con = console_of(dev);
 
-    con->s.tx_done = con->s.rx_len = 0;
-    con->s.tx_at = 0;
-    memset(con->s.rx, 0, sizeof(con->s.rx));
-    con->waiting = con->last_try = con->dropping = false;
+    for (unsigned i = 0; i < con->ports; i++)
+        console_port_reset(&con->port[i]);
 }
 
 static void console_save(struct virtio_dev *dev, void *ret_state)
@@ -350,12 +94,19 @@ static void console_save(struct virtio_dev *dev, void *ret_state)
     memcpy(ret_state, &console_of(dev)->s, sizeof(struct console_state));
 }
 
-/* Every value is possible: the codec has checked the length of rx, and a chain shorter than tx_done is one that has gone. */
+/* The codec has checked the lengths of rx, and a chain shorter than tx_done is one that has gone. */
 static int console_load(struct virtio_dev *dev, const void *untrusted)
 {
+    const struct console_state *s = untrusted;
     struct console *con = console_of(dev);
 
-    memcpy(&con->s, untrusted, sizeof(con->s));
+    if (s->more != con->ports - 1)
+        return vm_fail(-EINVAL, "%s: a state of %u more ports, but it has %u", dev->dev.id, s->more,
+                       con->ports - 1);
+    for (uint32_t i = 0; i <= s->more; i++)
+        if (s->port[i].owed & ~CONSOLE_OWE_ALL)
+            return vm_fail(-EINVAL, "%s: messages %#x of port %u", dev->dev.id, s->port[i].owed, i);
+    memcpy(&con->s, s, sizeof(con->s));
     show_size(con);
     return 0;
 }
@@ -364,8 +115,10 @@ static void console_destroy(struct virtio_dev *dev)
 {
     struct console *con = console_of(dev);
 
-    vm_timer_cancel(&con->stuck);
-    vchar_free(con->chr);
+    for (unsigned i = 0; i < con->ports; i++) {
+        vm_timer_cancel(&con->port[i].stuck);
+        vchar_free(con->port[i].chr);
+    }
     virtio_exit(dev);
     free(con);
 }
@@ -380,40 +133,156 @@ static const struct virtio_ops ops = {
     .destroy = console_destroy,
 };
 
-static int console_create(const struct vdev_context *context, struct vdev **ret_dev)
+/* ---- birth ---- */
+
+static const struct console_port_config *more_ports(const struct console_config *config)
 {
-    static const uint16_t sizes[QUEUES] = { RECEIVE_SIZE, TRANSMIT_SIZE };
+    return config->ports.items;
+}
+
+/* It becomes the name of a link in the guest's /dev/virtio-ports. */
+static int check_name(const char *name)
+{
+    if (!*name || !strcmp(name, ".") || !strcmp(name, ".."))
+        return vm_fail(-EINVAL, "name=%s is no name of a port", name);
+    for (; *name; name++)
+        if (*name <= ' ' || *name > '~' || *name == '/')
+            return vm_fail(-EINVAL, "name=: letters, digits and signs are possible, but no spaces "
+                                    "and no '/'");
+    return 0;
+}
+
+static int check_port(const struct console_config *config, uint32_t n)
+{
+    const struct console_port_config *port = more_ports(config);
+    bool tty = vchar_uses(&port[n].chr, VCHAR_TTY);
+    int rc = vchar_check(&port[n].chr);
+
+    if (!rc && vchar_uses(&port[n].chr, VCHAR_OFF))
+        rc = vm_fail(
+            -EINVAL,
+            "it goes nowhere: give mode=tty, mode=pty, mode=null, file=PATH or socket=PATH");
+    if (!rc && port[n].name)
+        rc = check_name(port[n].name);
+    if (!rc && tty && vchar_uses(&config->chr, VCHAR_TTY))
+        rc = vm_fail(-EINVAL, "mode=tty: the first port is the terminal");
+    for (uint32_t i = 0; !rc && i < n; i++) {
+        if (port[i].name && port[n].name && !strcmp(port[i].name, port[n].name))
+            rc = vm_fail(-EINVAL, "name=%s: ports[%u] has that name", port[n].name, i);
+        else if (tty && vchar_uses(&port[i].chr, VCHAR_TTY))
+            rc = vm_fail(-EINVAL, "mode=tty: ports[%u] is the terminal", i);
+    }
+    return rc ? vm_wrap(rc, "ports[%u]", n) : 0;
+}
+
+static int check_ports(const struct console_config *config, const char *id)
+{
+    int rc = 0;
+
+    for (uint32_t i = 0; !rc && i < config->ports.count; i++)
+        rc = check_port(config, i);
+    return rc ? vm_wrap(rc, "%s", id) : 0;
+}
+
+static int open_port(struct console *con, const struct console_config *config, unsigned n)
+{
+    const struct console_port_config *more = n ? &more_ports(config)[n - 1] : NULL;
+    struct console_port *port = &con->port[n];
+    char label[VDEV_ID_MAX + 16];
+    struct vchar *chr;
+    int rc;
+
+    port->con = con;
+    port->number = (uint16_t)n;
+    port->s = &con->s.port[n];
+    port->console = !n || more->console;
+    if (more && more->name)
+        memcpy(port->name, more->name, strnlen(more->name, CONSOLE_NAME_MAX));
+    con->ports = n + 1;
+    if (more)
+        snprintf(label, sizeof(label), "%s: ports[%u]", con->dev.dev.id, n - 1);
+    else
+        snprintf(label, sizeof(label), "%s", con->dev.dev.id);
+    rc = vchar_new(con->dev.dev.env, label, more ? &more->chr : &config->chr, &console_chr_ops,
+                   port, &chr);
+    if (rc)
+        return rc;
+    port->chr = chr;
+    if (vchar_has_keys(chr))
+        con->dev.dev.stays = "it reads the terminal, whose escape key stops the machine";
+    return 0;
+}
+
+static int open_ports(struct console *con, const struct console_config *config)
+{
+    int rc = check_ports(config, con->dev.dev.id);
+
+    for (unsigned n = 0; !rc && n <= config->ports.count; n++)
+        rc = open_port(con, config, n);
+    con->s.more = config->ports.count;
+    return rc;
+}
+
+static int init(struct console *con, const struct vdev_context *context)
+{
     const struct console_config *config = context->config;
+    uint32_t more = config->ports.count;
+    uint16_t sizes[CONSOLE_QUEUES];
     const struct virtio_setup setup = { .id = VIRTIO_ID_CONSOLE,
-                                        .features = F_SIZE | F_EMERG_WRITE,
+                                        .features = CONSOLE_F_SIZE | CONSOLE_F_EMERG_WRITE |
+                                                    (more ? CONSOLE_F_MULTIPORT : 0),
                                         .queue_sizes = sizes,
-                                        .queues = QUEUES,
+                                        .queues = (uint16_t)(more ? 2 * (1 + more) + 2 : 2),
                                         .config_bytes = sizeof(struct console_space),
                                         .options = &config->virtio };
+
+    for (unsigned n = 0; n < CONSOLE_QUEUES; n++)
+        sizes[n] = n % 2 == CONSOLE_RECEIVE ? CONSOLE_RECEIVE_SIZE : CONSOLE_TRANSMIT_SIZE;
+    return virtio_init(&con->dev, &virtio_console_class, &ops, context, &setup);
+}
+
+static int console_create(const struct vdev_context *context, struct vdev **ret_dev)
+{
+    const struct console_config *config = context->config;
     struct console *con = calloc(1, sizeof(*con));
+    struct console_space *space;
     int rc;
 
     if (!con)
         return vm_fail(-ENOMEM, "%s: out of memory", context->id);
-    rc = virtio_init(&con->dev, &virtio_console_class, &ops, context, &setup);
+    rc = init(con, context);
     if (rc) {
         free(con);
         return rc;
     }
+    con->limit = (struct vm_ratelimit){ .burst = 10 };
     con->s.cols = (uint16_t)config->cols;
     con->s.rows = (uint16_t)config->rows;
     show_size(con);
-    rc = vchar_new(context->env, con->dev.dev.id, &config->chr, &chr_ops, con, &con->chr);
+    space = (struct console_space *)(void *)con->dev.config;
+    space->max_nr_ports = le32_make(config->ports.count ? 1 + config->ports.count : 0);
+    rc = open_ports(con, config);
     if (rc) {
-        virtio_exit(&con->dev);
-        free(con);
+        console_destroy(&con->dev);
         return rc;
     }
-    if (vchar_has_keys(con->chr))
-        con->dev.dev.stays = "it reads the terminal, whose escape key stops the machine";
     *ret_dev = &con->dev.dev;
     return 0;
 }
+
+static const struct vm_prop port_props[] = {
+    { .name = "name",
+      .type = VM_PROP_STRING,
+      .offset = offsetof(struct console_port_config, name),
+      .max = CONSOLE_NAME_MAX,
+      .help = "name of the port in the guest: /dev/virtio-ports/NAME in Linux" },
+    { .name = "console",
+      .type = VM_PROP_BOOL,
+      .offset = offsetof(struct console_port_config, console),
+      .help = "it is a console, too: hvc1 and so on in Linux" },
+    VCHAR_PROPS(struct console_port_config, chr),
+    { 0 },
+};
 
 static const struct vm_prop props[] = {
     VDEV_PROPS(struct console_config),
@@ -431,23 +300,66 @@ static const struct vm_prop props[] = {
       .offset = offsetof(struct console_config, rows),
       .max = UINT16_MAX,
       .help = "height of the terminal in characters; 0: not known" },
+    { .name = "ports",
+      .type = VM_PROP_OBJECTS,
+      .offset = offsetof(struct console_config, ports),
+      .props = port_props,
+      .element_size = sizeof(struct console_port_config),
+      .max = CONSOLE_MORE_PORTS,
+      .help = "further ports, each by name=, console= and the keys of where its bytes go: mode=, "
+              "file=, "
+              "socket=, append= and also=" },
     { 0 },
 };
 
-#define FIELD(t, kind, member)                                                       \
-    {                                                                                \
-        .tag = (t), .type = (kind), .offset = offsetof(struct console_state, member) \
+#define PORT(t, kind, member, version)                                                     \
+    {                                                                                      \
+        .tag = (t), .type = (kind), .offset = offsetof(struct console_port_state, member), \
+        .since = (version)                                                                 \
     }
+static const struct vm_state_field port_fields[] = {
+    PORT(1, VM_STATE_U16, tx_at, 2),
+    PORT(2, VM_STATE_U64, tx_done, 2),
+    { .tag = 3,
+      .type = VM_STATE_BYTES,
+      .since = 2,
+      .offset = offsetof(struct console_port_state, rx),
+      .max = CONSOLE_RX_BYTES,
+      .count_offset = offsetof(struct console_port_state, rx_len) },
+    PORT(4, VM_STATE_U8, owed, 2),
+    PORT(5, VM_STATE_BOOL, ready, 2),
+    PORT(6, VM_STATE_BOOL, guest_open, 2),
+    PORT(7, VM_STATE_BOOL, told_open, 2),
+    { 0 },
+};
+#define FIELD(t, kind, member, version)                                               \
+    {                                                                                 \
+        .tag = (t), .type = (kind), .offset = offsetof(struct console_state, member), \
+        .since = (version)                                                            \
+    }
+/* The first port's fields stand where they stood when there was no other. */
 static const struct vm_state_field state_fields[] = {
-    FIELD(1, VM_STATE_U16, cols),
-    FIELD(2, VM_STATE_U16, rows),
-    FIELD(3, VM_STATE_U16, tx_at),
-    FIELD(4, VM_STATE_U64, tx_done),
+    FIELD(1, VM_STATE_U16, cols, 1),
+    FIELD(2, VM_STATE_U16, rows, 1),
+    FIELD(3, VM_STATE_U16, port[0].tx_at, 1),
+    FIELD(4, VM_STATE_U64, port[0].tx_done, 1),
     { .tag = 5,
       .type = VM_STATE_BYTES,
-      .offset = offsetof(struct console_state, rx),
-      .max = RX_BYTES,
-      .count_offset = offsetof(struct console_state, rx_len) },
+      .offset = offsetof(struct console_state, port[0].rx),
+      .max = CONSOLE_RX_BYTES,
+      .count_offset = offsetof(struct console_state, port[0].rx_len) },
+    FIELD(6, VM_STATE_U8, port[0].owed, 2),
+    FIELD(7, VM_STATE_BOOL, port[0].ready, 2),
+    FIELD(8, VM_STATE_BOOL, port[0].guest_open, 2),
+    FIELD(9, VM_STATE_BOOL, port[0].told_open, 2),
+    { .tag = 10,
+      .type = VM_STATE_LIST,
+      .since = 2,
+      .offset = offsetof(struct console_state, port[1]),
+      .max = CONSOLE_MORE_PORTS,
+      .count_offset = offsetof(struct console_state, more),
+      .element_size = sizeof(struct console_port_state),
+      .fields = port_fields },
     { 0 },
 };
 static const struct vdev_metric metrics[] = {
@@ -458,15 +370,26 @@ static const struct vdev_metric metrics[] = {
       "bytes that a further place (also=) did not take in time" },
     { "rx_dropped", offsetof(struct console, count.rx_dropped),
       "keys typed while the guest read none" },
+    { "control", offsetof(struct console, count.control), "messages of the driver about ports" },
+    { "control_bad", offsetof(struct console, count.control_bad),
+      "messages of the driver that made no sense, or told of a failure" },
     { 0 },
 };
+
+static bool has_keys(const struct vchar_config *chr)
+{
+    return vchar_uses(chr, VCHAR_TTY) || vchar_uses(chr, VCHAR_PTY);
+}
 
 /* Ctrl-A x at a terminal stops the machine, which no process of a device may; and the user's own terminal is read for it whatever becomes
  * of a device. */
 static const char *thread_reason(const void *config)
 {
     const struct console_config *c = config;
-    bool keys = vchar_uses(&c->chr, VCHAR_TTY) || vchar_uses(&c->chr, VCHAR_PTY);
+    bool keys = has_keys(&c->chr);
+
+    for (uint32_t i = 0; i < c->ports.count; i++)
+        keys = keys || has_keys(&more_ports(c)[i].chr);
 
     return keys ? "its escape key stops the machine, which no process of a device may" : NULL;
 }
@@ -487,7 +410,7 @@ const struct vdev_class virtio_console_class = {
     .placements = VDEV_THREAD | VDEV_PROCESS | VDEV_FOREIGN,
     .state = state_fields,
     .state_size = sizeof(struct console_state),
-    .state_version = 1,
+    .state_version = 2,
     .replay = VDEV_REPLAY_MARKED,
     .ledger = state_fields,
     .metrics = metrics,

@@ -11,17 +11,10 @@
 #include <vmm/base/error.h>
 #include <vmm/char/char.h>
 
+#include "virtio_console_private.h"
 #include "virtio_harness.h"
 
 extern const struct vdev_class virtio_console_class;
-
-/* As in virtio_console.c, which keeps it to itself. */
-struct console_config {
-    struct vdev_common common;
-    struct vchar_config chr;
-    uint32_t cols, rows;
-    struct virtio_options virtio;
-};
 
 enum { RX = 0, TX = 1 };
 #define MS 1000000ULL

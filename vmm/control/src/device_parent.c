@@ -30,7 +30,7 @@
 #include "device_dial.h"
 #include "device_passt.h"
 
-enum { OPENS_MAX = 16 };
+enum { OPENS_MAX = 64 };
 
 struct child {
     struct device_service *service;

@@ -20,7 +20,7 @@
 
 #include "machine_env.h"
 
-enum { NAMES_MAX = 16 };
+enum { NAMES_MAX = 64 };
 
 struct name_row {
     char *name;
