@@ -63,28 +63,10 @@ static int serve(void *ctx, unsigned file, unsigned n, bool on)
     return rc == -ENOTSOCK || rc == -EINVAL ? -ENOTSUP : rc;
 }
 
-static int open_one(const struct vm_env *env, const char *name)
-{
-    int fd = env->open ? env->open(env->ctx, name, VM_OPEN_KERNEL) : -EACCES;
-
-    if (fd == -ENOENT || fd == -ENODEV || fd == -ENXIO)
-        return vm_fail(
-            fd,
-            "vhost=on: %s: the kernel has no vhost-net: load it (modprobe vhost_net), or "
-            "leave vhost=on out",
-            name);
-    if (fd == -EACCES || fd == -EPERM)
-        return vm_fail(fd,
-                       "vhost=on: %s: permission denied: join the group that it belongs to (ls -l "
-                       "%s), or leave vhost=on out",
-                       name, name);
-    return fd;
-}
-
 static int open_all(struct virtio_net *net, const char *name, int *fds)
 {
     for (unsigned i = 0; i < net->pairs; i++) {
-        int rc = fds[i] = open_one(net->dev.dev.env, name);
+        int rc = fds[i] = vhost_kernel_open(net->dev.dev.env, name, "net", "leave vhost=on out");
 
         if (rc >= 0)
             rc = net->lent[i] = vnet_lend(net->net, i);

@@ -41,23 +41,6 @@ static int serve(void *ctx, unsigned file, unsigned n, bool on)
                                 &running);
 }
 
-static int open_device(const struct vm_env *env, const char *name)
-{
-    int fd = env->open ? env->open(env->ctx, name, VM_OPEN_KERNEL) : -EACCES;
-
-    if (fd == -ENOENT || fd == -ENODEV || fd == -ENXIO)
-        return vm_fail(fd,
-                       "vhost=on: %s: the kernel has no vhost-vsock: load it (modprobe "
-                       "vhost_vsock), or give socket=PATH instead",
-                       name);
-    if (fd == -EACCES || fd == -EPERM)
-        return vm_fail(fd,
-                       "vhost=on: %s: permission denied: join the group that it belongs to (ls -l "
-                       "%s), or give socket=PATH instead",
-                       name, name);
-    return fd;
-}
-
 static int set_cid(struct virtio_vsock *v)
 {
     __u64 cid = v->cid;
@@ -120,7 +103,7 @@ int virtio_vsock_kernel_new(struct virtio_vsock *v, const struct vdev_context *c
                             const struct virtio_vsock_config *config)
 {
     const char *name = config->vhost_device ? config->vhost_device : device_name;
-    int fd = open_device(v->dev.dev.env, name), rc;
+    int fd = vhost_kernel_open(v->dev.dev.env, name, "vsock", "give socket=PATH instead"), rc;
     const struct vhost_kernel_setup setup = { .name = name,
                                               .fds = &fd,
                                               .files = 1,

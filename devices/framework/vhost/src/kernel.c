@@ -441,6 +441,23 @@ static int set_up(struct vhost_kernel *k, struct gm_space *memory)
     return rc ? rc : vhost_kernel_memory_new(k, k->setup.files, memory, &k->memory);
 }
 
+int vhost_kernel_open(const struct vm_env *env, const char *name, const char *kind,
+                      const char *instead)
+{
+    int fd = env->open ? env->open(env->ctx, name, VM_OPEN_KERNEL) : -EACCES;
+
+    if (fd == -ENOENT || fd == -ENODEV || fd == -ENXIO)
+        return vm_fail(
+            fd, "vhost=on: %s: the kernel has no vhost-%s: load it (modprobe vhost_%s), or %s",
+            name, kind, kind, instead);
+    if (fd == -EACCES || fd == -EPERM)
+        return vm_fail(fd,
+                       "vhost=on: %s: permission denied: join the group that it belongs to (ls -l "
+                       "%s), or %s",
+                       name, name, instead);
+    return fd;
+}
+
 int vhost_kernel_new(struct virtio_dev *dev, struct gm_space *memory,
                      const struct vhost_kernel_setup *setup, struct vhost_kernel **ret_kernel)
 {

@@ -383,3 +383,40 @@ Test(kernel, a_device_that_is_pulled_out_leaves_nothing, .fini = quit)
     cr_assert_eq(kt.h.doorbells, 0);
     cr_assert_not(kt.ring[0].on || kt.ring[1].on);
 }
+
+static int opened; /* what the opener says */
+
+static int open_kernel(void *ctx, const char *name, unsigned how)
+{
+    (void)ctx;
+    cr_assert_str_eq(name, "/dev/vhost-moon");
+    cr_assert_eq(how, VM_OPEN_KERNEL);
+    return opened;
+}
+
+Test(kernel, a_file_that_cannot_be_opened_says_what_to_do)
+{
+    static const struct {
+        int rc;
+        const char *text;
+    } row[] = {
+        { -ENOENT, "vhost=on: /dev/vhost-moon: the kernel has no vhost-moon: load it (modprobe "
+                   "vhost_moon), or look up" },
+        { -ENODEV, "the kernel has no vhost-moon" },
+        { -ENXIO, "the kernel has no vhost-moon" },
+        { -EACCES, "vhost=on: /dev/vhost-moon: permission denied: join the group that it belongs "
+                   "to (ls -l /dev/vhost-moon), or look up" },
+        { -EPERM, "permission denied" },
+    };
+    const struct vm_env env = { .open = open_kernel }, none = { 0 };
+
+    for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        (void)vm_fail(-EIO, "what was wrong before");
+        opened = row[i].rc;
+        cr_expect_eq(vhost_kernel_open(&env, "/dev/vhost-moon", "moon", "look up"), opened);
+        cr_expect(strstr(vm_error_text(), row[i].text), "%d: %s", opened, vm_error_text());
+    }
+    opened = 7;
+    cr_expect_eq(vhost_kernel_open(&env, "/dev/vhost-moon", "moon", "look up"), 7);
+    cr_expect_eq(vhost_kernel_open(&none, "/dev/vhost-moon", "moon", "look up"), -EACCES);
+}

@@ -40,6 +40,12 @@ struct vhost_kernel_setup {
     int (*control)(void *ctx, unsigned file, unsigned long request, void *argument);
 };
 
+/* Opens one of the kernel's files by env->open (VM_OPEN_KERNEL). kind: "net" or "vsock"; instead: what the user may do
+ * where it cannot be, for the message. The fd; -ENOENT, -ENODEV, -ENXIO, -EACCES, -EPERM, or what the opener says else (-ENOTCONN: it
+ * opens nothing for a plan), with text. */
+int vhost_kernel_open(const struct vm_env *env, const char *name, const char *kind,
+                      const char *instead);
+
 /* The files become ours, and dev->offered loses what the kernel cannot. 0; -ENOTTY with text: that is no such file; -EBUSY: it is
  * somebody's already; -ENOTSUP: the kernel's is too old; -E2BIG: it takes fewer regions of memory; -ENOMEM. */
 int vhost_kernel_new(struct virtio_dev *dev, struct gm_space *memory,
