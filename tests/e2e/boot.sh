@@ -20,7 +20,8 @@
 #   split                  split virtio rings, not packed ones
 #   net                    guest and host ping, and exchange 4 MiB each way by TCP over a tap interface that the VMM makes
 #   vsock                  programs of guest and host exchange 1 MiB each way, by connections from either side
-#   inkernel               the host's kernel serves network and vsock (vhost-net, vhost-vsock): with net, vsock
+#   inkernel               the host's kernel serves network and vsock (vhost-net, vhost-vsock): with net, vsock; then, where both have
+#                          the same kernel (x86_64: trixie's, arm64: bookworm's), Linux's own vsock_test runs between them, the guest as server and as client
 #   kernelirq              --irqchip kernel
 #   gicv2                  arm64: in a host with a GICv2, which gives guests one
 #   max                    arm64: in a host whose processor has SVE and pointer authentication: guests have them too
@@ -71,6 +72,8 @@ fi
 ARCH=$(arch_of "$KERNEL") SUFFIX=''
 [[ $ARCH = amd64 ]] || SUFFIX=-$ARCH
 [[ -n $VMM ]] || VMM=$(vmm_program "$ARCH")
+VSOCK_TEST='' # of both kernels' version
+! has inkernel || ! has vsock || ! has net || case $KERNEL in trixie-cloud | bookworm-*-arm64) VSOCK_TEST=$BED/vsock-test/${KERNEL%%-*}-$ARCH ;; esac
 # VMM_EXIT_RESET of vmm/control/control.h; QEMU does not tell it from power-off.
 RESET_STATUS=${RESET_STATUS:-10}
 [[ $VMM != qemu-* ]] || RESET_STATUS=0
@@ -104,6 +107,10 @@ prepare() {
     if has killed || has upgraded || has moved; then
         "$HERE/fetch.sh" "--fio$SUFFIX"
         cp -r "$BED/fio$SUFFIX" "$WORK/guest/fio"
+    fi
+    if [[ -n $VSOCK_TEST ]]; then
+        "$HERE/fetch.sh" "--vsock-test$SUFFIX"
+        cp "$VSOCK_TEST" "$WORK/guest/vsock_test"
     fi
     if [[ $DISK = disk ]]; then
         (cd "$WORK/guest" && find . -mindepth 1 -type d -printf 'mkdir %P\n' -o -printf 'write %P %P\n') >"$WORK/add"
@@ -150,6 +157,7 @@ run() {
     ! has nvhe || host+=(--append kvm-arm.mode=nvhe)
     vmm_in_host "$VMM" "$WORK"
     fsck_files
+    [[ -z $VSOCK_TEST ]] || FSCK+=("$VSOCK_TEST:vsock_test")
     "$HERE/host.sh" ${host[@]+"${host[@]}"} --smp "$smp" --timeout $((320 + 40 * CPUS + 10 * LEAST)) "$HERE/in-host.sh" "${VMM_FILES[@]}" "$WORK/row:row" \
         "${FSCK[@]}" "$KERNELS/$KERNEL/$IMAGE:kernel" "$WORK/guest.cpio:guest.cpio" "$WORK/disk.img:disk.img" \
         -- "${VMM_QEMU[@]}" | tee "$WORK/log" |

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #
 # fetch.sh [--update] [SUITE-FLAVOUR ...]    default: bookworm-cloud trixie-cloud
-# fetch.sh [--update] --qemu | --qemu-arm64 | --peers | --peers-arm64 | --dpdk | --passt | --fio | --fio-arm64 | --iperf | --iperf-arm64
+# fetch.sh [--update] --qemu | --qemu-arm64 | --peers | --peers-arm64 | --dpdk | --passt | --fio | --fio-arm64 | --iperf |
+#          --iperf-arm64 | --vsock-test | --vsock-test-arm64
 #
 # Debian's own kernels, unchanged, into $BED/kernels/VERSION/{vmlinuz,vmlinux,config,lib/modules},
 # and a link $BED/kernels/SUITE-FLAVOUR to the version (flavours: cloud, standard). SUITE-FLAVOUR-arm64 are those for
@@ -15,6 +16,8 @@
 # --fio, --fio-arm64: bookworm's fio for a guest, into $BED/fio and $BED/fio-arm64: with the libraries of its engines for disks, and empty
 # ones in place of those for Ceph, Gluster, RDMA and the like, which are 80 MB.
 # --iperf, --iperf-arm64: bookworm's iperf3, into $BED/iperf and $BED/iperf-arm64, likewise: without OpenSSL, which only its passwords need.
+# --vsock-test: Linux's own test of AF_VSOCK (tools/testing/vsock) of trixie's kernel source, static, --vsock-test-arm64: of bookworm's, into
+# $BED/vsock-test: one for each emulated host's kernel.
 # What is there is not looked for again, so that it works offline; --update asks the archive.
 # The machine's own apt is only read: apt.sh.
 set -euo pipefail
@@ -182,10 +185,32 @@ fetch_lean() {
 fetch_fio() { fetch_lean "$1" "$2" "$3" fio fio fio libaio1 libnuma1 zlib1g; }
 fetch_iperf() { fetch_lean "$1" "$2" "$3" iperf3 libiperf.so.0 iperf3 libiperf0 libsctp1; }
 
+# fetch_vsock_test SUITE VERSION ARCH GCC: of that suite's kernel. It compares what calls answer, so it is for kernels of its own version.
+fetch_vsock_test() {
+    local out=$BED/vsock-test/$1-$3 source=linux-source-$2 new
+    [[ ! -e $out || -n $UPDATE ]] || return 0
+    apt_private "$1"
+    say "vsock_test of Linux $2 ($3)"
+    new=$(mktemp -d "$BED/new.XXXXXX")
+    mkdir -p "$new/deb" "${out%/*}"
+    (cd "$new/deb" && apt-get -qq download "$source") || die "cannot download $source"
+    dpkg-deb --fsys-tarfile "$new/deb/"*.deb | tar -xO "./usr/src/$source.tar.xz" |
+        tar -xJ -C "$new" --strip-components=1 "$source"/tools/{include,testing/vsock}
+    (
+        cd "$new/tools/testing/vsock"
+        rm -f vsock_diag_test.c vsock_perf.c vsock_uring_test.c # programs of their own
+        "$4" -O2 -w -static -s -D_GNU_SOURCE -I. -I../../include -o "$new/vsock_test" ./*.c 2>"$new/log"
+    ) || die "vsock_test cannot be built: $(tail -3 "$new/log")"
+    mv "$new/vsock_test" "$out"
+    rm -rf "$new"
+}
+
 for arg in "$@"; do
     case $arg in
     --update) UPDATE=1 ;;
-    --qemu | --qemu-arm64 | --peers | --peers-arm64 | --dpdk | --passt | --fio | --fio-arm64 | --iperf | --iperf-arm64) WANT+=("$arg") ;;
+    --qemu | --qemu-arm64 | --peers | --peers-arm64 | --dpdk | --passt | --fio | --fio-arm64 | --iperf | --iperf-arm64 | --vsock-test | --vsock-test-arm64)
+        WANT+=("$arg")
+        ;;
     --*) die "unknown option $arg" ;;
     *) WANT+=("$arg") ;;
     esac
@@ -202,6 +227,8 @@ for name in "${WANT[@]}"; do
     --fio-arm64) fetch_fio fio-arm64 arm64 aarch64-linux-gnu-gcc ;;
     --iperf) fetch_iperf iperf amd64 gcc ;;
     --iperf-arm64) fetch_iperf iperf-arm64 arm64 aarch64-linux-gnu-gcc ;;
+    --vsock-test) fetch_vsock_test trixie 6.12 amd64 gcc ;;
+    --vsock-test-arm64) fetch_vsock_test bookworm 6.1 arm64 aarch64-linux-gnu-gcc ;;
     --passt) fetch_peers passt trixie "$(dpkg --print-architecture)" "echo passt" bin/passt ;;
     --dpdk)
         fetch_peers dpdk bookworm "$(dpkg --print-architecture)" dpdk_packages bin/dpdk-testpmd 'librte_net_vhost.so.[0-9][0-9]' \

@@ -3,7 +3,8 @@
 #
 # Runs in a test guest, typed into its shell by in-host.sh: reads and writes its disk and reports what the machine
 # looks like. Every line for in-host.sh and boot.sh begins with @.
-# guest-check.sh work DISK: fio writes to a file and to that disk, trims and flushes, reads back and compares, until /tmp/rest is there.
+# guest-check.sh work DISK [SUM]: fio writes to a file and to that disk, trims and flushes, reads back and compares, until /tmp/rest is there; with
+# a network a file of that sum comes from the host meanwhile, and one goes there, again and again.
 # guest-check.sh look [DISK]: everything else; that disk has no room.
 # Of many processors only the first is up (in-host.sh).
 for cpu in /sys/devices/system/cpu/cpu*/online; do
@@ -48,7 +49,34 @@ verify() {
     [ "$(grep -cE 'issued rwts: total=[1-9][0-9]*,[1-9]' /tmp/fio)" = 3 ] && grep -qE 'issued rwts: total=([1-9][0-9]*,){2}[1-9]' /tmp/fio
 }
 
+# The host is at its other end (in-host.sh). Of no network: 1.
+network_up() {
+    for card in /sys/bus/virtio/drivers/virtio_net/virtio*/net/*; do
+        [ -e "$card" ] || return 1
+        ip link set lo up
+        ip addr show dev "${card##*/}" | grep -q 192.168.64.2 || ip addr add 192.168.64.2/24 dev "${card##*/}"
+        ip link set "${card##*/}" up
+    done
+    [ -e /tmp/silence ] || mkfifo /tmp/silence
+    exec 4<>/tmp/silence # nc ends when either side has nothing more to say
+}
+
+# SUM
+transfer() {
+    head -c 1048576 /dev/urandom >/tmp/up
+    sent=$(sha256sum </tmp/up | cut -d' ' -f1)
+    while [ ! -e /tmp/rest ]; do
+        got=$(nc 192.168.64.1 5003 <&4 | sha256sum | cut -d' ' -f1)
+        [ "$got" = "$1" ] || { printf '\n@failed: what came over the network is something else\n' && return; }
+        told=$(nc 192.168.64.1 5004 </tmp/up | cut -d' ' -f1)
+        [ "$told" = "$sent" ] || { printf '\n@failed: the host got something else over the network: %s\n' "$told" && return; }
+        echo there and back >>/tmp/transfers
+    done
+}
+
 if [ "$1" = work ]; then
+    : >/tmp/transfers
+    [ -z "$3" ] || { network_up && transfer "$3" & }
     printf '\n@working\n'
     n=0
     while [ ! -e /tmp/rest ]; do
@@ -60,7 +88,8 @@ if [ "$1" = work ]; then
     done
     rm -f $dir/work
     [ $dir = / ] || umount $dir
-    printf '\n@worked %s times\n' $n
+    wait
+    printf '\n@transfers %s\n@worked %s times\n' "$(wc -l </tmp/transfers)" $n
     exit
 fi
 echo "@kernel $(uname -r)"
@@ -83,20 +112,28 @@ if [ -n "$(find /sys/bus/virtio/drivers/vmw_vsock_virtio_transport/ -name 'virti
 fi
 
 # A network with the host at its other end: a file comes from it, and it takes one, while the rest is checked (in-host.sh).
-for card in /sys/bus/virtio/drivers/virtio_net/virtio*/net/*; do
-    [ -e "$card" ] || continue
-    ip link set lo up
-    ip addr add 192.168.64.2/24 dev "${card##*/}"
-    ip link set "${card##*/}" up
+if network_up; then
     ping -c 3 -w 30 192.168.64.1 >/dev/null 2>&1 || echo "@failed: no answer to a ping"
-    mkfifo /tmp/silence && exec 4<>/tmp/silence # nc ends when either side has nothing more to say
     nc 192.168.64.1 5001 <&4 >/tmp/data
     echo "@fetched $(sha256sum </tmp/data)"
     head -c 4194304 /dev/urandom >/tmp/up
     nc -l -p 5002 </tmp/up >/dev/null &
     echo "@serves $(sha256sum </tmp/up)"
     rm /tmp/data
-done
+fi
+
+# Linux's own test of AF_VSOCK, the other side of which in-host.sh runs; each as server and as client. Who connects may come before who listens.
+if [ -x /vsock_test ]; then
+    echo "@vsock-test"
+    /vsock_test --mode=server --control-port=1234 --peer-cid=2 >/tmp/vsock-test 2>&1 || echo "@failed: vsock_test as server: $(cat /tmp/vsock-test)"
+    n=0
+    until /vsock_test --mode=client --control-host=192.168.64.1 --control-port=1235 --peer-cid=2 >/tmp/vsock-test 2>&1 ||
+        ! grep -q 'Control socket initialization failed' /tmp/vsock-test || [ $((n += 1)) = 100 ]; do
+        sleep 0.1
+    done
+    sed -n 's/^\([0-9].*\)/@vsock-test \1/p' /tmp/vsock-test
+    echo "@vsock-test over"
+fi
 
 # Linux finds a 16550 behind each port that is there, and has a PL011 for each.
 if grep -q '^3: uart:16550A' /proc/tty/driver/serial 2>/dev/null; then

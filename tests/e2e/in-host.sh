@@ -63,6 +63,7 @@ count() { echo $#; }
 
 # What the VMM has of the host's, told as @vmm WHEN FDS KIB: memory of its own, for the guest's is shared.
 measure() {
+    find "/proc/$(cat /pid)/fd" -exec readlink {} + | sed 's/[0-9][0-9]*/N/g' | sort >"/fds.$1"
     echo "@vmm $1 $(count "/proc/$(cat /pid)/fd"/*) $(sed -n 's/^RssAnon:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$(cat /pid)/status")" >>/measures
 }
 
@@ -94,6 +95,7 @@ measure_after() {
         sleep 0.5
     done
     echo "@vmm fds $fds then $fds_after, KiB of its own memory $kib then $kib_after"
+    [ "$fds_after" -le "$fds" ] || diff /fds.before /fds.after
     [ "$fds_after" -le "$fds" ] || fail "the VMM has $fds_after fds instead of $fds"
     [ "$kib_after" -le $((kib + KIB_MORE)) ] || {
         awk '/^[0-9a-f]*-/ { name = $1 " " $6 } /^Anonymous:/ && $2 > 200 { print name, $2, "KiB" }' "/proc/$(cat /pid)/smaps"
@@ -146,7 +148,7 @@ pause() { sleep "$(($1 + RANDOM % 2)).$((RANDOM % 10))"; }
 # The processes of the machine's devices, all at a time, from when the guest works. The disks' are counted.
 kill_devices() {
     [ -e /measured ] || { sleep 0.1 && return; }
-    for p in $(processes virtio-rng); do
+    for p in $(processes virtio-rng) $(processes virtio-net); do
         kill -KILL "$p"
     done
     for p in $(processes virtio-blk); do
@@ -155,26 +157,27 @@ kill_devices() {
     pause 1 # or the guest gets little done: who has not lived for a second is started later each time
 }
 
-# ... and those of the disks are replaced by ones of the same program. The guest begins when the first is on trial.
-upgrade_disks() {
-    for id in $DISKS; do
-        if /vmm upgrade /control "$id" >>/ends.log 2>&1; then
-            echo upgraded >>/ends
-        else
+# ... and those of the disks and the network are replaced by ones of the same program, whose file the VMM keeps open for each that it has
+# replaced. The disks' upgrades are counted.
+upgrade_devices() {
+    for id in $DISKS $NET; do
+        until /vmm upgrade /control "$id" >>/ends.log 2>&1; do
+            [ ! -e /status ] || return 0
             sleep 0.2 # the machine has just begun
-        fi
+        done
+        [ "${id%?}" != virtio-blk ] || echo upgraded >>/ends
     done
 }
 
 # ... and the devices move to a thread of the VMM and back, from the guest's first moment. The disks' moves are counted.
 move_devices() {
     for to in thread process; do
-        for id in virtio-rng0 $DISKS; do
+        for id in virtio-rng0 $NET $DISKS; do
             until /vmm move /control "$id" --placement $to >>/ends.log 2>&1; do
                 [ ! -e /status ] || return 0
                 sleep 0.2 # the machine has just begun
             done
-            [ "$id" = virtio-rng0 ] || echo moved >>/ends
+            [ "${id%?}" != virtio-blk ] || echo moved >>/ends
         done
         pause 0
     done
@@ -182,6 +185,7 @@ move_devices() {
 
 set -- "$@" --rng "$rng"
 ! has thread || set -- "$@" --sandbox thread
+NET='' # the network, where it is one of ours
 DISKS=virtio-blk0 # those of the machine that guests write to all the time
 if has vhost; then
     # Each loss is a warning, which would stand in the middle of the guest's report.
@@ -206,6 +210,10 @@ if has net; then
     set -- "$@" --net "tap=guest0,ip=192.168.64.1${inkernel:+$inkernel,num_queues=4}$packed"
     head -c 4194304 /dev/urandom >/data
     nc -l -p 5001 </data >/dev/null &
+    head -c 1048576 /dev/urandom >/piece
+    nc -ll -p 5003 -e cat /piece >/dev/null &
+    nc -ll -p 5004 -e sha256sum >/dev/null &
+    has inkernel || NET=virtio-net0
 fi
 room='' # the disk that has none
 ! has full || room=/dev/vdb
@@ -255,7 +263,7 @@ exec 3<>/in
 if has killed; then
     restless_by kill_devices 2>/dev/null &
 elif has upgraded; then
-    restless_by upgrade_disks &
+    restless_by upgrade_devices &
 elif has moved; then
     restless_by move_devices &
 fi
@@ -324,9 +332,31 @@ use_reporting() {
     wait_for '^@again-done'
 }
 
+# Each side says "N - NAME...ok" of each case.
+check_vsock_test() {
+    cases=$(/vsock_test --list 2>&1 | grep -c '^[0-9]') ok=$(grep -c '^[0-9].*\.\.\.ok' "$1")
+    if [ "$cases" -lt 5 ] || [ "$ok" != "$cases" ]; then
+        cat "$1"
+        fail "vsock_test: $ok of $cases cases passed, the guest as $2"
+    fi
+    echo "@vsock-test $ok of $cases, the guest as $2"
+}
+
+use_vsock_test() {
+    wait_for '^@vsock-test'
+    until /vsock_test --mode=client --control-host=192.168.64.2 --control-port=1234 --peer-cid=3 >/vsock-test 2>&1; do
+        grep -q 'Control socket initialization failed' /vsock-test || break # the guest's does not listen yet
+        in_time "nobody listens for vsock_test"
+    done
+    check_vsock_test /vsock-test server
+    /vsock_test --mode=server --control-port=1235 --peer-cid=3 >/vsock-test 2>&1
+    wait_for '^@vsock-test over'
+    check_vsock_test /vsock-test client
+}
+
 wait_for '^guest:.*#'
 if restless; then
-    echo "sh /check.sh work /dev/vdb &" >&3
+    echo "sh /check.sh work /dev/vdb ${NET:+$(sum_of /piece)} &" >&3
     wait_for '^@working'
     : >/begin
     until [ -e /measured ] && [ "$(ends)" -ge "$LEAST" ]; do
@@ -338,6 +368,7 @@ if restless; then
     echo "touch /tmp/rest; wait" >&3
     : >/calm # what is in flight now and was written until now is compared in any case
     wait_for '^@worked'
+    [ -z "$NET" ] || grep -aq '^@transfers [1-9]' /out || fail "nothing went over the network while devices' processes were ended"
 fi
 ! has balloon || use_balloon
 ! has reporting || use_reporting
@@ -365,6 +396,7 @@ if has vsock; then
     [ "$(sha256sum </sent)" = "$(sha256sum </back)" ] || fail "the guest's echo is another"
     wait_for '^@vsock ok'
     ! grep -a '^@failed' /vsock.log || fail "by the host's echo"
+    [ ! -e /vsock_test ] || use_vsock_test
     both="$both vsock"
 fi
 if has ports; then

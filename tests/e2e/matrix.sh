@@ -27,18 +27,18 @@ die() {
 
 choice() {
     cat <<'ROWS'
-bookworm-cloud:vmlinux:1:256:serial:disk:poweroff:mmio,upgraded
-bookworm-cloud:vmlinuz:2:4096:hvc0:disk:reboot:segment1,killed
+bookworm-cloud:vmlinux:1:256:serial:disk:poweroff:mmio,upgraded,net
+bookworm-cloud:vmlinuz:2:4096:hvc0:disk:reboot:segment1,killed,net
 trixie-cloud:vmlinux:2:256:hvc0:ram:button:kernelirq,thread,vsock
 trixie-cloud:vmlinuz:1:128:serial:disk:poweroff:nopci,split,full
 trixie-cloud:vmlinux:8:4096:hvc0:disk:reboot:split
 bookworm-cloud:vmlinuz:2:256:serial:ram:button:vsock,serials,ports
-trixie-cloud:vmlinuz:2:256:serial:disk:poweroff:moved
+trixie-cloud:vmlinuz:2:256:serial:disk:poweroff:moved,net
 bookworm-cloud:vmlinux:2:256:serial:disk:poweroff:vhost
 bookworm-cloud:vmlinuz:1:256:serial:disk:poweroff:balloon
 trixie-cloud:vmlinuz:1:256:hvc0:ram:poweroff:reporting
 trixie-cloud:vmlinuz:2:256:serial:ram:poweroff:net
-bookworm-cloud:vmlinuz:2:256:hvc0:ram:reboot:net,vsock,inkernel
+trixie-cloud:vmlinuz:2:256:hvc0:ram:reboot:net,vsock,inkernel
 ROWS
 }
 
@@ -46,13 +46,13 @@ ROWS
 choice_arm() {
     cat <<'ROWS'
 bookworm-cloud-arm64:vmlinuz:1:256:serial:disk:poweroff:vhost
-bookworm-cloud-arm64:vmlinuz.gz:1:256:serial:disk:poweroff:moved
-trixie-cloud-arm64:vmlinuz.gz:2:4096:hvc0:disk:reboot:segment1,killed
+bookworm-cloud-arm64:vmlinuz.gz:1:256:serial:disk:poweroff:moved,net
+trixie-cloud-arm64:vmlinuz.gz:2:4096:hvc0:disk:reboot:segment1,killed,net
 trixie-cloud-arm64:zboot.zst:1:128:serial:ram:poweroff:nopci,split,full
 bookworm-cloud-arm64:vmlinuz.zst:1:256:hvc0:ram:reboot:gicv2,thread,vsock
 trixie-cloud-arm64:vmlinuz:8:4096:serial:disk:reboot:mmio,vsock
 bookworm-standard-arm64:vmlinuz:2:256:serial:disk:button:split,nvhe
-trixie-standard-arm64:zboot.gz:1:256:serial:disk:button:max,upgraded
+trixie-standard-arm64:zboot.gz:1:256:serial:disk:button:upgraded,net,max
 bookworm-cloud-arm64:vmlinuz:1:256:serial:ram:poweroff:balloon,ports
 trixie-cloud-arm64:vmlinuz:1:256:serial:ram:poweroff:reporting
 trixie-cloud-arm64:vmlinuz:1:256:serial:ram:poweroff:net,serials,thread
