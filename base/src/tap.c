@@ -19,7 +19,14 @@
 #include <vmm/base/tap.h>
 #include <vmm/base/util.h>
 
-enum { MTU_LEAST = 68, MTU_MOST = 65535, ADDRESSES = 256, PREFIX4 = 24, PREFIX6 = 64 };
+enum {
+    MTU_LEAST = 68,
+    MTU_MOST = 65535,
+    TAP_MTU_MOST = 65521,
+    ADDRESSES = 256,
+    PREFIX4 = 24,
+    PREFIX6 = 64
+};
 
 /* netdevice(7); linux/ipv6.h, which netinet/in.h does not go with. */
 struct in6_ifreq {
@@ -317,7 +324,14 @@ static int set_mtu(const struct vm_tap *tap, int sock)
         return 0;
     r.ifr_mtu = (int)tap->mtu;
     snprintf(text, sizeof(text), "%u", tap->mtu);
-    return ioctl(sock, SIOCSIFMTU, &r) ? refused(tap, "mtu=", text) : 0;
+    if (!ioctl(sock, SIOCSIFMTU, &r))
+        return 0;
+    if (errno == EINVAL)
+        return vm_fail(-EINVAL,
+                       "tap %s: mtu=%s: the interface does not carry that: a tap has %d bytes at "
+                       "most, a macvtap what is below it",
+                       tap->name, text, TAP_MTU_MOST);
+    return refused(tap, "mtu=", text);
 }
 
 static int switch_on(const struct vm_tap *tap, int sock)
