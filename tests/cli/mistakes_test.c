@@ -101,6 +101,27 @@ Test(mistakes, serial_ports_that_share_a_place)
     expect(USAGE, "--serial3: file=f", "leave one of them out");
 }
 
+Test(mistakes, words_of_crosvms_serial_that_mean_something_else)
+{
+    static const struct {
+        const char *option, *cure;
+    } rows[] = {
+        { "type=stdout,num=1", "tty writes to standard output" },
+        { "type=unix,path=s", "socket=PATH listens by itself" },
+        { "type=syslog", "file=PATH" },
+        { "tty,stdin=true", "leave it out" },
+        { "tty,console", "--cmdline" },
+        { "tty,earlycon=true", "--cmdline" },
+        { "file=f,input=g", "socket=PATH" },
+        { "hardware=virtio-console,file=f,name=a", "ports=[[name=NAME" },
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        CLI(&r, "plan", "--serial", rows[i].option, "k");
+        expect(USAGE, "--serial: ", rows[i].cure);
+    }
+}
+
 Test(mistakes, further_places_that_cannot_be)
 {
     CLI(&r, "plan", "--serial", "tty,also=[mode=tty]", "k");

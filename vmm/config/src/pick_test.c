@@ -10,9 +10,14 @@
 
 #include "pick.h"
 
-static const struct vmm_option_pick picks[] = {
-    { "num=1", NULL }, { "num=2", "second" }, { "hardware=console", "console" }, { 0 }
-};
+static const struct vmm_option_pick picks[] = { { .item = "num=1" },
+                                                { .item = "num=2", .path = "second" },
+                                                { .item = "hardware=console", .path = "console" },
+                                                { .item = "type=sink",
+                                                  .instead = "mode=null_and_longer" },
+                                                { .item = "type=unix", .why = "it would connect" },
+                                                { .item = "stdin=", .why = "leave it out" },
+                                                { 0 } };
 static const struct vmm_option option = { .name = "port", .path = "first", .picks = picks };
 static const char *path;
 static char *rest;
@@ -81,4 +86,34 @@ Test(pick, number_that_there_is_not_is_told_the_range)
     cr_assert_eq(pick("num=3"), -EINVAL);
 
     cr_assert_str_eq(vm_error_text(), "--port: num=3: it is num=1 to num=2");
+}
+
+Test(pick, word_of_another_program_becomes_ours)
+{
+    cr_assert_eq(pick("type=sink,num=2,a=b,type=sink"), 0);
+
+    cr_assert_str_eq(path, "second");
+    cr_assert_str_eq(rest, "mode=null_and_longer,a=b,mode=null_and_longer");
+}
+
+Test(pick, word_that_means_what_there_is_not_is_refused_with_what_to_do)
+{
+    static const char *const texts[] = { "a=b,stdin", "stdin=true,a=b", "stdin=" };
+
+    for (size_t i = 0; i < VM_ARRAY_SIZE(texts); i++) {
+        cr_assert_eq(pick(texts[i]), -EINVAL, "%s", texts[i]);
+        cr_assert_not_null(strstr(vm_error_text(), ": leave it out"));
+    }
+    cr_assert_eq(pick("type=unix"), -EINVAL);
+    cr_assert_str_eq(vm_error_text(), "--port: type=unix: it would connect");
+    cr_assert_eq(pick("type=unixes,stdinx=1,std"), 0);
+    cr_assert_str_eq(rest, "type=unixes,stdinx=1,std");
+}
+
+Test(pick, what_stands_in_brackets_is_the_keys_own)
+{
+    cr_assert_eq(pick("also=[[a=b,num=2,stdin=on],[c]],num=1"), 0);
+
+    cr_assert_str_eq(path, "first");
+    cr_assert_str_eq(rest, "also=[[a=b,num=2,stdin=on],[c]]");
 }

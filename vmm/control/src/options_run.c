@@ -28,14 +28,30 @@ static int option_print(void *ctx, const struct vmm_option *option, const char *
     return 0;
 }
 
-/* crosvm counts serial ports from 1; its guests' ttyS0 is num=1. */
+#define CONNECTS "it would connect to who listens there; socket=PATH listens by itself"
+#define INPUT    "bytes come in by tty, by pty, and from a client of socket=PATH"
+#define CMDLINE  "what the guest's kernel makes of it is --cmdline's or -p's: leave it out"
+/* crosvm counts serial ports from 1; its guests' ttyS0 is num=1. Of its other words those that mean the same here. */
 static const struct vmm_option_pick serial_picks[] = {
-    { "num=1", NULL },
-    { "num=2", "serial1" },
-    { "num=3", "serial2" },
-    { "num=4", "serial3" },
-    { "hardware=serial", NULL },
-    { "hardware=virtio-console", "console" },
+    { .item = "num=1" },
+    { .item = "num=2", .path = "serial1" },
+    { .item = "num=3", .path = "serial2" },
+    { .item = "num=4", .path = "serial3" },
+    { .item = "hardware=serial" },
+    { .item = "hardware=virtio-console", .path = "console" },
+    { .item = "type=sink", .instead = "mode=null" },
+    { .item = "type=stdout",
+      .why = "it would write only; tty writes to standard output and reads standard input" },
+    { .item = "type=syslog", .why = "there is no such place here: give file=PATH" },
+    { .item = "type=unix", .why = CONNECTS },
+    { .item = "type=unix-stream", .why = CONNECTS },
+    { .item = "stdin=", .why = "tty reads standard input by itself: leave it out" },
+    { .item = "input=", .why = INPUT },
+    { .item = "input-unix-stream=", .why = INPUT },
+    { .item = "console=", .why = CMDLINE },
+    { .item = "earlycon=", .why = CMDLINE },
+    { .item = "name=",
+      .why = "a port of a console has a name: --console MODE,ports=[[name=NAME,...]]" },
     { 0 },
 };
 

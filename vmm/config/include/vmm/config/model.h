@@ -34,10 +34,14 @@ struct vmm_config_model {
     const struct vmm_config_classes *classes; /* NULL: none */
 };
 
-/* An item of an object's text that is no key of it but says which object is meant: crosvm's "num=2" of --serial. */
+/* An item of an object's text that is no key of it but says which object is meant (crosvm's "num=2" of --serial), or is a key of another
+ * program's that means the same as one of ours, or means what there is not. */
 struct vmm_option_pick {
     const char *item; /* as it stands in the text: "num=2"; NULL ends a table */
     const char *path; /* the property it stands for; NULL: the option's own */
+    const char *instead; /* the item that is meant; NULL: none, it is left out */
+    const char *
+        why; /* it is refused with this, whatever its value is where item is "key="; NULL: it is not */
 };
 
 /*
