@@ -36,9 +36,10 @@ static int console_kick(struct virtio_dev *dev, uint16_t n)
     if (n >= CONSOLE_CONTROL && !console_multiport(con))
         return 0; /* 5.3.2: there is no such queue */
     if (control)
-        return n == CONSOLE_CONTROL ? console_control_send(con) : console_control_take(con);
-    return n % 2 == CONSOLE_RECEIVE ? console_port_receive(port_of(con, n))
-                                    : console_port_transmit(port_of(con, n));
+        return n == CONSOLE_CONTROL ? virtio_console_control_send(con)
+                                    : virtio_console_control_take(con);
+    return n % 2 == CONSOLE_RECEIVE ? virtio_console_port_receive(port_of(con, n))
+                                    : virtio_console_port_transmit(port_of(con, n));
 }
 
 /* ---- config space ---- */
@@ -75,7 +76,7 @@ static int console_set(struct virtio_dev *dev, const struct vm_prop *prop, const
     show_size(con);
     virtio_config_changed(dev);
     if (con->port[0].s->ready) /* Linux with several ports looks at the message only */
-        console_owe(&con->port[0], CONSOLE_OWE_RESIZE);
+        virtio_console_owe(&con->port[0], CONSOLE_OWE_RESIZE);
     return 0;
 }
 
@@ -86,7 +87,7 @@ static void console_reset(struct virtio_dev *dev)
     struct console *con = console_of(dev);
 
     for (unsigned i = 0; i < con->ports; i++)
-        console_port_reset(&con->port[i]);
+        virtio_console_port_reset(&con->port[i]);
 }
 
 static void console_save(struct virtio_dev *dev, void *ret_state)
@@ -203,8 +204,8 @@ static int open_port(struct console *con, const struct console_config *config, u
         snprintf(label, sizeof(label), "%s: ports[%u]", con->dev.dev.id, n - 1);
     else
         snprintf(label, sizeof(label), "%s", con->dev.dev.id);
-    rc = vchar_new(con->dev.dev.env, label, more ? &more->chr : &config->chr, &console_chr_ops,
-                   port, &chr);
+    rc = vchar_new(con->dev.dev.env, label, more ? &more->chr : &config->chr,
+                   &virtio_console_chr_ops, port, &chr);
     if (rc)
         return rc;
     port->chr = chr;

@@ -93,7 +93,7 @@ static bool say(const struct console_port *port, unsigned what, struct vq *q, st
     return false;
 }
 
-int console_control_send(struct console *con)
+int virtio_console_control_send(struct console *con)
 {
     struct vq *q = &con->dev.queue[CONSOLE_CONTROL];
     struct console_port *port;
@@ -103,7 +103,7 @@ int console_control_send(struct console *con)
 
     /* Who is at the other side may have changed while the device was at rest, or was another process: this queue is looked at after that. */
     for (unsigned i = 0; i < con->ports; i++)
-        console_settle_open(&con->port[i]);
+        virtio_console_settle_open(&con->port[i]);
     while (done < CONSOLE_CHAINS_PER_KICK && (port = next_owed(con, &what)) &&
            (rc = vq_next(q, &c)) > 0) {
         bool said = say(port, what, q, &c);
@@ -124,14 +124,14 @@ int console_control_send(struct console *con)
     return rc < 0 ? rc : 0;
 }
 
-void console_owe(struct console_port *port, unsigned what)
+void virtio_console_owe(struct console_port *port, unsigned what)
 {
     port->s->owed |= (uint8_t)what;
     vdev_ledger_changed(&port->con->dev.dev);
     virtio_kick_later(&port->con->dev, CONSOLE_CONTROL);
 }
 
-void console_settle_open(struct console_port *port)
+void virtio_console_settle_open(struct console_port *port)
 {
     bool there = port->chr && vchar_connected(port->chr);
 
@@ -140,7 +140,7 @@ void console_settle_open(struct console_port *port)
     port->s->told_open = there;
     if (!there)
         port->s->owed &= (uint8_t)~CONSOLE_OWE_OPEN;
-    console_owe(port, there ? CONSOLE_OWE_OPEN : CONSOLE_OWE_CLOSE);
+    virtio_console_owe(port, there ? CONSOLE_OWE_OPEN : CONSOLE_OWE_CLOSE);
 }
 
 /* ---- from the guest ---- */
@@ -157,10 +157,10 @@ static void port_ready(struct console_port *port)
         owed |= CONSOLE_OWE_NAME;
     if (!port->number && (s->cols || s->rows))
         owed |= CONSOLE_OWE_RESIZE;
-    console_owe(port, owed);
+    virtio_console_owe(port, owed);
     port->s->told_open = false; /* a driver knows nothing of a port that is new to it */
     port->s->owed &= (uint8_t) ~(CONSOLE_OWE_OPEN | CONSOLE_OWE_CLOSE);
-    console_settle_open(port);
+    virtio_console_settle_open(port);
 }
 
 /* Input that waits for it outside is asked for by the receiving queue. */
@@ -187,7 +187,7 @@ static void device_ready(struct console *con, const struct message *m)
         return;
     }
     for (unsigned i = 0; i < con->ports; i++)
-        console_owe(&con->port[i], CONSOLE_OWE_ADD);
+        virtio_console_owe(&con->port[i], CONSOLE_OWE_ADD);
 }
 
 /* A copy of what the driver wrote: nobody changes it while it is looked at. */
@@ -213,7 +213,7 @@ static void take(struct console *con, const struct message *m)
         refuse(con, m, "it could not make the port");
 }
 
-int console_control_take(struct console *con)
+int virtio_console_control_take(struct console *con)
 {
     const uint16_t n = CONSOLE_CONTROL + CONSOLE_TRANSMIT;
     struct vq *q = &con->dev.queue[n];

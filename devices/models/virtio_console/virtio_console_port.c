@@ -101,7 +101,7 @@ static void is_out(struct console_port *port, struct vq *q, const struct vq_chai
     vq_mark_done(q, c);
 }
 
-int console_port_transmit(struct console_port *port)
+int virtio_console_port_transmit(struct console_port *port)
 {
     struct console *con = port->con;
     struct console_port_state *s = port->s;
@@ -202,7 +202,7 @@ static void receive(struct console_port *port, struct vq *q, struct vq_chain *c)
     vm_count(&port->con->count.rx, len);
 }
 
-int console_port_receive(struct console_port *port)
+int virtio_console_port_receive(struct console_port *port)
 {
     struct console *con = port->con;
     uint16_t n = console_queue_of(port, CONSOLE_RECEIVE);
@@ -259,19 +259,19 @@ static void connected(void *ctx)
 
     vm_lock_acquire(&port->con->dev.dev.lock);
     if (!port->con->dev.dev.quiesced) /* else when it goes on */
-        console_settle_open(port);
+        virtio_console_settle_open(port);
     vm_lock_release(&port->con->dev.dev.lock);
 }
 
-const struct vchar_ops console_chr_ops = { .input = input,
-                                           .escape = escape,
-                                           .drained = drained,
-                                           .dropped = dropped,
-                                           .also_dropped = also_dropped,
-                                           .connected = connected };
+const struct vchar_ops virtio_console_chr_ops = { .input = input,
+                                                  .escape = escape,
+                                                  .drained = drained,
+                                                  .dropped = dropped,
+                                                  .also_dropped = also_dropped,
+                                                  .connected = connected };
 
 /* Its queues are kicked after it. */
-void console_port_reset(struct console_port *port)
+void virtio_console_port_reset(struct console_port *port)
 {
     memset(port->s, 0, sizeof(*port->s));
     port->waiting = port->last_try = port->dropping = false;

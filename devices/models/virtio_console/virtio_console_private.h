@@ -118,19 +118,19 @@ static inline bool console_multiport(const struct console *con)
 }
 
 /* virtio_console_port.c */
-extern const struct vchar_ops console_chr_ops; /* ctx: the port */
-int console_port_receive(struct console_port *port);
-int console_port_transmit(struct console_port *port);
-void console_port_reset(struct console_port *port);
+extern const struct vchar_ops virtio_console_chr_ops; /* ctx: the port */
+int virtio_console_port_receive(struct console_port *port);
+int virtio_console_port_transmit(struct console_port *port);
+void virtio_console_port_reset(struct console_port *port);
 
 /* virtio_console_control.c */
 /* Queue 2: what is owed goes out, as far as there are buffers. */
-int console_control_send(struct console *con);
+int virtio_console_control_send(struct console *con);
 /* Queue 3: what the guest says. */
-int console_control_take(struct console *con);
+int virtio_console_control_take(struct console *con);
 /* More is owed; it goes out in the loop. */
-void console_owe(struct console_port *port, unsigned what);
+void virtio_console_owe(struct console_port *port, unsigned what);
 /* Whether somebody is at the other side may have changed. */
-void console_settle_open(struct console_port *port);
+void virtio_console_settle_open(struct console_port *port);
 
 #endif
