@@ -7,6 +7,9 @@ tty=$(sed -n 's/.*net.tty=\([a-zA-Z0-9]*\).*/\1/p' /proc/cmdline)
 exec <"/dev/$tty"
 stty -echo
 ifconfig lo 127.0.0.1 up
+for d in /proc/sys/net/ipv6/conf/*/accept_dad; do # the larger one of "all" and the interface's counts
+    echo 0 >"$d"
+done
 mkfifo /tmp/silence && exec 3<>/tmp/silence # nc ends when either side has nothing more to say
 dev=
 use() { # device
@@ -15,7 +18,6 @@ use() { # device
     for d in /sys/class/net/*; do
         [ "$(cat "$d/address")" != "$mac" ] || dev=${d##*/}
     done
-    echo 0 >"/proc/sys/net/ipv6/conf/$dev/accept_dad"
     ip link set "$dev" up && ip addr add "10.0.$1.2/24" dev "$dev" && ip addr add "fd05:0:0:$1::2/64" dev "$dev" || return 1
     echo "@nic $1 mtu $(cat "/sys/class/net/$dev/mtu") features $(cat "/sys/class/net/$dev/device/features")"
 }

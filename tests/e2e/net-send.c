@@ -158,7 +158,8 @@ static size_t make_arp(uint8_t *frame, unsigned long n)
     put(frame + 12, ETHERTYPE_ARP);
     memcpy(frame + 14, head, sizeof(head));
     memcpy(frame + 22, frame + 6, 6);
-    frame[28] = 10;
+    frame[28] = 10; /* nobody's who is there */
+    frame[29] = 255;
     put(frame + 30, (unsigned)n & 0xffff);
     memset(frame + 32, 0xff, 6);
     memcpy(frame + 38, frame + 28, 4);
