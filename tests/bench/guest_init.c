@@ -11,7 +11,7 @@
  *     bench=tty:N        N bytes to the serial port, drained, then off
  *     bench=read:N       N reads of 4 KiB from /dev/vda past the page cache, then off
  *     bench=udp:N        N of the shortest frames, bench=rr:N  N times a byte and its echo, bench=out:N, in:N  N KiB by TCP
- *                        to and from the host (guest_net.c), then off
+ *                        to and from the host (guest_net.c), then off; vrr, vout, vin: by AF_VSOCK instead
  *     bench_end=reboot   reboots where it would power off
  */
 #include <errno.h>

@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/vm_sockets.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,6 +75,21 @@ static int reach(int type, unsigned port)
     return fd;
 }
 
+/* The module may come after us. */
+static int reach_host(unsigned port)
+{
+    const struct timeval patience = { .tv_sec = 2 };
+    const struct sockaddr_vm at = { .svm_family = AF_VSOCK,
+                                    .svm_cid = VMADDR_CID_HOST,
+                                    .svm_port = port };
+    int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) ||
+        connect(fd, (const struct sockaddr *)&at, sizeof(at)))
+        complain("connect");
+    return fd;
+}
+
 static void send_datagrams(long count)
 {
     int fd = reach(SOCK_DGRAM, PORT_DISCARD);
@@ -86,10 +102,8 @@ static void send_datagrams(long count)
     close(fd);
 }
 
-static void ask_and_wait(long count)
+static void ask_and_wait(int fd, long count)
 {
-    int fd = reach(SOCK_DGRAM, PORT_ECHO);
-
     for (long i = 0; i < count; i++)
         if (send(fd, chunk, 1, 0) != 1 || recv(fd, chunk, 1, 0) != 1) {
             complain("echo");
@@ -99,10 +113,8 @@ static void ask_and_wait(long count)
 }
 
 /* The other side ends the connection when it has read all of it. */
-static void send_stream(long kib)
+static void send_stream(int fd, long kib)
 {
-    int fd = reach(SOCK_STREAM, PORT_DISCARD);
-
     for (long left = kib * 1024; left > 0;) {
         ssize_t n = write(fd, chunk, left < CHUNK ? (size_t)left : CHUNK);
 
@@ -117,9 +129,8 @@ static void send_stream(long kib)
     close(fd);
 }
 
-static void receive_stream(long kib)
+static void receive_stream(int fd, long kib)
 {
-    int fd = reach(SOCK_STREAM, PORT_SOURCE);
     long left = kib * 1024;
     ssize_t n;
 
@@ -132,16 +143,28 @@ static void receive_stream(long kib)
     close(fd);
 }
 
+static void by_vsock(const char *what, long count)
+{
+    if (!strcmp(what, "vrr"))
+        ask_and_wait(reach_host(PORT_ECHO), count);
+    else if (!strcmp(what, "vout"))
+        send_stream(reach_host(PORT_DISCARD), count);
+    else if (!strcmp(what, "vin"))
+        receive_stream(reach_host(PORT_SOURCE), count);
+}
+
 void guest_net(const char *what, long count)
 {
-    if (interface_up())
+    if (*what == 'v')
+        by_vsock(what, count);
+    else if (interface_up())
         complain("eth0");
     else if (!strcmp(what, "udp"))
         send_datagrams(count);
     else if (!strcmp(what, "rr"))
-        ask_and_wait(count);
+        ask_and_wait(reach(SOCK_DGRAM, PORT_ECHO), count);
     else if (!strcmp(what, "out"))
-        send_stream(count);
+        send_stream(reach(SOCK_STREAM, PORT_DISCARD), count);
     else if (!strcmp(what, "in"))
-        receive_stream(count);
+        receive_stream(reach(SOCK_STREAM, PORT_SOURCE), count);
 }

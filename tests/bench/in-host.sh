@@ -18,7 +18,7 @@ fi
 # The machine that the next command starts; set by defaults() and changed before each measurement.
 defaults() {
     memory=256 kernel=/bookworm/kernel initramfs=/bookworm/init.cpio
-    words="bench=off" uart=on pci=on disk='' socket='' disks=1 net='' least='' sandbox=process
+    words="bench=off" uart=on pci=on disk='' socket='' disks=1 net='' vhost='' vsock='' least='' sandbox=process
 }
 
 # Without cryptomgr.notests the kernel tests its own ciphers for 750 M instructions, under any VMM.
@@ -40,7 +40,8 @@ vmm() {
     [ -z "$socket" ] || set -- "$@" --disk "vhost_user=on,socket=$socket"
     i=0
     while [ -n "$disk" ] && [ $((i += 1)) -le "$disks" ]; do set -- "$@" --disk "path=$disk,readonly=on"; done
-    [ -z "$net" ] || set -- "$@" --net "tap=$net,ip=10.0.0.1,mask=255.255.255.0"
+    [ -z "$net" ] || set -- "$@" --net "tap=$net,ip=10.0.0.1,mask=255.255.255.0${vhost:+,vhost=on}"
+    [ -z "$vsock" ] || set -- "$@" --vsock "cid=3,$vsock"
     [ -z "$initramfs" ] || set -- "$@" -i "$initramfs" --cmdline "$(line)"
     "$@" "$kernel"
 }
@@ -97,8 +98,10 @@ q35() {
     set -- "$@" /q/usr/bin/qemu-system-x86_64 -L /q/usr/share/qemu -L /q/usr/share/seabios \
         -M q35 -accel kvm -cpu host -nodefaults -no-user-config -display none \
         -no-reboot -m "$memory" -kernel "$kernel" -chardev stdio,id=tty,signal=off -serial chardev:tty \
-        -device virtio-net-pci,netdev=n,romfile= -netdev "tap,id=n,ifname=$net,script=/ifup.sh,downscript=no" \
         -initrd "$initramfs" -append "$(line)"
+    [ -z "$net" ] || set -- "$@" -device virtio-net-pci,netdev=n,romfile= \
+        -netdev "tap,id=n,ifname=$net,script=/ifup.sh,downscript=no${vhost:+,vhost=on}"
+    [ -z "$vsock" ] || set -- "$@" -device vhost-vsock-pci,guest-cid=3
     LD_LIBRARY_PATH=/q/usr/lib/x86_64-linux-gnu "$@"
 }
 
@@ -109,7 +112,8 @@ virt() {
     [ -z "$disk" ] || set -- "$@" -device virtio-blk-pci,drive=d \
         -drive "if=none,id=d,format=raw,readonly=on,file=$disk"
     [ -z "$net" ] || set -- "$@" -device virtio-net-pci,netdev=n,romfile= \
-        -netdev "tap,id=n,ifname=$net,script=/ifup.sh,downscript=no"
+        -netdev "tap,id=n,ifname=$net,script=/ifup.sh,downscript=no${vhost:+,vhost=on}"
+    [ -z "$vsock" ] || set -- "$@" -device vhost-vsock-pci,guest-cid=3
     [ -z "$initramfs" ] || set -- "$@" -initrd "$initramfs" -append "$(line)"
     LD_LIBRARY_PATH=/q/usr/lib/aarch64-linux-gnu "$@"
 }
@@ -247,6 +251,14 @@ section_memory() {
     defaults && memory=128 words="bench=idle" && "$1" /measure memory "memory/$1/idle" /tmp/out 128
 }
 
+# A guest with each kind of device that waits for nothing but its clock.
+section_idle() {
+    defaults
+    initramfs=/bookworm/net.cpio disk=/disk.img net=bench0 words="bench=idle"
+    echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6 # the host's own solicitations would wake the device
+    "$1" /measure wakes "idle/$1/10s" /tmp/out 10
+}
+
 section_blk() {
     [ "$1" != floor ] || return 0
     for kernel_of in bookworm trixie; do
@@ -259,16 +271,57 @@ section_blk() {
     done
 }
 
+# VMM NAME: a guest that waits often stands still now and then in a host that counts, QEMU's as ours (docs/benchmarks.md).
+cost_of() {
+    for n in 1 2 3; do
+        "$1" /measure cost "$2" /tmp/out >/tmp/line
+        grep -q status= /tmp/line || break
+        echo "again: $(tr -d @ </tmp/line)"
+    done
+    cat /tmp/line
+    ! grep -a @failed /tmp/out
+}
+
 # The peer's work is not counted.
-section_net() {
-    case $1 in floor | vmm_socket) return 0 ;; esac
+peer() {
     [ -e /tmp/peer ] || { /net_peer >/tmp/peer & }
     until grep -q @ready /tmp/peer; do sleep 0.1; done
+}
+
+section_net() {
+    case $1 in floor | vmm_socket) return 0 ;; esac
+    peer
     for words_of in udp:1000 udp:11000 rr:100 rr:2100 out:1024 out:17408 in:1024 in:17408; do
         defaults
         initramfs=/bookworm/net.cpio net=bench0 words="bench=$words_of"
-        "$1" /measure cost "net/$1/$(echo "$words_of" | tr : -)" /tmp/out
-        ! grep -a @failed /tmp/out
+        cost_of "$1" "net/$1/$(echo "$words_of" | tr : -)"
+    done
+}
+
+# Where the host's kernel serves the packets.
+section_vhost() {
+    case $1 in vmm | q35 | virt) peer ;; *) return 0 ;; esac
+    for words_of in udp:1000 udp:11000 rr:100 rr:2100 out:1024 out:17408 in:1024 in:17408; do
+        defaults
+        initramfs=/bookworm/net.cpio net=bench0 vhost=on words="bench=$words_of"
+        cost_of "$1" "vhost/$1/$(echo "$words_of" | tr : -)"
+    done
+}
+
+# To programs of the host: by Unix sockets, which is ours alone, and by its kernel's AF_VSOCK.
+section_vsock() {
+    case $1 in
+    vmm) ends="socket=/vsock vhost=on" ;;
+    q35 | virt) ends=vhost=on ;;
+    *) return 0 ;;
+    esac
+    peer
+    for end in $ends; do
+        for words_of in vrr:100 vrr:2100 vout:1024 vout:17408 vin:1024 vin:17408; do
+            defaults
+            initramfs=/bookworm/net.cpio vsock=$end words="bench=$words_of"
+            cost_of "$1" "vsock/$1/${end%=*}-$(echo "$words_of" | tr : -)"
+        done
     done
 }
 

@@ -11,10 +11,14 @@
  *         "@memory NAME N": KiB of all its processes without guest RAM (mappings of half of MIB and more), once
  *         its output says @ready; what several of them share is counted once. Then it is killed. And for each process
  *         "@process NAME/COMM PRIVATE TABLES": KiB that it shares with nobody, without guest RAM, and of page tables
+ *     measure wakes NAME OUTPUT SECONDS COMMAND...
+ *         "@wakes NAME N": how often a thread of its processes began to run in so many seconds of an idle guest, once its output says
+ *         @ready; those that run the guest (in KVM_RUN) are not counted. Then it is killed. And "@woken NAME/COMM N" of each that did
  *
  * OUTPUT gets what the program prints; a guest's panic in it is a failure. The control group is made below /cg (cgroup2). A program
  * that fails, or is not done after 5 s (of the host's time), is named by its status.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -23,13 +27,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/kvm.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { READY_MS = 8000, SETTLED_MS = 1500, PATIENCE_S = 5, STEP_MS = 50 };
+enum {
+    READY_MS = 8000,
+    READY_LATE_MS = 60000 /* of the host's own time */,
+    SETTLED_MS = 1500,
+    PATIENCE_S = 5,
+    STEP_MS = 50
+};
 
 static const char group[] = "/cg/measured";
 
@@ -213,19 +224,27 @@ static void print_process(const char *name, pid_t pid, uint64_t own)
     printf("@process %s/%s %llu %lu\n", name, comm, (unsigned long long)own, tables);
 }
 
-static void memory(const char *name, const char *output, unsigned long mib, char **command)
+static void wait_for_idle(const char *output, int patience_ms, int *ret_status)
 {
     const struct timespec step = { .tv_nsec = STEP_MS * 1000000L };
-    pid_t pid = start(output, command, 0);
-    uint64_t kb = 0;
-    char path[128];
-    int member, ms;
-    FILE *f;
+    int ms;
 
-    for (ms = 0; ms < READY_MS && !says(output, "@ready"); ms += STEP_MS)
+    for (ms = 0; ms < patience_ms && !says(output, "@ready"); ms += STEP_MS)
         nanosleep(&step, NULL);
     for (int settled = 0; settled < SETTLED_MS; settled += STEP_MS)
         nanosleep(&step, NULL);
+    *ret_status = ms < patience_ms ? 0 : 1 << 8;
+}
+
+static void memory(const char *name, const char *output, unsigned long mib, char **command)
+{
+    pid_t pid = start(output, command, 0);
+    uint64_t kb = 0;
+    char path[128];
+    int member, status;
+    FILE *f;
+
+    wait_for_idle(output, READY_MS, &status);
     snprintf(path, sizeof(path), "%s/cgroup.procs", group);
     f = fopen(path, "re");
     while (f && fscanf(f, "%d", &member) == 1) {
@@ -238,7 +257,106 @@ static void memory(const char *name, const char *output, unsigned long mib, char
         fclose(f);
     put("cgroup.kill", "1");
     waitpid(pid, NULL, 0);
-    report("memory", name, kb, ms < READY_MS ? 0 : 1 << 8);
+    report("memory", name, kb, status);
+}
+
+/* proc(5): the system call that a thread waits in, and its arguments; ioctl's second one is the request. */
+static bool runs_a_guest(const char *task)
+{
+    char path[400];
+    unsigned long request = 0;
+    FILE *f;
+
+    snprintf(path, sizeof(path), "%s/syscall", task);
+    f = fopen(path, "re");
+    if (f && fscanf(f, "%*s %*s %lx", &request) != 1)
+        request = 0;
+    if (f)
+        fclose(f);
+    return request == KVM_RUN;
+}
+
+static uint64_t switches_of(const char *task, char comm[32])
+{
+    unsigned long n, sum = 0;
+    char line[400];
+    FILE *f;
+
+    snprintf(line, sizeof(line), "%s/status", task);
+    f = fopen(line, "re");
+    while (f && fgets(line, sizeof(line), f))
+        if (sscanf(line, "Name: %31s", comm) != 1 &&
+            (sscanf(line, "voluntary_ctxt_switches: %lu", &n) == 1 ||
+             sscanf(line, "nonvoluntary_ctxt_switches: %lu", &n) == 1))
+            sum += n;
+    if (f)
+        fclose(f);
+    return sum;
+}
+
+struct wakes {
+    const char *name;
+    uint64_t before[1 << 16]; /* by thread */
+    uint64_t sum;
+    bool tell;
+};
+
+static void look_at_task(struct wakes *w, const char *task, int tid)
+{
+    char comm[32] = "?";
+    uint64_t now, *before = &w->before[tid & 0xffff];
+
+    if (runs_a_guest(task))
+        return;
+    now = switches_of(task, comm);
+    if (w->tell && now != *before)
+        printf("@woken %s/%s %llu\n", w->name, comm, (unsigned long long)(now - *before));
+    w->sum += now - *before;
+    *before = now;
+}
+
+static void look_at_all(struct wakes *w)
+{
+    char path[320];
+    int pid;
+    FILE *f;
+
+    snprintf(path, sizeof(path), "%s/cgroup.procs", group);
+    f = fopen(path, "re");
+    while (f && fscanf(f, "%d", &pid) == 1) {
+        struct dirent *entry;
+        DIR *tasks;
+
+        snprintf(path, sizeof(path), "/proc/%d/task", pid);
+        tasks = opendir(path);
+        while (tasks && (entry = readdir(tasks)))
+            if (*entry->d_name != '.') {
+                snprintf(path, sizeof(path), "/proc/%d/task/%.16s", pid, entry->d_name);
+                look_at_task(w, path, atoi(entry->d_name));
+            }
+        if (tasks)
+            closedir(tasks);
+    }
+    if (f)
+        fclose(f);
+}
+
+static void wakes(const char *name, const char *output, unsigned seconds, char **command)
+{
+    static struct wakes w;
+    pid_t pid = start(output, command, 0);
+    int status;
+
+    wait_for_idle(output, READY_LATE_MS, &status);
+    look_at_all(&w);
+    w.name = name;
+    w.tell = true;
+    w.sum = 0;
+    sleep(seconds);
+    look_at_all(&w);
+    put("cgroup.kill", "1");
+    waitpid(pid, NULL, 0);
+    report("wakes", name, w.sum, status);
 }
 
 int main(int argc, char **argv)
@@ -254,6 +372,8 @@ int main(int argc, char **argv)
         calls(argv[2], argv[3], argv + 4);
     else if (!strcmp(argv[1], "memory") && argc > 5)
         memory(argv[2], argv[3], strtoul(argv[4], NULL, 10), argv + 5);
+    else if (!strcmp(argv[1], "wakes") && argc > 5)
+        wakes(argv[2], argv[3], (unsigned)strtoul(argv[4], NULL, 10), argv + 5);
     for (i = 0; rmdir(group) && i < 100; i++) /* the last task may still be leaving */
         usleep(1000);
     return i == 100;

@@ -7,7 +7,7 @@
 # firecracker, crosvm that is in PATH (not for AArch64), and beside floor.c, which does nothing but start the guest. Counted, not timed: one instruction is one
 # nanosecond in the emulated host (docs/benchmarks.md), so the numbers repeat and load on this machine changes nothing.
 # Prints a table.
-#   SECTION  null pio uart boot exits memory blk net start; default: all
+#   SECTION  null pio uart boot exits memory idle blk net vhost vsock start; default: all
 #   --ours   our VMM and the floor only
 #   --raw F  keep the lines the numbers come from
 set -euo pipefail
@@ -27,7 +27,7 @@ while (($#)); do
     esac
     shift
 done
-((${#SECTIONS[@]})) || SECTIONS=(null pio uart boot exits memory blk net start)
+((${#SECTIONS[@]})) || SECTIONS=(null pio uart boot exits memory idle blk net vhost vsock start)
 # GCC makes static programs of the host's architecture. UNCLAIMED is nobody's and SCRATCH a register of the UART where a write
 # does nothing: ports, or addresses.
 case $ARCH in
@@ -130,7 +130,7 @@ prepare() {
         FILES+=("$KERNELS/$name/$IMAGE:$kernel/kernel" "$BENCH/$kernel.cpio:$kernel/init.cpio"
             "$BENCH/$kernel-blk.cpio:$kernel/blk.cpio")
     done
-    "$ROOT/tests/e2e/initramfs.sh" bare "bookworm-cloud$SUFFIX" "$BENCH/net.cpio" "$BENCH/guest_init" virtio_pci virtio_mmio virtio_net
+    "$ROOT/tests/e2e/initramfs.sh" bare "bookworm-cloud$SUFFIX" "$BENCH/net.cpio" "$BENCH/guest_init" virtio_pci virtio_mmio virtio_net vmw_vsock_virtio_transport
     FILES+=("$BENCH/net.cpio:bookworm/net.cpio" "$BENCH/net_peer:net_peer")
     yes 0123456789abcde | head -c 16M >"$WORK/disk.img" || true
     FILES+=("$BENCH/floor:floor" "$BENCH/measure:measure" "$WORK/disk.img:disk.img")
@@ -163,7 +163,7 @@ table() {
     awk -v vmms="${VMMS[*]}" -v access="$ACCESS" -v least="$LEAST" '
         { sub(/\r$/, "") }
         # Of several runs the one that was disturbed least.
-        /^@(cost|calls|memory|exits) / { if (!($2 in value) || $3 < value[$2]) value[$2] = $3; if (/status=/) failed[$2] = $4 }
+        /^@(cost|calls|memory|wakes|exits) / { if (!($2 in value) || $3 < value[$2]) value[$2] = $3; if (/status=/) failed[$2] = $4 }
         # Of the processes of jailed devices, the mean.
         /^@start / { sum[$2] += $3; times[$2]++; value[$2] = 1000 * sum[$2] / times[$2] }
         # In the order of their numbers, so that the VMM comes first.
@@ -225,6 +225,7 @@ table() {
             row("  clone to its loop, M instructions", "", "start", "loop", 1000000)
             divisor = 4000000
             row("  from start to end, with what the VMM does, M instructions", "per", "start", "disks-1", "disks-5", "%.3f")
+            row("idle guest, disk and network, wake-ups in 10 s", "", "idle", "10s", 1)
             divisor = 1000
             row("virtio-blk read of 4 KiB, Linux 6.1, instructions", "per", "blk", "bookworm-100", "bookworm-1100")
             row("virtio-blk read of 4 KiB, Linux 6.12, instructions", "per", "blk", "trixie-100", "trixie-1100")
@@ -235,26 +236,45 @@ table() {
             divisor = 16384 * 1024
             row("virtio-net, TCP sent, instructions per byte", "per", "net", "out-1024", "out-17408", "%.2f")
             row("virtio-net, TCP received, instructions per byte", "per", "net", "in-1024", "in-17408", "%.2f")
+            divisor = 10000
+            row("vhost-net, shortest frames sent, instructions each", "per", "vhost", "udp-1000", "udp-11000")
+            divisor = 2000
+            row("vhost-net, request and response, instructions", "per", "vhost", "rr-100", "rr-2100")
+            row("virtio-vsock, Unix sockets, request and response", "per", "vsock", "socket-vrr-100", "socket-vrr-2100")
+            row("vhost-vsock, request and response, instructions", "per", "vsock", "vhost-vrr-100", "vhost-vrr-2100")
+            divisor = 16384 * 1024
+            row("vhost-net, TCP sent, instructions per byte", "per", "vhost", "out-1024", "out-17408", "%.2f")
+            row("vhost-net, TCP received, instructions per byte", "per", "vhost", "in-1024", "in-17408", "%.2f")
+            row("virtio-vsock, Unix sockets, sent, per byte", "per", "vsock", "socket-vout-1024", "socket-vout-17408", "%.2f")
+            row("virtio-vsock, Unix sockets, received, per byte", "per", "vsock", "socket-vin-1024", "socket-vin-17408", "%.2f")
+            row("vhost-vsock, sent, instructions per byte", "per", "vsock", "vhost-vout-1024", "vhost-vout-17408", "%.2f")
+            row("vhost-vsock, received, instructions per byte", "per", "vsock", "vhost-vin-1024", "vhost-vin-17408", "%.2f")
         }' "$1"
 }
 
-prepare
-[[ -n $OURS ]] || "peers_$ARCH"
-# A host each: one that dies takes no other's numbers with it.
-for vmm in "${VMMS[@]}"; do
-    [[ $vmm != vmm_socket || " ${SECTIONS[*]} " = *" blk "* ]] || continue # measured nowhere else
+# in_host VMM OPTION SECTION...: a host each: one that dies takes no other's numbers with it.
+in_host() {
+    local vmm=$1 count=$2 host=() peer=()
+    shift 2
     echo "$vmm" >"$WORK/vmms"
-    host=() peer=()
-    [[ $vmm != q35 || " ${SECTIONS[*]} " = *" net "* ]] || continue
-    sections=("${SECTIONS[@]}")
-    [[ $vmm != q35 ]] || sections=(net)
-    printf '%s\n' "${sections[@]}" >"$WORK/sections"
+    printf '%s\n' "$@" >"$WORK/sections"
     [[ $vmm != microvm && $vmm != q35 && $vmm != virt ]] || { host=(${HOST[@]+"${HOST[@]}"}) && peer=(${PEER[@]+"${PEER[@]}"}); }
-    "$ROOT/tests/e2e/host.sh" --arch "$ARCH" ${host[@]+"${host[@]}"} --count --timeout 600 "$HERE/in-host.sh" "$VMM:vmm" \
+    "$ROOT/tests/e2e/host.sh" --arch "$ARCH" ${host[@]+"${host[@]}"} ${count:+"$count"} --timeout 600 "$HERE/in-host.sh" "$VMM:vmm" \
         "$WORK/vmms:vmms" "$WORK/sections:sections" "${FILES[@]}" ${peer[@]+"${peer[@]}"} >"$WORK/log.$vmm" ||
         die "$vmm: the host ended with $?: $(tail -5 "$WORK/log.$vmm")"
     grep -aq '^@finished' "$WORK/log.$vmm" || die "$vmm: not finished: $(tail -5 "$WORK/log.$vmm")"
     cat "$WORK/log.$vmm" >>"$WORK/log"
     [[ -z $RAW ]] || grep -a '^@' "$WORK/log" >"$RAW"
+}
+
+prepare
+[[ -n $OURS ]] || "peers_$ARCH"
+for vmm in "${VMMS[@]}"; do
+    [[ $vmm != vmm_socket || " ${SECTIONS[*]} " = *" blk "* ]] || continue # measured nowhere else
+    # Wake-ups are counted where time passes by itself: guests that sleep stand still in a host that counts.
+    mapfile -t sections < <(printf '%s\n' "${SECTIONS[@]}" | grep -vx idle || true)
+    [[ $vmm != q35 ]] || mapfile -t sections < <(printf '%s\n' "${SECTIONS[@]}" | grep -xE 'net|vhost|vsock' || true)
+    ((${#sections[@]} == 0)) || in_host "$vmm" --count "${sections[@]}"
+    [[ " ${SECTIONS[*]} " != *" idle "* || $vmm = floor || $vmm = vmm_socket ]] || in_host "$vmm" '' idle
 done
 table "$WORK/log"
