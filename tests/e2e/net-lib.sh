@@ -91,13 +91,10 @@ plugged() {
 # echoes WHO ADDRESS COUNT BYTES: the guest, or what is outside, sends echo requests; all come back, and whole.
 echoes() {
     local said
-    # Before: what waits for the neighbour's address may be late.
     if [[ $1 = guest ]]; then
-        guest "net-send echo $2 30 $4"
         guest "net-send echo $2 $3 $4 df"
         said=$(grep -a '^@echo' "$work/log" | tail -n 1)
     else
-        out "$work/send" echo "$2" 30 "$4" df >/dev/null
         said=$(out "$work/send" echo "$2" "$3" "$4" df)
     fi
     [[ ${said%$'\r'} = "@echo $2 bytes $4 sent $3 back $3 other 0" ]] || missing "$3 echoes of $4 bytes, $1 to $2: $said"

@@ -79,27 +79,39 @@ static int send_one(struct echo *e)
     return 0;
 }
 
-/* 1: an answer; 0: something else, or nothing in time. */
-static int receive_one(struct echo *e)
+/* It is an answer to one of ours. A raw socket gets the whole protocol's messages, neighbours' too. */
+static bool is_answer(struct echo *e, const uint8_t *got, ssize_t n)
 {
-    static uint8_t got[PACKET_MAX];
-    struct pollfd p = { .fd = e->fd, .events = POLLIN };
     const uint8_t *at = got;
-    ssize_t n = poll(&p, 1, PATIENCE_MS) > 0 ? recv(e->fd, got, sizeof(got), MSG_DONTWAIT) : -1;
 
-    if (n < 0)
-        return errno == EAGAIN || errno == EINTR || !p.revents ? 0 : -1;
     if (!e->six) {
         at += (got[0] & 15) * 4;
         n -= (got[0] & 15) * 4;
     }
     if (n < 8 || at[0] != (e->six ? ICMP6_ECHO_REPLY : ICMP_ECHOREPLY) ||
         memcmp(at + 4, e->message + 4, 2) != 0)
-        return 0;
+        return false;
     if ((size_t)n != e->len || memcmp(at + 8, e->message + 8, e->len - 8) != 0)
         e->other++;
     e->back++;
-    return 1;
+    return true;
+}
+
+/* 1: an answer; 0: none in time. */
+static int receive_one(struct echo *e)
+{
+    static uint8_t got[PACKET_MAX];
+    struct pollfd p = { .fd = e->fd, .events = POLLIN };
+
+    while (poll(&p, 1, PATIENCE_MS) > 0) {
+        ssize_t n = recv(e->fd, got, sizeof(got), MSG_DONTWAIT);
+
+        if (n < 0 && errno != EAGAIN && errno != EINTR)
+            return -1;
+        if (n > 0 && is_answer(e, got, n))
+            return 1;
+    }
+    return 0;
 }
 
 static int open_echo(struct echo *e, const char *address, bool whole)
