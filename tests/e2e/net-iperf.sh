@@ -20,7 +20,7 @@ while [[ ${1-} = --* ]]; do
     case $1 in
     --arch) arch=$2 && shift ;;
     --only) only=$2 && shift ;;
-    --long) file=1G tcp=64M udp=16M limit=300 ;;
+    --long) file=1G tcp=64M udp=16M limit=300 AWAIT=18000 ;;
     *) die "unknown option $1" ;;
     esac
     shift
