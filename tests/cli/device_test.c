@@ -105,6 +105,14 @@ static void wait_for_nobody(const char *path)
         nanosleep(&step, NULL);
 }
 
+Test(device, the_kernels_vhost_is_not_for_another_front_end)
+{
+    CLI(&r, "device", "virtio-vsock,cid=3,vhost=on", "--socket", "s");
+
+    cr_expect_neq(r.code, 0);
+    cr_expect(strstr(r.err, "vmm device: virtio-vsock: vhost=on is for vmm run"), "%s", r.err);
+}
+
 Test(device, a_socket_that_was_left_over_is_replaced)
 {
     pid_t pid = CLI_START("device", "rng", "--socket", "a");

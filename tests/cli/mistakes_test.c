@@ -136,6 +136,10 @@ Test(mistakes, further_places_that_cannot_be)
     expect(USAGE, "--serial tty and --console tty", "only one");
     CLI(&r, "plan", "--device", "virtio-console,file=f,also=[mode=pty],placement=process", "k");
     expect(USAGE, "placement=process cannot be", "escape key");
+    CLI(&r, "plan", "--serial", "file=f,also=[file=./f]", "k");
+    expect(USAGE, "--serial: also[0]: ./f is there already", "another path");
+    CLI(&r, "plan", "--console", "off,ports=[[name=a,file=f]]", "k");
+    expect(USAGE, "--console: ports=[...], but it is off", "leave that out");
     CLI(&r, "plan", "--serial", "tty,also=file=f", "k");
     expect(USAGE, "--serial: also: write [KEY=VALUE,...]", "[[...],[...]]");
 }

@@ -11,6 +11,15 @@ static struct cli_result r;
 
 TestSuite(report, .init = cli_begin, .fini = cli_end, .timeout = TEST_TIMEOUT);
 
+Test(report,
+     console_with_further_ports_alone_is_a_device_and_leaves_the_terminal_to_the_serial_port)
+{
+    cli_file("k", "", 0);
+    CLI(&r, "plan", "--console", "ports=[[name=a,mode=null]]", "k");
+
+    cr_expect(strstr(r.out, "virtio-console0"), "%s%s", r.out, r.err);
+}
+
 Test(report, version_is_one_line)
 {
     CLI(&r, "version");

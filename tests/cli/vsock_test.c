@@ -108,7 +108,9 @@ Test(vsock, what_is_missing_or_cannot_be_is_one_line)
     CLI(&r, "plan", "--vsock", "cid=3,vhost=on,seqpacket=/x", "k");
     refused("and seqpacket= has no meaning");
     CLI(&r, "plan", "--vsock", "cid=3,socket=/x,vhost_device=/dev/vhost-vsock", "k");
-    refused("vhost_device= has no meaning without vhost=on");
+    refused("names the kernel's vhost-vsock: give vhost=on, too");
+    CLI(&r, "plan", "--vsock", "cid=3,vhost=on,connections=5", "k");
+    refused("connections= has no meaning");
     CLI(&r, "plan", "--vsock", "cid=3,vhost=on,placement=process", "k");
     refused("placement=process cannot be: with vhost=on the kernel works in the address space");
     CLI(&r, "plan", "--vsock", "socket=/x", "k");

@@ -209,6 +209,7 @@ static int open_port(struct console *con, const struct console_config *config, u
     if (rc)
         return rc;
     port->chr = chr;
+    port->connections = vchar_connections(chr); /* a file's is there from the start */
     if (vchar_has_keys(chr))
         con->dev.dev.stays = "it reads the terminal, whose escape key stops the machine";
     return 0;

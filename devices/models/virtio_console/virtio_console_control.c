@@ -133,11 +133,16 @@ void virtio_console_owe(struct console_port *port, unsigned what)
 
 void virtio_console_settle_open(struct console_port *port)
 {
+    uint64_t connections = port->chr ? vchar_connections(port->chr) : 0;
     bool there = port->chr && vchar_connected(port->chr);
+    bool another = there && port->s->told_open && connections != port->connections;
 
-    if (!port->s->ready || there == port->s->told_open)
+    if (!port->s->ready || (there == port->s->told_open && !another))
         return;
     port->s->told_open = there;
+    port->connections = connections;
+    if (another)
+        virtio_console_owe(port, CONSOLE_OWE_CLOSE);
     if (!there)
         port->s->owed &= (uint8_t)~CONSOLE_OWE_OPEN;
     virtio_console_owe(port, there ? CONSOLE_OWE_OPEN : CONSOLE_OWE_CLOSE);

@@ -64,7 +64,7 @@ static bool put(struct console_port *port, const uint8_t *data, size_t len)
 
     if (!n && len && port->last_try && !port->dropping) {
         port->dropping = true;
-        vchar_write(port->chr, data, len, true);
+        n = vchar_write(port->chr, data, len, true);
     }
     port->last_try = port->last_try && !n;
     vm_count(&con->count.tx, n);

@@ -36,20 +36,20 @@ static int open_host(void *ctx, const char *name, unsigned how)
     return host.open(host.ctx, name, how);
 }
 
-static void begin(const char *options)
+static void begin(const char *with)
 {
     static const struct vh_config way = { .transport = VH_PCI };
 
     cr_assert_eq(vh_open(&h, &way), 0);
     vm_env_host(VM_LOG_ERROR, &host);
     h.open = open_host;
-    cr_assert_eq(vh_create(&h, &virtio_console_class, options), 0, "%s", vm_error_text());
+    cr_assert_eq(vh_create(&h, &virtio_console_class, with), 0, "%s", vm_error_text());
 }
+
+static char options[300];
 
 static void setup(void)
 {
-    char options[300];
-
     signal(SIGPIPE, SIG_IGN);
     cr_assert_not_null(mkdtemp(dir));
     snprintf(path, sizeof(path), "%s/agent", dir);
@@ -345,6 +345,47 @@ Test(virtio_console_ports, client_after_another_is_told_as_another)
     close(fd);
 }
 
+Test(virtio_console_ports, client_that_comes_in_the_moment_another_goes_is_another)
+{
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    int fd, next = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    start_all();
+    fd = client();
+    expect(1, OPEN, 1, NULL);
+    memcpy(addr.sun_path, path, strlen(path));
+
+    close(fd);
+    cr_assert_eq(connect(next, (struct sockaddr *)&addr, sizeof(addr)), 0);
+    vh_pass(&h, 5 * MS);
+
+    expect(1, OPEN, 0, NULL);
+    expect(1, OPEN, 1, NULL);
+    expect_no_more();
+    close(next);
+}
+
+Test(virtio_console_ports, client_that_came_after_another_while_the_device_rested_is_another)
+{
+    int fd;
+
+    start_all();
+    fd = client();
+    expect(1, OPEN, 1, NULL);
+
+    cr_assert_eq(vdev_quiesce(h.dev, NULL), 0);
+    close(fd);
+    vh_pass(&h, 5 * MS);
+    fd = client();
+    cr_assert_eq(vdev_resume(h.dev), 0);
+    vh_pass(&h, 5 * MS);
+
+    expect(1, OPEN, 0, NULL);
+    expect(1, OPEN, 1, NULL);
+    expect_no_more();
+    close(fd);
+}
+
 Test(virtio_console_ports, client_that_has_gone_before_the_guest_heard_of_it_is_not_there)
 {
     start();
@@ -606,6 +647,29 @@ Test(virtio_console_ports, saved_state_has_what_each_port_owes_and_was_told)
     expect(1, NAME, 1, "org.vmm.agent");
     vm_buffer_free(&state);
     vm_buffer_free(&again);
+}
+
+Test(virtio_console_ports, file_is_the_same_one_for_who_goes_on)
+{
+    struct vm_buffer state = { 0 };
+    struct console *con;
+    start();
+    tell(2, PORT_READY, 1);
+    expect(2, CONSOLE, 1, NULL);
+    expect(2, OPEN, 1, NULL);
+    cr_assert_eq(vh_quiesce(&h), 0);
+    cr_assert_eq(vh_save(&h, &state), 0);
+    vh_destroy(&h);
+    cr_assert_eq(vh_create(&h, &virtio_console_class, options), 0, "%s", vm_error_text());
+    cr_assert_eq(vh_quiesce(&h), 0);
+
+    cr_assert_eq(vh_load(&h, state.data, state.len), 0, "%s", vm_error_text());
+    con = container_of(h.virtio, struct console, dev);
+    virtio_console_settle_open(&con->port[2]);
+
+    cr_assert(con->port[2].s->told_open);
+    cr_assert_eq(con->port[2].s->owed, 0);
+    vm_buffer_free(&state);
 }
 
 Test(virtio_console_ports, state_of_another_number_of_ports_is_refused)

@@ -86,6 +86,7 @@ struct console_port {
     char name[CONSOLE_NAME_MAX + 1];
     uint16_t number;
     bool console;
+    uint64_t connections; /* the back end's, when the guest was told last */
     bool waiting; /* for room in the back end */
     bool last_try, dropping; /* nobody reads: see virtio_console_port.c */
     struct vm_timer stuck;

@@ -17,7 +17,15 @@ static const char device_name[] = "/dev/vhost-vsock";
 int virtio_vsock_kernel_check(const char *id, const struct virtio_vsock_config *config)
 {
     if (config->vhost_device && !config->vhost)
-        return vm_fail(-EINVAL, "%s: vhost_device= has no meaning without vhost=on", id);
+        return vm_fail(-EINVAL,
+                       "%s: vhost_device= (device=) names the kernel's vhost-vsock: give vhost=on, "
+                       "too",
+                       id);
+    if (config->vhost && config->connections != VSOCK_CONNECTIONS)
+        return vm_fail(-EINVAL,
+                       "%s: with vhost=on connections are the kernel's, and connections= has no "
+                       "meaning: leave one of them out",
+                       id);
     if (config->vhost && (config->socket || config->seqpacket))
         return vm_fail(-EINVAL,
                        "%s: with vhost=on connections end in AF_VSOCK of the host, and %s= has no "

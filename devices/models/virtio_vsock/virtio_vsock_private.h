@@ -30,6 +30,8 @@ enum { VSOCK_RX, VSOCK_TX, VSOCK_EVENT, VSOCK_QUEUES };
 enum {
     VSOCK_CID_HOST = 2, /* 5.10.4: 0, 1, 2 and 2^32 - 1 are reserved */
     VSOCK_CID_FIRST = 3,
+    VSOCK_CONNECTIONS =
+        4096, /* most at a time, where the user says nothing: the preset of connections= */
 };
 #define VSOCK_CID_LAST (UINT32_MAX - 1)
 

@@ -21,8 +21,13 @@ enum { OUTPUTS_MAX = 512 };
 static bool differs(const struct vm_prop *p, const void *config, const void *preset,
                     char ret_text[static VM_ERROR_TEXT])
 {
+    const struct vm_prop_list *list = (const void *)((const char *)config + p->offset);
     char usual[VM_ERROR_TEXT];
 
+    if (p->type == VM_PROP_LIST || p->type == VM_PROP_OBJECTS) {
+        snprintf(ret_text, VM_ERROR_TEXT, "[...]");
+        return list->count;
+    }
     return vm_prop_format(p, config, ret_text, VM_ERROR_TEXT) >= 0 &&
            vm_prop_format(p, preset, usual, sizeof(usual)) >= 0 && strcmp(ret_text, usual) != 0;
 }
@@ -104,7 +109,7 @@ struct outputs {
 static int add_output(struct outputs *all, const char *who, const void *owner, const char *path)
 {
     for (size_t i = 0; path && i < all->count; i++) {
-        if (strcmp(all->row[i].path, path) != 0)
+        if (!vchar_same_path(all->row[i].path, path))
             continue;
         if (all->row[i].owner == owner)
             return vm_fail(-EINVAL,

@@ -256,6 +256,12 @@ static int check_common(const struct vdev_class *cls, const void *config)
             "vmm device: %s: bus, addr, pci_segment and placement are the front end's to "
             "choose",
             cls->name);
+    if (cls->jail_more && cls->jail_more(config))
+        return vm_fail(
+            -ENOTSUP,
+            "vmm device: %s: vhost=on is for vmm run; with another VMM as the front end, "
+            "have that one use the kernel's vhost",
+            cls->name);
     return 0;
 }
 

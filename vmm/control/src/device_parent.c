@@ -30,8 +30,6 @@
 #include "device_dial.h"
 #include "device_passt.h"
 
-enum { OPENS_MAX = 64 };
-
 struct child {
     struct device_service *service;
     pid_t pid; /* 0: ended */
@@ -40,7 +38,7 @@ struct child {
     struct {
         char *name;
         struct vm_made made;
-    } made[OPENS_MAX]; /* to be removed at the end */
+    } made[VMM_PROCESS_NAMES_MAX]; /* to be removed at the end */
     struct device_dials dials; /* for it, as long as it lives */
     bool ready; /* the device is made: nothing is opened any more */
     struct vm_ratelimit chatter;
@@ -89,7 +87,7 @@ static void answer(struct child *c, const struct vmm_process_message *question, 
     struct vmm_process_message m;
     int fd;
 
-    if (c->ready || c->opens == OPENS_MAX ||
+    if (c->ready || c->opens == VMM_PROCESS_NAMES_MAX ||
         !vmm_process_may_open(s->cls, s->config, question->text, question->value))
         fd = vm_fail(-EACCES, "%s: not a name that this device was given", s->id);
     else

@@ -88,6 +88,16 @@ static const struct vm_prop_variant *other_on_terminal(const struct run_config *
     return NULL;
 }
 
+/* A console whose further ports alone are asked for. */
+static bool has_ports(const struct run_inputs *in, enum run_part_id id)
+{
+    const struct vm_prop *p =
+        vm_prop_find(in->model->part[id].cls->props, "ports", strlen("ports"));
+    const char *config = run_part_of(in->model, in->config, id);
+
+    return p && ((const struct vm_prop_list *)(const void *)(config + p->offset))->count;
+}
+
 /* A first boot must show something: without any console option the serial port is the terminal. */
 static void settle_consoles(struct run_inputs *in)
 {
@@ -100,9 +110,10 @@ static void settle_consoles(struct run_inputs *in)
         if (c && c->mode == VCHAR_AUTO && (c->file || c->socket))
             c->mode = c->file ? VCHAR_FILE : VCHAR_SOCKET;
         if (c && id != RUN_SERIAL) {
-            /* A port further on that is in a file leaves the first one what it was. */
+            /* A serial port further on that is in a file leaves the first one what it was. */
             other = other || (c->mode != VCHAR_AUTO && id == RUN_CONSOLE) || part_on_tty(in, id);
-            c->mode = c->mode == VCHAR_AUTO ? VCHAR_OFF : c->mode;
+            if (c->mode == VCHAR_AUTO)
+                c->mode = has_ports(in, id) ? VCHAR_NULL : VCHAR_OFF;
         }
     }
     if (serial && serial->mode == VCHAR_AUTO)

@@ -73,7 +73,7 @@ int vmm_names_add(struct machine_names *names, const char *name, unsigned how)
     unsigned i = names->count;
     char *copy;
 
-    if (names->live || i == NAMES_MAX)
+    if (names->live || i == VMM_PROCESS_NAMES_MAX)
         return -1;
     copy = strdup(name);
     if (!copy)

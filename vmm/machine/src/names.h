@@ -17,10 +17,9 @@
 #include <vmm/base/pty.h>
 #include <vmm/devices-core/device.h>
 #include <vmm/machine/passt.h>
+#include <vmm/machine/process.h>
 
 #include "machine_env.h"
-
-enum { NAMES_MAX = 64 };
 
 struct name_row {
     char *name;
@@ -35,7 +34,7 @@ struct name_row {
 /* One thread has it while the machine is built; from then on nothing changes in it. */
 struct machine_names {
     struct machine_env env; /* for a device on a thread: opens these */
-    struct name_row row[NAMES_MAX];
+    struct name_row row[VMM_PROCESS_NAMES_MAX];
     unsigned count;
     char id[VDEV_ID_MAX + 1]; /* the device's */
     bool live; /* the guest may run: no further name */

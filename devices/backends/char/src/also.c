@@ -4,6 +4,7 @@
  * of its own; those further ones take what the first one took, and drop what they have no room for.
  */
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,6 +57,37 @@ static int check_one(const struct vchar_config *config)
     return 0;
 }
 
+/* Copies the components of a path without those that mean nothing. */
+static void tidy(const char *path, char ret_path[static PATH_MAX])
+{
+    size_t len = 0, n;
+
+    for (ret_path[0] = '\0'; *path; path += n + (path[n] == '/')) {
+        const char *last = strrchr(ret_path, '/');
+
+        n = strcspn(path, "/");
+        if (!n || (n == 1 && *path == '.') || len + n + 1 >= PATH_MAX)
+            continue;
+        if (n == 2 && !memcmp(path, "..", 2) && last && strcmp(last, "/..") != 0) {
+            len = (size_t)(last - ret_path);
+        } else {
+            ret_path[len] = '/';
+            memcpy(ret_path + len + 1, path, n);
+            len += n + 1;
+        }
+        ret_path[len] = '\0';
+    }
+}
+
+bool vchar_same_path(const char *a, const char *b)
+{
+    char one[PATH_MAX], other[PATH_MAX];
+
+    tidy(a, one);
+    tidy(b, other);
+    return (*a == '/') == (*b == '/') && !strcmp(one, other);
+}
+
 /* Two that are one: the same name, or both the terminal. */
 static int check_pair(const struct vchar_config *a, const struct vchar_config *b)
 {
@@ -63,7 +95,7 @@ static int check_pair(const struct vchar_config *a, const struct vchar_config *b
 
     if (vchar_mode_of(a) == VCHAR_TTY && vchar_mode_of(b) == VCHAR_TTY)
         return vm_fail(-EINVAL, "mode=tty is there already: only one of them can be the terminal");
-    if (one && other && !strcmp(one, other))
+    if (one && other && vchar_same_path(one, other))
         return vm_fail(-EINVAL, "%s is there already: give one of them another path", other);
     return 0;
 }
@@ -153,11 +185,13 @@ static int open_also(struct vchar *chr, const struct vchar_config *config)
     struct vchar **place = &chr->next;
     int rc = 0;
 
+    chr->sinks = 1;
     for (uint32_t i = 1; !rc && i <= config->also.count; i++) {
         rc = vchar_one_new(chr->env, chr->name, sink_of(config, i), &also_ops, chr, place);
         if (rc)
             return vm_wrap(rc, "also[%u]", i - 1);
         place = &(*place)->next;
+        chr->sinks++;
     }
     return 0;
 }
@@ -209,9 +243,18 @@ void vchar_flush(struct vchar *chr)
         vchar_one_flush(chr);
 }
 
+/* Whoever comes first may fill all the room that the owner has: each is first in turn. */
 void vchar_ready(struct vchar *chr)
 {
-    for (; chr; chr = chr->next)
+    uint32_t skip =
+        chr->next ? __atomic_fetch_add(&chr->turn, 1, __ATOMIC_RELAXED) % chr->sinks : 0;
+    struct vchar *from = chr;
+
+    for (; skip; skip--)
+        from = from->next;
+    for (struct vchar *sink = from; sink; sink = sink->next)
+        vchar_one_ready(sink);
+    for (; chr != from; chr = chr->next)
         vchar_one_ready(chr);
 }
 
@@ -221,6 +264,11 @@ bool vchar_connected(const struct vchar *chr)
         if (__atomic_load_n(&chr->connected, __ATOMIC_RELAXED))
             return true;
     return false;
+}
+
+uint64_t vchar_connections(const struct vchar *chr)
+{
+    return chr->next ? 0 : __atomic_load_n(&chr->connections, __ATOMIC_RELAXED);
 }
 
 bool vchar_has_keys(const struct vchar *chr)

@@ -425,3 +425,78 @@ Test(vchar_also, muted_configuration_names_nothing)
     cr_assert_eq(c.chr.also.count, 0);
     cr_assert_eq(vchar_check(&c.chr), 0);
 }
+
+/* ---- input of several ---- */
+
+static size_t room, from_a, from_b;
+
+static size_t count_input(void *ctx, const uint8_t *data, size_t len)
+{
+    size_t n = len < room ? len : room;
+
+    (void)ctx;
+    for (size_t i = 0; i < n; i++)
+        *(data[i] == 'a' ? &from_a : &from_b) += 1;
+    room -= n;
+    return n;
+}
+
+static const struct vchar_ops count_ops = { .input = count_input };
+
+static int client_of(const char *name)
+{
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", name);
+    cr_assert_eq(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+    return fd;
+}
+
+Test(vchar_also, flood_of_one_leaves_the_others_their_turn)
+{
+    struct vchar_config c = { .socket = named("socket") }, also = { .socket = named("link") };
+    uint8_t flood[4096];
+    int loud, quiet;
+
+    c.also = (struct vm_prop_list){ .items = &also, .count = 1 };
+    cr_assert_eq(vchar_new(&b.env, "serial0", &c, &count_ops, &b, &b.chr), 0, "%s",
+                 vm_error_text());
+    loud = client_of(c.socket);
+    quiet = client_of(also.socket);
+    run_ms(5);
+    memset(flood, 'a', sizeof(flood));
+    for (int i = 0; i < 200; i++)
+        (void)!write(loud, flood, sizeof(flood));
+    cr_assert_eq(write(quiet, "b", 1), 1);
+    run_ms(5);
+
+    for (int i = 0; i < 100; i++) {
+        (void)!write(loud, flood, sizeof(flood));
+        room = 256;
+        vchar_ready(b.chr);
+        run_ms(1);
+    }
+
+    cr_assert_eq(from_b, 1, "%zu of the other", from_a);
+    close(loud);
+    close(quiet);
+}
+
+Test(vchar_also, paths_are_the_same_by_what_they_mean)
+{
+    static const struct {
+        const char *a, *b;
+        bool same;
+    } rows[] = {
+        { "a", "a", true },           { "a", "./a", true },          { "a", "b/../a", true },
+        { "/a/b", "/a//b", true },    { "/a/b", "/a/c/../b", true }, { "/a/b", "/a/./b/", true },
+        { "/a", "a", false },         { "a", "b", false },           { "../a", "a", false },
+        { "../../a", "../a", false }, { "../../a", "a", false },     { "../a", "./../a", true },
+        { "/a/b", "/ab", false },
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        cr_expect_eq(vchar_same_path(rows[i].a, rows[i].b), rows[i].same, "%s and %s", rows[i].a,
+                     rows[i].b);
+}

@@ -60,6 +60,8 @@ struct vchar {
     char pty[NAME_BYTES];
     struct vchar *
         next; /* the first further sink (also=), of those the next one; each has its first as ctx */
+    uint32_t turn; /* of the first: which sink's input is asked for first; atomic */
+    uint32_t sinks; /* of the first: with all further ones */
     bool closing; /* nobody is told any more */
     int own_fd; /* the listening socket or the pseudo-terminal's master; -1 */
 
@@ -94,6 +96,7 @@ struct vchar {
     uint32_t starved; /* a write found too little room */
     uint32_t in_want; /* the owner has to say vchar_ready() */
     uint32_t connected; /* somebody takes output */
+    uint64_t connections; /* how often somebody has come */
     uint32_t help_wanted; /* the line about the escape key: output is env->loop's */
     uint64_t in_head,
         in_tail; /* bytes since the start, as below: written by the reader; by the owner's side */

@@ -280,8 +280,11 @@ static void on_tell(struct vm_work *work)
 /* Later, without a lock: output may be written under the owner's (vchar_flush()). */
 void vchar_out_connected(struct vchar *chr, bool on)
 {
-    if (__atomic_exchange_n(&chr->connected, on, __ATOMIC_RELAXED) != on && chr->ops->connected &&
-        chr->env->loop && !chr->closing)
+    bool is_new = __atomic_exchange_n(&chr->connected, on, __ATOMIC_RELAXED) != on;
+
+    if (is_new && on)
+        vm_count(&chr->connections, 1);
+    if (is_new && chr->ops->connected && chr->env->loop && !chr->closing)
         vm_loop_post(chr->env->loop, &chr->tell_work, on_tell);
 }
 

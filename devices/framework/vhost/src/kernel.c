@@ -230,6 +230,8 @@ static int end_some(struct vhost_kernel *k)
             continue;
         virtio_leave(k->dev);
         one = serve(k, r, false);
+        if (one) /* it would go on and write into the guest's memory: this ends it in any case */
+            vm_close(&k->file[file_of(r)]);
         virtio_enter(k->dev);
         for (unsigned i = 0; i < step; i++) {
             int back = take_back(k, r + i);

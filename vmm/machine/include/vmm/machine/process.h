@@ -53,6 +53,8 @@ struct vmm_process_shape {
 };
 
 enum { VMM_PROCESS_TEXT_MAX = 4096 };
+/* Names that a device may open: a console of 32 ports has 8 places for each. */
+enum { VMM_PROCESS_NAMES_MAX = 256 };
 
 struct vmm_process_message {
     uint32_t type; /* enum vmm_process_type */

@@ -83,6 +83,8 @@ extern const struct vm_prop vchar_also_props[];
 /* What contradicts itself in a configuration, which vchar_new() would refuse: for owners that do not open it. -EINVAL with
  * text. */
 int vchar_check(const struct vchar_config *config);
+/* Both name the same file, as far as their texts tell: "./a" and "x/../a" are "a". Links are not followed. */
+bool vchar_same_path(const char *a, const char *b);
 /* It has a sink of that mode, which is not AUTO. */
 bool vchar_uses(const struct vchar_config *config, enum vchar_mode mode);
 /* It goes nowhere (mode=null) and names nothing any more. */
@@ -125,6 +127,9 @@ void vchar_flush(struct vchar *chr);
 /* Somebody takes the bytes now: a client, a user at the pseudo-terminal; a file, a terminal and mode=null always do. Of several
  * sinks: one of them does. Any thread. */
 bool vchar_connected(const struct vchar *chr);
+/* How often somebody has come; where it has changed, whoever is there now is not who was there before. Of several sinks always 0, for one
+ * of them may have stayed. Any thread. */
+uint64_t vchar_connections(const struct vchar *chr);
 
 /* One of its sinks is the user's own terminal, read by env->keys_loop: it cannot be freed while that runs, and with it would go the escape key. */
 bool vchar_has_keys(const struct vchar *chr);
