@@ -352,6 +352,8 @@ use_vsock_test() {
     /vsock_test --mode=server --control-port=1235 --peer-cid=3 >/vsock-test 2>&1
     wait_for '^@vsock-test over'
     check_vsock_test /vsock-test client
+    sed -n 's/^@vsock-test \([0-9].*\)/\1/p' /out >/vsock-test # and what the guest itself says of it
+    check_vsock_test /vsock-test "client, by its own words"
 }
 
 wait_for '^guest:.*#'
