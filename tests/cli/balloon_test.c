@@ -21,10 +21,8 @@ static void start(const char *balloon)
 
 static void end(void)
 {
-    if (machine > 0) {
-        kill(machine, SIGKILL);
-        cli_wait(machine);
-    }
+    if (machine > 0)
+        cli_stop(machine, "sock");
     cli_end();
 }
 TestSuite(balloon, .init = cli_begin, .fini = end, .timeout = TEST_TIMEOUT);

@@ -189,6 +189,16 @@ int cli_wait_held(pid_t pid, pid_t thread)
     return cli_wait(pid);
 }
 
+void cli_stop(pid_t pid, const char *socket)
+{
+    struct cli_result r;
+
+    CLI(&r, "stop", socket);
+    if (r.code)
+        kill(pid, SIGKILL);
+    cli_wait(pid);
+}
+
 int cli_somebody_listens(const char *path)
 {
     struct sockaddr_un addr = { .sun_family = AF_UNIX };

@@ -64,6 +64,8 @@ pid_t cli_start(const char *const arguments[]);
 #define CLI_START(...) cli_start((const char *const[]){ __VA_ARGS__, NULL })
 /* Waits for its end: as cli_result.code. */
 int cli_wait(pid_t pid);
+/* Ends a machine by its control socket, at once, as a user would; whoever does not hear is killed. */
+void cli_stop(pid_t pid, const char *socket);
 /* Holds a running machine's thread of that name, as if it did not come back from a call to the host; gives its id. */
 pid_t cli_hold(pid_t pid, const char *name);
 void cli_let_go(pid_t thread);

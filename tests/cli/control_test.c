@@ -28,10 +28,8 @@ static void begin(void)
 
 static void end(void)
 {
-    if (machine > 0) {
-        kill(machine, SIGKILL);
-        cli_wait(machine);
-    }
+    if (machine > 0)
+        cli_stop(machine, "sock");
     cli_end();
 }
 TestSuite(control, .init = begin, .fini = end, .timeout = TEST_TIMEOUT);

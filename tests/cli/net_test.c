@@ -161,8 +161,7 @@ static void is_announced(const char *placement)
 
     close(peer);
     close(fd);
-    kill(vmm, SIGKILL);
-    cli_wait(vmm);
+    cli_stop(vmm, "control");
 }
 
 Test(net, a_guest_is_announced_by_its_device_in_a_process)
@@ -191,8 +190,7 @@ Test(net, a_machine_without_a_network_device_has_nothing_to_announce)
     cr_expect(strstr(r.err, "this machine has no network device: start it with --net"), "%s",
               r.err);
 
-    kill(vmm, SIGKILL);
-    cli_wait(vmm);
+    cli_stop(vmm, "control");
 }
 
 /* ---- rules ---- */
@@ -249,8 +247,7 @@ static void rules_change(const char *placement, const char *other)
     set_works("egress_default=auto");
     set_fails("egress=[]", opens);
 
-    kill(vmm, SIGKILL);
-    cli_wait(vmm);
+    cli_stop(vmm, "control");
 }
 
 Test(net, rules_of_a_device_on_a_thread_change)

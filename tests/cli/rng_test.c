@@ -14,10 +14,8 @@ static pid_t machine;
 
 static void end(void)
 {
-    if (machine > 0) {
-        kill(machine, SIGKILL);
-        cli_wait(machine);
-    }
+    if (machine > 0)
+        cli_stop(machine, "sock");
     cli_end();
 }
 TestSuite(rng, .init = cli_begin, .fini = end, .timeout = TEST_TIMEOUT);
