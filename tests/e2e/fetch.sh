@@ -97,6 +97,11 @@ fetch_qemu() {
     mv -T "$new" "$dir"
 }
 
+# first ROOT FILE: where below ROOT that is, its name or the end of its path; by name, for a directory's own order differs between machines.
+first() {
+    find "$1" -path "*/$2" ! -type d | LC_ALL=C sort | sed -n 1p | grep .
+}
+
 # with_libraries ROOT DIR PROGRAM...: each with all libraries that it, or one of them, needs; and the loader as ld.so.
 with_libraries() {
     local root=$1 dir=$2 file name
@@ -108,7 +113,7 @@ with_libraries() {
         [[ ! -e $dir/${file##*/} ]] || continue
         cp -L "$file" "$dir/"
         for name in $(readelf -d "$file" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'); do
-            todo+=("$(find "$root" -name "$name" | grep . | head -1)") || die "$file needs $name, which is nowhere"
+            todo+=("$(first "$root" "$name")") || die "$file needs $name, which is nowhere"
         done
     done
     mv "$dir"/ld-linux-* "$dir/ld.so"
@@ -136,7 +141,7 @@ fetch_peers() {
     chmod 755 "$new"
     unpack "$new/all" "${debs[@]}"
     for file in "$@"; do
-        files+=("$(find "$new/all" -path "*/$file" ! -type d | grep . | head -1)") || die "no package has $file"
+        files+=("$(first "$new/all" "$file")") || die "no package has $file"
     done
     mkdir "$new/peers"
     with_libraries "$new/all" "$new/peers" "${files[@]}"
@@ -175,14 +180,14 @@ fetch_lean() {
     chmod 755 "$new"
     unpack "$new/all" "$@" libc6
     mkdir "$new/lean"
-    stand_ins "$new/all" "$new" "$(find "$new/all" -name "$file" ! -type d | grep . | head -1)" "$gcc"
+    stand_ins "$new/all" "$new" "$(first "$new/all" "$file")" "$gcc"
     with_libraries "$new/all" "$new/lean" "$new/all/usr/bin/$program"
     rm -rf "$dir"
     mv -T "$new/lean" "$dir"
     rm -rf "$new"
 }
 
-fetch_fio() { fetch_lean "$1" "$2" "$3" fio fio fio libaio1 libnuma1 zlib1g; }
+fetch_fio() { fetch_lean "$1" "$2" "$3" fio bin/fio fio libaio1 libnuma1 zlib1g; }
 fetch_iperf() { fetch_lean "$1" "$2" "$3" iperf3 libiperf.so.0 iperf3 libiperf0 libsctp1; }
 
 # fetch_vsock_test SUITE VERSION ARCH GCC: of that suite's kernel. It compares what calls answer, so it is for kernels of its own version.
