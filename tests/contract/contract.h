@@ -6,6 +6,7 @@
 #ifndef TESTS_CONTRACT_H
 #define TESTS_CONTRACT_H
 
+#include <vmm/devices-core/counters.h>
 #include <vmm/devices/classes.h>
 
 #include "virtio_harness.h"

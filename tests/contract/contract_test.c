@@ -86,7 +86,9 @@ Test(contract, rows_are_complete_and_names_are_unique)
                          p->name);
         }
         for (const struct vdev_metric *m = cls->metrics; m && m->name; m++)
-            cr_assert(m->help && !(m->offset % 8), "%s: %s", cls->name, m->name);
+            cr_assert(m->help && !(m->offset % 8) && strlen(m->name) < VDEV_COUNTERS_NAME, "%s: %s",
+                      cls->name, m->name);
+        cr_assert_leq(vdev_metrics_count(cls), VDEV_COUNTERS_ROWS, "%s", cls->name);
     }
 }
 
@@ -98,6 +100,37 @@ Test(contract, every_class_is_created_with_its_defaults_and_goes_again)
         cr_assert_str_eq(h.dev->id, "dut");
         contract_close(&h);
     }
+}
+
+static void let_count(const struct vdev_class *cls)
+{
+    uint64_t told[VDEV_COUNTERS_ROWS] = { 0 }, read[VDEV_COUNTERS_ROWS] = { 0 };
+    struct vdev_counters *vmm, *process;
+
+    cr_assert_eq(vdev_counters_new("dut", &vmm), 0, "%s", vm_error_text());
+    vdev_counters_put(vmm, cls, told);
+    cr_assert_eq(vdev_counters_attach(vdev_counters_fd(vmm), &process), 0, "%s", vm_error_text());
+    open_class(cls, &plain);
+    h.context.counters = process;
+    cr_assert_eq(contract_replace(&h, cls), 0, "%s: %s", cls->name, vm_error_text());
+    vdev_counters_begin(process, h.dev);
+    for (unsigned n = 0; n < VDEV_COUNTERS_ROWS; n++)
+        told[n] = n + 1;
+    vdev_metrics_write(h.dev, told);
+    vdev_counters_get(vmm, cls, read);
+    cr_assert(cls->metrics, "%s counts nothing", cls->name);
+    cr_assert_arr_eq(read, told, vdev_metrics_count(cls) * sizeof(read[0]),
+                     "%s: its VMM does not see what it counts", cls->name);
+    contract_close(&h);
+    vdev_counters_free(process);
+    vdev_counters_free(vmm);
+}
+
+Test(contract, what_a_class_counts_in_a_process_is_seen_by_its_vmm)
+{
+    for (const struct vdev_class *const *row = vdev_classes; *row; row++)
+        if (contract_is_mobile(*row))
+            let_count(*row);
 }
 
 Test(contract, an_unknown_key_is_refused)

@@ -131,12 +131,22 @@ restless() { has killed || has upgraded || has moved; }
 # How often.
 ends() { if [ -e /ends ]; then wc -l </ends; else echo 0; fi; }
 
+# Reads of all disks, as far as vmm info answers. They are never fewer than before: what a process had counted outlives it.
+count_reads() {
+    n=$(/vmm info /control 2>/dev/null | sed -n 's/^ *"reads": \([0-9]*\),*$/\1/p' | awk '{ n += $1 } END { if (NR) print n }')
+    [ -n "$n" ] || return 0
+    last=$(cat /reads 2>/dev/null)
+    [ "$n" -ge "${last:-0}" ] || echo "$n after $last" >>/reads.fewer
+    echo "$n" >/reads
+}
+
 # restless_by COMMAND: it does so again and again until /calm is there; /ends has a line for each time since the guest works (/begin), when the
 # VMM is measured.
 restless_by() {
     while [ ! -e /status ] && [ ! -e /calm ]; do
         [ ! -e /begin ] || [ -e /measured ] || measure_before
         "$@"
+        count_reads
     done
     : >/calm.reached
 }
@@ -435,6 +445,12 @@ wait_end
 expected=0
 [ "$END" != reboot ] || expected=$RESET_STATUS
 [ "$(cat /status)" = "$expected" ] || fail "$END: the VMM left with $(cat /status), not $expected"
+
+if restless; then
+    [ ! -e /reads.fewer ] || fail "reads of disks were counted twice or not at all: $(head -1 /reads.fewer)"
+    [ "$(cat /reads)" -gt 0 ] || fail "no read of a disk was counted"
+    echo "@reads $(cat /reads)"
+fi
 
 if has vhost; then
     kills=$(wc -l </device.kills)

@@ -29,7 +29,7 @@ choice() {
     cat <<'ROWS'
 bookworm-cloud:vmlinux:1:256:serial:disk:poweroff:mmio,upgraded,net
 bookworm-cloud:vmlinuz:2:4096:hvc0:disk:reboot:segment1,killed,net
-trixie-cloud:vmlinux:2:256:hvc0:ram:button:kernelirq,thread,vsock
+trixie-cloud:vmlinux:2:256:hvc0:ram:button:kernelirq,thread,vsock,balloon
 trixie-cloud:vmlinuz:1:128:serial:disk:poweroff:nopci,split,full
 trixie-cloud:vmlinux:8:4096:hvc0:disk:reboot:split
 bookworm-cloud:vmlinuz:2:256:serial:ram:button:vsock,serials,ports
@@ -49,7 +49,7 @@ bookworm-cloud-arm64:vmlinuz:1:256:serial:disk:poweroff:vhost
 bookworm-cloud-arm64:vmlinuz.gz:1:256:serial:disk:poweroff:moved,net
 trixie-cloud-arm64:vmlinuz.gz:2:4096:hvc0:disk:reboot:segment1,killed,net
 trixie-cloud-arm64:zboot.zst:1:128:serial:ram:poweroff:nopci,split,full
-bookworm-cloud-arm64:vmlinuz.zst:1:256:hvc0:ram:reboot:gicv2,thread,vsock
+bookworm-cloud-arm64:vmlinuz.zst:1:256:hvc0:ram:reboot:gicv2,thread,vsock,balloon
 trixie-cloud-arm64:vmlinuz:8:4096:serial:disk:reboot:mmio,vsock
 bookworm-standard-arm64:vmlinuz:2:256:serial:disk:button:split,nvhe
 trixie-standard-arm64:zboot.gz:1:256:serial:disk:button:upgraded,net,max

@@ -262,7 +262,7 @@ static void balloon_destroy(struct virtio_dev *dev)
     gm_discard_end(b->memory, dev->dev.id);
     virtio_balloon_forget(b);
     virtio_exit(dev);
-    free(b);
+    vdev_free(b);
 }
 
 static const struct virtio_ops ops = {
@@ -325,18 +325,18 @@ static int balloon_create(const struct vdev_context *context, struct vdev **ret_
 
     if (rc)
         return rc;
-    b = calloc(1, sizeof(*b));
+    b = vdev_alloc(context, sizeof(*b));
     if (!b)
         return vm_fail(-ENOMEM, "%s: out of memory", context->id);
     rc = make(context, b);
     if (rc) {
-        free(b);
+        vdev_free(b);
         return rc;
     }
     rc = gm_discard_begin(context->memory, b->dev.dev.id);
     if (rc) {
         virtio_exit(&b->dev);
-        free(b);
+        vdev_free(b);
         return rc;
     }
     b->memory = context->memory;

@@ -152,7 +152,7 @@ static void blk_destroy(struct virtio_dev *dev)
     free_pools(blk);
     vblock_close(blk->disk);
     virtio_exit(dev);
-    free(blk);
+    vdev_free(blk);
 }
 
 static const struct virtio_ops ops = {
@@ -217,7 +217,7 @@ int virtio_blk_new(const struct vdev_context *context, const struct virtio_blk_c
                                   .config_bytes = sizeof(struct virtio_blk_space),
                                   .chosen = { offsetof(struct virtio_blk_space, writeback), 1 },
                                   .options = &config->virtio };
-    struct virtio_blk *blk = calloc(1, sizeof(*blk));
+    struct virtio_blk *blk = vdev_alloc(context, sizeof(*blk));
     const char *serial = config->serial ? config->serial : disk->info.id;
     int rc;
 
@@ -243,7 +243,7 @@ exit_virtio:
     free_pools(blk);
     virtio_exit(&blk->dev);
 free_blk:
-    free(blk);
+    vdev_free(blk);
     return rc;
 }
 

@@ -121,7 +121,7 @@ static void console_destroy(struct virtio_dev *dev)
         vchar_free(con->port[i].chr);
     }
     virtio_exit(dev);
-    free(con);
+    vdev_free(con);
 }
 
 static const struct virtio_ops ops = {
@@ -246,7 +246,7 @@ static int init(struct console *con, const struct vdev_context *context)
 static int console_create(const struct vdev_context *context, struct vdev **ret_dev)
 {
     const struct console_config *config = context->config;
-    struct console *con = calloc(1, sizeof(*con));
+    struct console *con = vdev_alloc(context, sizeof(*con));
     struct console_space *space;
     int rc;
 
@@ -254,7 +254,7 @@ static int console_create(const struct vdev_context *context, struct vdev **ret_
         return vm_fail(-ENOMEM, "%s: out of memory", context->id);
     rc = init(con, context);
     if (rc) {
-        free(con);
+        vdev_free(con);
         return rc;
     }
     con->limit = (struct vm_ratelimit){ .burst = 10 };

@@ -384,7 +384,7 @@ static void net_destroy(struct virtio_dev *dev)
     vnet_rules_free(net->rules);
     free_rx(net);
     virtio_exit(dev);
-    free(net);
+    vdev_free(net);
 }
 
 static const struct virtio_ops ops = {
@@ -559,7 +559,7 @@ int virtio_net_new(const struct vdev_context *context, const struct virtio_net_c
 static int net_create(const struct vdev_context *context, struct vdev **ret_dev)
 {
     const struct virtio_net_config *config = context->config;
-    struct virtio_net *net = calloc(1, sizeof(*net));
+    struct virtio_net *net = vdev_alloc(context, sizeof(*net));
     struct vnet_config back_config = config->net;
     struct vnet *back = NULL;
     int rc = net ? check_config(context->id, config)
@@ -575,7 +575,7 @@ static int net_create(const struct vdev_context *context, struct vdev **ret_dev)
         rc = virtio_net_new(context, config, net, back, ret_dev);
     if (rc) {
         vnet_close(back);
-        free(net);
+        vdev_free(net);
         return rc;
     }
     rc = virtio_net_kernel_new(net, context, config);

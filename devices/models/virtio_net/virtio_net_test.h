@@ -135,7 +135,7 @@ static inline int wire_plug(struct wire *w, struct vh *h, const char *options)
 {
     const struct vdev_class *cls = &virtio_net_class;
     struct virtio_net_config config = { 0 };
-    struct virtio_net *net = calloc(1, sizeof(*net));
+    struct virtio_net *net = vdev_alloc(&h->context, sizeof(*net));
     struct vdev *dev;
     int rc = net ? vm_prop_defaults(cls->props, &config) : -ENOMEM;
 
@@ -147,7 +147,7 @@ static inline int wire_plug(struct wire *w, struct vh *h, const char *options)
         rc = virtio_net_new(&h->context, &config, net, &w->net, &dev);
     vm_prop_free(cls->props, &config);
     if (rc) {
-        free(net);
+        vdev_free(net);
         return rc;
     }
     return vh_plug(h, container_of(dev, struct virtio_dev, dev));

@@ -218,7 +218,7 @@ static void rng_destroy(struct virtio_dev *dev)
     vm_timer_cancel(&rng->retry);
     vm_close(&rng->fd);
     virtio_exit(dev);
-    free(rng);
+    vdev_free(rng);
 }
 
 static const struct virtio_ops ops = { .kick = rng_kick, .set = rng_set, .destroy = rng_destroy };
@@ -289,7 +289,7 @@ static int rng_create(const struct vdev_context *context, struct vdev **ret_dev)
                                         .queue_sizes = sizes,
                                         .queues = VM_ARRAY_SIZE(sizes),
                                         .options = &config->virtio };
-    struct virtio_rng *rng = calloc(1, sizeof(*rng));
+    struct virtio_rng *rng = vdev_alloc(context, sizeof(*rng));
     int fd, rc;
 
     if (!rng)
@@ -312,7 +312,7 @@ static int rng_create(const struct vdev_context *context, struct vdev **ret_dev)
 close_source:
     vm_close(&fd);
 free_rng:
-    free(rng);
+    vdev_free(rng);
     return rc;
 }
 

@@ -78,7 +78,7 @@ static void vsock_destroy(struct virtio_dev *dev)
     virtio_vsock_host_close(v);
     free(v->record.data);
     virtio_exit(dev);
-    free(v);
+    vdev_free(v);
 }
 
 static const struct virtio_ops ops = {
@@ -148,12 +148,12 @@ static int vsock_create(const struct vdev_context *context, struct vdev **ret_de
 
     if (rc)
         return rc;
-    v = calloc(1, sizeof(*v));
+    v = vdev_alloc(context, sizeof(*v));
     if (!v)
         return vm_fail(-ENOMEM, "%s: out of memory", context->id);
     rc = virtio_init(&v->dev, &virtio_vsock_class, &ops, context, &setup);
     if (rc) {
-        free(v);
+        vdev_free(v);
         return rc;
     }
     rc = set_up(v, context);

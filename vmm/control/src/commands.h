@@ -33,7 +33,7 @@ enum { DEVICE_PARTS_MAX = 16, DEVICE_TEXT_MAX = 12288 };
 struct device_part {
     char text[DEVICE_TEXT_MAX]; /* NAME,KEY=VALUE,... */
     const char *socket, *fd; /* borrowed from argv; one of them */
-    const char *channel, *jail, *ledger; /* numbers of fds; NULL: nobody's child */
+    const char *channel, *jail, *counters, *ledger; /* numbers of fds; NULL: nobody's child */
     bool print_capabilities;
 };
 

@@ -122,6 +122,15 @@ static int option_ledger(void *ctx, const struct vmm_option *option, const char 
     return 0;
 }
 
+static int option_counters(void *ctx, const struct vmm_option *option, const char *value)
+{
+    struct session *s = ctx;
+
+    (void)option;
+    current(s)->counters = value;
+    return 0;
+}
+
 static int option_capabilities(void *ctx, const struct vmm_option *option, const char *value)
 {
     struct session *s = ctx;
@@ -169,6 +178,10 @@ const struct vmm_option vmm_options_device[] = {
       .call = option_ledger,
       .argument = "N",
       .help = "what the last process of this device knew; not for people" },
+    { .name = "counters",
+      .call = option_counters,
+      .argument = "N",
+      .help = "where its VMM reads what this device counts; not for people" },
     { .name = "print-capabilities",
       .call = option_capabilities,
       .help = "print what this back end is as JSON and exit" },
@@ -285,6 +298,8 @@ static int take_more(const struct device_part *part, struct device_service *serv
 
     if (!rc && part->jail)
         rc = fd_number("--jail", part->jail, &service->profile_fd);
+    if (!rc && part->counters)
+        rc = fd_number("--counters", part->counters, &service->counters_fd);
     return rc || !part->ledger ? rc : fd_number("--ledger", part->ledger, &service->ledger_fd);
 }
 
@@ -410,9 +425,12 @@ int vmm_command_device(struct session *s)
                              "one of them out"));
     hold_signals();
     for (n = 0; !rc && n < s->parts; n++) {
-        service[n] = (struct device_service){
-            .fd = -1, .channel_fd = -1, .profile_fd = -1, .ledger_fd = -1, .listener = { .fd = -1 }
-        };
+        service[n] = (struct device_service){ .fd = -1,
+                                              .channel_fd = -1,
+                                              .profile_fd = -1,
+                                              .ledger_fd = -1,
+                                              .counters_fd = -1,
+                                              .listener = { .fd = -1 } };
         rc = make_service(s, n, &service[n], id[n]);
     }
     raise_limit();

@@ -18,6 +18,7 @@ struct device_service {
     bool namespaces; /* its jail has them */
     int channel_fd; /* of the VMM, or the parent, whose child this is (vmm/machine/process.h); -1: it is nobody's */
     int profile_fd; /* of its jail; -1: none */
+    int counters_fd; /* vmm/devices-core/counters.h; -1: none */
     int ledger_fd; /* vmm/devices-core/ledger.h; -1: none */
     bool alone; /* somebody started it by hand: signals end it */
 };

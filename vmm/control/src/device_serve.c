@@ -13,6 +13,7 @@
 #include <vmm/base/fd.h>
 #include <vmm/base/loop.h>
 #include <vmm/control/control.h>
+#include <vmm/devices-core/counters.h>
 #include <vmm/devices-core/ledger.h>
 #include <vmm/vhost/backend.h>
 
@@ -33,6 +34,7 @@ struct serving {
     struct vm_env env;
     struct vdev_machine machine;
     struct gm_space *memory;
+    struct vdev_counters *counters; /* NULL: nobody reads them */
     struct vhost_backend *backend;
     struct vm_watch signals, clients;
     struct shed shed;
@@ -156,12 +158,15 @@ static int make_device(struct serving *s)
                                           .machine = &s->machine,
                                           .id = s->service->id,
                                           .memory = s->memory,
+                                          .counters = s->counters,
                                           .config = s->service->config };
     struct vdev *dev;
     int rc = s->service->cls->create(&context, &dev);
 
     if (rc)
         return rc;
+    if (s->counters)
+        vdev_counters_begin(s->counters, dev);
     rc = vhost_backend_new(container_of(dev, struct virtio_dev, dev), s->memory, &ops, s,
                            &s->backend);
     if (rc) {
@@ -205,6 +210,9 @@ static int set_up(struct serving *s)
         rc = vm_watch_add(s->env.loop, &s->signals, s->signal_fd, EPOLLIN, on_signal);
     if (!rc)
         rc = gm_space_new(&s->env, &s->memory);
+    if (!rc && s->service->counters_fd >= 0)
+        rc = vdev_counters_attach(s->service->counters_fd, &s->counters);
+    vm_close(&s->service->counters_fd);
     if (!rc)
         rc = make_device(s);
     if (rc)
@@ -275,6 +283,7 @@ static void tear_down(struct serving *s)
     vhost_backend_free(s->backend);
     if (s->memory)
         gm_space_free(s->memory);
+    vdev_counters_free(s->counters);
     vm_loop_free(s->env.loop);
 }
 

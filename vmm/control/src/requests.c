@@ -66,23 +66,27 @@ static void lack_json(void *ctx, const char *stage, const char *why)
     json_array_append_new(ctx, json_pack("{s:s,s:s}", "stage", stage, "why", to_ascii(why, ascii)));
 }
 
+static void metric_json(void *ctx, const char *name, uint64_t value)
+{
+    json_object_set_new(ctx, name, json_integer((json_int_t)value));
+}
+
 static json_t *device_json(struct vmm_machine *m, struct vdev *dev)
 {
-    json_t *metrics = json_object(), *lacks = json_array(), *row;
+    json_t *metrics = json_object(), *process = json_object(), *lacks = json_array(), *row;
     char place[64];
 
-    for (const struct vdev_metric *k = dev->cls->metrics; k && k->name; k++) {
-        const uint64_t *value = (const uint64_t *)((const char *)dev + k->offset);
-
-        json_object_set_new(metrics, k->name, json_integer((json_int_t)vm_count_get(value)));
-    }
+    vmm_machine_metrics(m, dev, metric_json, metrics);
     vmm_machine_place(m, dev, place, sizeof(place));
     row = json_pack("{s:s,s:s,s:s,s:s,s:b,s:o}", "id", dev->id, "class", dev->cls->name, "place",
                     place, "placement", vmm_machine_placement(m, dev), "broken",
                     (int)__atomic_load_n(&dev->broken, __ATOMIC_RELAXED), "metrics", metrics);
     if (vmm_machine_jail_lacks(m, dev, lack_json, lacks))
         json_object_set(row, "jail_lacks", lacks);
+    if (vmm_machine_process_metrics(m, dev, metric_json, process))
+        json_object_set(row, "process", process);
     json_decref(lacks);
+    json_decref(process);
     return row;
 }
 

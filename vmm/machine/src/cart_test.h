@@ -7,6 +7,8 @@
 #include <semaphore.h>
 #include <sys/epoll.h>
 
+#include <vmm/base/util.h>
+#include <vmm/devices-core/counters.h>
 #include <vmm/devices-core/ledger.h>
 #include <vmm/machine/process.h>
 #include <vmm/vhost/backend.h>
@@ -47,6 +49,19 @@ static const struct vm_state_field cart_fields[] = {
     { .tag = 2, .type = VM_STATE_U8, .offset = offsetof(struct cart_state, choice) },
     { 0 },
 };
+struct cart {
+    struct virtio_dev dev;
+    struct cart_state s;
+    int fd;
+    uint32_t value;
+    uint8_t names, first; /* how many, and the first one's letter */
+    uint64_t answers;
+};
+static const struct vdev_metric cart_metrics[] = {
+    { "answers", offsetof(struct cart, answers) - offsetof(struct cart, dev.dev), "of all carts" },
+    { 0 },
+};
+enum { CART_DIES = 0xdd }; /* as its choice, in a process */
 static const char *stays;
 static const char *cart_reason(const void *config)
 {
@@ -65,16 +80,10 @@ static const struct vdev_class cart_class = {
     .state_size = sizeof(struct cart_state),
     .state_version = 1,
     .ledger = cart_fields,
+    .metrics = cart_metrics,
     .create = cart_create,
 };
 
-struct cart {
-    struct virtio_dev dev;
-    struct cart_state s;
-    int fd;
-    uint32_t value;
-    uint8_t names, first; /* how many, and the first one's letter */
-};
 static bool elsewhere; /* in the process */
 static int create_rc;
 static int made, destroyed; /* here; atomic */
@@ -117,6 +126,7 @@ static int cart_kick(struct virtio_dev *dev, uint16_t n)
                             .names = c->names,
                             .first = c->first };
 
+        vm_count(&c->answers, 1);
         (void)!read(c->fd, &a.byte, 1);
         (void)vq_push(&dev->queue[n], &chain, &a, sizeof(a));
         vdev_ledger_changed(&dev->dev);
@@ -131,6 +141,8 @@ static void cart_config_write(struct virtio_dev *dev, uint32_t offset, const uin
 {
     if (offset || len != 1)
         return;
+    if (elsewhere && data[0] == CART_DIES)
+        _exit(CART_DIES);
     cart_of(dev)->s.choice = dev->config[0] = data[0];
     vdev_ledger_changed(&dev->dev);
 }
@@ -183,7 +195,7 @@ static void cart_destroy(struct virtio_dev *dev)
     __atomic_add_fetch(&destroyed, 1, __ATOMIC_SEQ_CST);
     vm_close(&c->fd);
     virtio_exit(dev);
-    free(c);
+    vdev_free(c);
 }
 
 static const struct virtio_ops cart_ops = {
@@ -213,7 +225,7 @@ static int cart_create(const struct vdev_context *context, struct vdev **ret_dev
     fd = env->open(env->ctx, config->path, VM_OPEN_READ);
     if (fd < 0)
         return fd;
-    c = calloc(1, sizeof(*c));
+    c = vdev_alloc(context, sizeof(*c));
     cr_assert(c);
     c->fd = fd;
     c->value = config->value;
@@ -272,13 +284,15 @@ static void serve(struct vm_env *env, struct vdev_context *context)
     struct vmm_process_message m = { .type = VMM_PROCESS_READY };
     struct vdev *dev;
 
-    if (cart_create(context, &dev) ||
+    if (vdev_counters_attach(VMM_PROCESS_FD_COUNTERS, &context->counters) ||
+        cart_create(context, &dev) ||
         vhost_backend_new(container_of(dev, struct virtio_dev, dev), context->memory, &ops, NULL,
                           &backend) ||
         vdev_ledger_attach(dev, VMM_PROCESS_FD_LEDGER) ||
         vhost_backend_serve(backend, VMM_PROCESS_FD_VHOST) ||
         vm_watch_add(env->loop, &watch, VMM_PROCESS_FD_CHANNEL, EPOLLIN, on_set))
         _exit(1);
+    vdev_counters_begin(context->counters, dev);
     m.ready.shape = (struct vmm_process_shape){
         .id = VIRTIO_ID_RNG, .queues = 1, .config_bytes = 4, .queue_size = { 16 }
     };

@@ -649,6 +649,42 @@ const char *vmm_machine_placement(struct vmm_machine *m, struct vdev *dev)
     return d && d->cls && d->cls->placements == VDEV_FOREIGN ? "program" : "thread";
 }
 
+static void rows(const struct vdev_metric *m, const uint64_t *value,
+                 void (*row)(void *ctx, const char *name, uint64_t value), void *ctx)
+{
+    for (; m && m->name; m++)
+        row(ctx, m->name, *value++);
+}
+
+void vmm_machine_metrics(struct vmm_machine *m, struct vdev *dev,
+                         void (*row)(void *ctx, const char *name, uint64_t value), void *ctx)
+{
+    const struct machine_device *d = find_device(m, dev);
+    uint64_t value[VDEV_COUNTERS_ROWS] = { 0 };
+
+    if (d && d->process) {
+        vmm_process_counts(d->process, value);
+        rows(vmm_process_class(d->process)->metrics, value, row, ctx);
+    } else {
+        vdev_metrics_read(dev, value);
+        rows(dev->cls->metrics, value, row, ctx);
+    }
+}
+
+bool vmm_machine_process_metrics(struct vmm_machine *m, struct vdev *dev,
+                                 void (*row)(void *ctx, const char *name, uint64_t value),
+                                 void *ctx)
+{
+    const struct machine_device *d = find_device(m, dev);
+    uint64_t value[VDEV_COUNTERS_ROWS] = { 0 };
+
+    if (!d || !d->process)
+        return false;
+    vdev_metrics_read(dev, value);
+    rows(dev->cls->metrics, value, row, ctx);
+    return true;
+}
+
 bool vmm_machine_jail_lacks(struct vmm_machine *m, struct vdev *dev,
                             void (*row)(void *ctx, const char *stage, const char *why), void *ctx)
 {

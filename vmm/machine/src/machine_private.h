@@ -20,6 +20,7 @@
 
 #include <pthread.h>
 
+#include <vmm/devices-core/counters.h>
 #include <vmm/base/error.h>
 #include <vmm/base/loop.h>
 #include <vmm/machine/machine.h>
@@ -323,6 +324,10 @@ bool vmm_process_is_changing(const struct process *p);
 void vmm_process_get_set(struct process *p, struct machine_list **lists, void *config);
 /* Of a quiesced device: no request is in flight, with a process that is there or one that is not. */
 bool vmm_process_whole(const struct process *p);
+/* dev, a device here of the process's class, takes its place, which is dead: it counts on from where that was. */
+void vmm_process_count_on_in(const struct process *p, struct vdev *dev);
+/* What its processes have counted so far, a value for each of its class's metrics. */
+void vmm_process_counts(const struct process *p, uint64_t ret_value[VDEV_COUNTERS_ROWS]);
 /* The process of a quiesced device ends, and no other one is started. 0: there is none; -EINPROGRESS: done comes, once it is gone. */
 int vmm_process_let_go(struct process *p, void (*done)(void *ctx, int code), void *ctx);
 /* It is to have one after all; done does not come any more. */

@@ -314,6 +314,8 @@ static void swap(struct vmm_machine *m)
     v->last = d->dev;
     v->last_process = d->process;
     v->next->firmware = v->last->firmware;
+    if (v->last_process)
+        vmm_process_count_on_in(v->last_process, v->next);
     pthread_mutex_lock(&m->run_lock);
     d->dev = v->next;
     d->process = v->next_process;

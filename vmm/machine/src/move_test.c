@@ -221,6 +221,66 @@ Test(move, a_driver_goes_on_where_it_was_in_every_place)
     cr_expect_eq(get(window() + 0x70, 4), 15);
 }
 
+static void note_metric(void *ctx, const char *name, uint64_t value)
+{
+    if (!strcmp(name, "answers") || !strcmp(name, "connects"))
+        *(uint64_t *)ctx = value;
+}
+
+static uint64_t answers(void)
+{
+    uint64_t n = UINT64_MAX;
+
+    vmm_machine_metrics(t.machine, vmm_machine_find(t.machine, "cart0"), note_metric, &n);
+    return n;
+}
+
+static uint64_t connects(void)
+{
+    uint64_t n = UINT64_MAX;
+
+    (void)vmm_machine_process_metrics(t.machine, vmm_machine_find(t.machine, "cart0"), note_metric,
+                                      &n);
+    return n;
+}
+
+Test(move, what_it_counts_goes_on_in_every_place)
+{
+    config.common.bus = VDEV_BUS_MMIO;
+    make(true);
+    cr_expect_eq(answers(), 0);
+    drive();
+
+    for (unsigned i = 0; i < 8; i++) {
+        bool thread = i % 2;
+
+        (void)request();
+        cr_expect_eq(answers(), i + 1, "%llu, not %u", (unsigned long long)answers(), i + 1);
+        cr_assert_eq(move(!thread), 0, "%s", told.text);
+        cr_expect_eq(answers(), i + 1, "%llu, not %u", (unsigned long long)answers(), i + 1);
+    }
+    cr_expect_neq(connects(), UINT64_MAX);
+    cr_assert_eq(move(true), 0, "%s", told.text);
+    cr_expect_eq(connects(), UINT64_MAX, "it is in no process");
+}
+
+Test(move, what_a_process_had_counted_outlives_it)
+{
+    config.common.bus = VDEV_BUS_MMIO;
+    make(true);
+    drive();
+
+    for (unsigned i = 0; i < 3; i++) {
+        (void)request();
+        cr_assert_eq(connects(), i + 1);
+        put(window() + 0x100, 1, CART_DIES);
+        MT_UNTIL(connects() == i + 2);
+        cr_expect_eq(answers(), i + 1, "%llu, not %u", (unsigned long long)answers(), i + 1);
+    }
+    cr_expect_eq(request().where, 'p');
+    cr_expect_eq(answers(), 4);
+}
+
 Test(move, what_came_while_it_moved_is_answered_without_a_doorbell)
 {
     config.common.bus = VDEV_BUS_MMIO;

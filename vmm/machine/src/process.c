@@ -422,7 +422,9 @@ int vmm_process_prepare(struct vmm_machine *m, const struct machine_device *d, c
         rc = vmm_process_profile(p, false, &p->profile_fd);
     if (!rc)
         rc = make_ledger(p, state);
-    if (rc < 0)
+    if (rc >= 0)
+        rc = vdev_counters_new(p->id, &p->counters);
+    if (rc)
         return free_with(p, rc);
     *ret_process = p;
     return 0;
@@ -481,6 +483,7 @@ void vmm_process_free(struct process *p)
     vmm_child_free(p->child);
     vm_close(&p->profile_fd);
     vm_close(&p->ledger_fd);
+    vdev_counters_free(p->counters);
     pthread_mutex_destroy(&p->lock);
     vmm_lists_free(&p->lists);
     free(p->config);

@@ -22,6 +22,27 @@ static void fill_shape(struct vmm_process_shape *s, const struct virtio_dev *dev
         s->queue_size[n] = dev->queue[n].size_max;
 }
 
+static void count_on_from(struct process *p, const struct vdev *dev)
+{
+    uint64_t value[VDEV_COUNTERS_ROWS] = { 0 };
+
+    vdev_metrics_read(dev, value);
+    vdev_counters_put(p->counters, p->real, value);
+}
+
+void vmm_process_counts(const struct process *p, uint64_t ret_value[VDEV_COUNTERS_ROWS])
+{
+    vdev_counters_get(p->counters, p->real, ret_value);
+}
+
+void vmm_process_count_on_in(const struct process *p, struct vdev *dev)
+{
+    uint64_t value[VDEV_COUNTERS_ROWS] = { 0 };
+
+    vmm_process_counts(p, value);
+    vdev_metrics_write(dev, value);
+}
+
 int vmm_process_for(const struct machine_device *d, struct process **ret_process)
 {
     struct virtio_dev *dev = container_of(d->dev, struct virtio_dev, dev);
@@ -41,6 +62,7 @@ int vmm_process_for(const struct machine_device *d, struct process **ret_process
     free(state);
     if (rc)
         return rc;
+    count_on_from(*ret_process, d->dev);
     fill_shape(&(*ret_process)->shape, dev);
     (*ret_process)->shaped = true;
     vmm_process_live(*ret_process);

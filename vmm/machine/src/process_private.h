@@ -15,6 +15,7 @@
 #include "names.h"
 
 #include <vmm/base/fd.h>
+#include <vmm/devices-core/counters.h>
 #include <vmm/machine/process.h>
 #include <vmm/vhost/frontend.h>
 
@@ -53,6 +54,7 @@ struct process {
     struct machine_list *lists; /* that were set */
     int profile_fd;
     int ledger_fd; /* -1: the class has no state */
+    struct vdev_counters *counters; /* the class's metrics; the control loop's */
     struct vmm_child_fd user_fd[PROCESS_FDS_MAX];
     size_t user_fds;
     struct machine_names *names; /* the device's; borrowed */

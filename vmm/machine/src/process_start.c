@@ -66,22 +66,32 @@ static void ended(void *ctx, int code, int wait_status)
     vmm_process_left(p);
 }
 
+/* The last one is dead: what it had counted is what this one begins with. */
+static void count_on(struct process *p)
+{
+    uint64_t value[VDEV_COUNTERS_ROWS] = { 0 };
+
+    vdev_counters_get(p->counters, p->real, value);
+    vdev_counters_put(p->counters, p->real, value);
+}
+
 static int start(struct process *p, const struct process_ends *theirs)
 {
-    struct vmm_child_fd fd[PROCESS_FDS_MAX + 5] = {
+    struct vmm_child_fd fd[PROCESS_FDS_MAX + 6] = {
         { theirs->err, STDERR_FILENO },
         { theirs->vhost, VMM_PROCESS_FD_VHOST },
         { theirs->channel, VMM_PROCESS_FD_CHANNEL },
         { p->trial.runs ? p->trial.profile_fd : p->profile_fd, VMM_PROCESS_FD_PROFILE },
+        { vdev_counters_fd(p->counters), VMM_PROCESS_FD_COUNTERS },
     };
     const char *level = vm_level_name(p->m->config.log_level);
-    char vhost[8], channel[8], profile[8], ledger[8];
-    const char *argv[] = { "vmm",       "device",   p->text,  "--fd",  vhost,
-                           "--channel", channel,    "--jail", profile, "--log-level",
-                           level,       "--ledger", ledger,   NULL };
+    char vhost[8], channel[8], profile[8], counters[8], ledger[8];
+    const char *argv[] = { "vmm",   "device",   p->text, "--fd",       vhost,    "--channel",
+                           channel, "--jail",   profile, "--counters", counters, "--log-level",
+                           level,   "--ledger", ledger,  NULL };
     struct vmm_child_config config = { .argv = argv,
                                        .fd = fd,
-                                       .fds = 4,
+                                       .fds = 5,
                                        .binary_fd =
                                            p->trial.runs ? p->trial.binary_fd : p->binary_fd,
                                        .ended = ended,
@@ -92,11 +102,13 @@ static int start(struct process *p, const struct process_ends *theirs)
     snprintf(vhost, sizeof(vhost), "%d", VMM_PROCESS_FD_VHOST);
     snprintf(channel, sizeof(channel), "%d", VMM_PROCESS_FD_CHANNEL);
     snprintf(profile, sizeof(profile), "%d", VMM_PROCESS_FD_PROFILE);
+    snprintf(counters, sizeof(counters), "%d", VMM_PROCESS_FD_COUNTERS);
     snprintf(ledger, sizeof(ledger), "%d", VMM_PROCESS_FD_LEDGER);
     if (p->ledger_fd >= 0)
         fd[config.fds++] = (struct vmm_child_fd){ p->ledger_fd, VMM_PROCESS_FD_LEDGER };
     else
         argv[VM_ARRAY_SIZE(argv) - 3] = NULL;
+    count_on(p);
     return vmm_child_start(p->m->config.sandbox.spawner, &config, &p->child);
 }
 

@@ -251,6 +251,14 @@ struct gm_space *vmm_machine_memory(struct vmm_machine *machine);
 void vmm_machine_place(struct vmm_machine *machine, struct vdev *dev, char *ret_text, size_t room);
 /* Who serves it: "thread" (of the VMM), "process" (jailed, of its own) or "program" (not ours). */
 const char *vmm_machine_placement(struct vmm_machine *machine, struct vdev *dev);
+/* Calls row() for each metric of its class, wherever it is served; those of a device in a process are that process's word. The control loop's
+ * thread, as is the next one: false where it is in no process of ours, otherwise what is counted here about its processes: `connects`,
+ * `losses`. */
+void vmm_machine_metrics(struct vmm_machine *machine, struct vdev *dev,
+                         void (*row)(void *ctx, const char *name, uint64_t value), void *ctx);
+bool vmm_machine_process_metrics(struct vmm_machine *machine, struct vdev *dev,
+                                 void (*row)(void *ctx, const char *name, uint64_t value),
+                                 void *ctx);
 /* False where it is in no process of ours. Otherwise calls row() for each stage that its jail lacks ("Landlock"), and why the host refused that
  * (printable characters). */
 bool vmm_machine_jail_lacks(struct vmm_machine *machine, struct vdev *dev,

@@ -41,6 +41,7 @@ enum {
     VMM_PROCESS_FD_CHANNEL,
     VMM_PROCESS_FD_PROFILE, /* vmm/jail/profile.h; only where there are filters or stages to take */
     VMM_PROCESS_FD_LEDGER, /* vmm/devices-core/ledger.h; only where the class has a state */
+    VMM_PROCESS_FD_COUNTERS, /* vmm/devices-core/counters.h */
     VMM_PROCESS_FDS_USER = VMM_PROCESS_FD_VHOST,
 };
 

@@ -226,6 +226,7 @@ struct vdev_context {
     struct vdev_irq *const *irqs;
     struct vdev_bus *mmio, *pio;
     struct vdev_msi_sink *msi;
+    struct vdev_counters *counters; /* where its memory shall be (counters.h); NULL: on the heap */
 };
 
 enum vdev_kind { VDEV_PLATFORM, VDEV_VIRTIO, VDEV_PCI };
@@ -283,6 +284,11 @@ void vdev_id_make(const struct vdev_class *cls, unsigned n, char ret_id[VDEV_ID_
 /* 0, or -EINVAL with text: 1 to VDEV_ID_MAX of the letters, digits and "._-", a letter or digit
  * first (ids stand in socket names, metrics and snapshots). */
 int vdev_id_check(const char *untrusted);
+
+/* Zeroed memory for the one device that a create() makes, for its metrics lie in it; NULL: out of memory. free: after vdev_exit(), or when nothing
+ * came of it; NULL is allowed. */
+void *vdev_alloc(const struct vdev_context *context, size_t size);
+void vdev_free(void *device);
 
 /* First call of a create(): fills the common part, sets *dev to zero before. The id is copied. */
 void vdev_init(struct vdev *dev, const struct vdev_class *cls, const struct vdev_ops *ops,
