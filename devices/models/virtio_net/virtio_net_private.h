@@ -164,7 +164,7 @@ enum virtio_net_mode {
 struct virtio_net_coalesce {
     struct le32 packets, usecs;
 };
-enum { VIRTIO_NET_DATA_QUEUES = 2 * VNET_QUEUES_MAX };
+enum { VIRTIO_NET_DATA_QUEUES = 2 * VNET_QUEUES_MAX, VIRTIO_NET_QUEUE_SIZE_LEAST = 4 };
 struct virtio_net;
 struct virtio_net_delay {
     struct virtio_net *net;
@@ -226,11 +226,14 @@ static inline struct virtio_net *virtio_net_of(struct virtio_dev *dev)
     return container_of(dev, struct virtio_net, dev);
 }
 
-/* The device over a back end, which is its own from now on, as net is (zeroed, from malloc(), and the back end's events have it as
+/* The device over a back end, which is its own from now on, as net is (zeroed, from vdev_alloc(), and the back end's events have it as
  * ctx); on error both are the caller's. */
 int virtio_net_new(const struct vdev_context *context, const struct virtio_net_config *config,
                    struct virtio_net *net, struct vnet *back, struct vdev **ret_dev);
 extern const struct vnet_events virtio_net_events;
+/* Of the class. */
+int virtio_net_create(const struct vdev_context *context, struct vdev **ret_dev);
+int virtio_net_settle(const struct vm_env *env, void *config);
 
 /* Contradictions around vhost=on; -EINVAL with text. */
 int virtio_net_kernel_check(const char *id, const struct virtio_net_config *config);
