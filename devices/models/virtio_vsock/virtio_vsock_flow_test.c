@@ -39,6 +39,68 @@ Test(virtio_vsock_flow, the_guest_is_sent_what_it_has_room_for)
     close(fd);
 }
 
+Test(virtio_vsock_flow, a_guest_that_has_no_more_room_than_before_is_asked_again_after_a_while)
+{
+    uint32_t port;
+    int fd = connected(SOCK_STREAM, &port);
+
+    update(4, 0, VSOCK_STREAM, port);
+    say(fd, "abcdefgh");
+    expect_bytes("abcd");
+    expect(VSOCK_OP_CREDIT_REQUEST);
+    update(4, 0, VSOCK_STREAM, port);
+    expect_none();
+    vh_pass(&t.h, VSOCK_ASK_NS - 1);
+    expect_none();
+    vh_pass(&t.h, 1);
+    expect(VSOCK_OP_CREDIT_REQUEST);
+    update(4, 0, VSOCK_STREAM, port);
+    expect_none();
+    update(8, 4, VSOCK_STREAM, port);
+
+    expect_bytes("efgh");
+    vh_pass(&t.h, VSOCK_ASK_NS);
+    expect_none();
+    close(fd);
+}
+
+Test(virtio_vsock_flow, a_message_without_room_is_asked_for_once_however_often_the_guest_says_so)
+{
+    uint32_t port;
+    int fd = connected(SOCK_SEQPACKET, &port);
+
+    update(8, 0, VSOCK_SEQPACKET, port);
+    say(fd, "12345");
+    say(fd, "67890");
+    expect_bytes("12345");
+    expect(VSOCK_OP_CREDIT_REQUEST);
+    update(8, 0, VSOCK_SEQPACKET, port);
+    expect_none();
+    update(8, 1, VSOCK_SEQPACKET, port);
+    expect(VSOCK_OP_CREDIT_REQUEST);
+    update(8, 5, VSOCK_SEQPACKET, port);
+
+    expect_bytes("67890");
+    close(fd);
+}
+
+Test(virtio_vsock_flow, a_connection_that_was_asked_for_its_room_may_close_before_it_is_asked_again)
+{
+    uint32_t port;
+    int fd = connected(SOCK_STREAM, &port);
+
+    update(4, 0, VSOCK_STREAM, port);
+    say(fd, "abcdefgh");
+    expect_bytes("abcd");
+    expect(VSOCK_OP_CREDIT_REQUEST);
+    send_op(VSOCK_OP_SHUTDOWN, VSOCK_STREAM, VSOCK_CLOSED, NULL, 0, GUEST, port);
+    vh_pass(&t.h, VSOCK_ASK_NS);
+
+    expect(VSOCK_OP_RST);
+    expect_none();
+    close(fd);
+}
+
 Test(virtio_vsock_flow, a_room_that_shrinks_below_what_is_out_is_none)
 {
     uint32_t port;

@@ -82,6 +82,7 @@ enum {
 };
 #define VSOCK_HELLO_NS  UINT64_C(10000000000) /* for the line, and for an answer of either side */
 #define VSOCK_LINGER_NS UINT64_C(30000000000) /* for what a guest sent before it closed */
+#define VSOCK_ASK_NS    UINT64_C(1000000000) /* until a guest is asked again for room */
 #define VSOCK_RETRY_NS  UINT64_C(1000000000) /* accept(2) had no descriptor */
 
 struct virtio_vsock_config {

@@ -141,13 +141,29 @@ static ssize_t receive(struct vsock_conn *c, struct iovec *iov, int iovs, int fl
     return -errno;
 }
 
+static void ask_again(struct vm_timer *timer)
+{
+    struct vsock_conn *c = container_of(timer, struct vsock_conn, timer);
+    struct virtio_vsock *v = c->vsock;
+
+    vm_lock_acquire(&v->dev.dev.lock);
+    c->asked_credit = false;
+    virtio_vsock_conn_ready(c);
+    vm_lock_release(&v->dev.dev.lock);
+    virtio_kick_later(&v->dev, VSOCK_RX);
+}
+
+/* The guest tells of room by itself when it has some (5.10.6.3). To one that tells nobody who does not ask it is a question a second. */
 static void wants_credit(struct vsock_conn *c)
 {
+    struct vm_loop *loop = c->vsock->dev.dev.env->loop;
+
     if (c->asked_credit)
         return;
     vm_count(&c->vsock->count.credit_waits, 1);
     c->asked_credit = true;
     c->owed |= VSOCK_OWE_ASK;
+    (void)vm_timer_set(loop, &c->timer, vm_loop_now_ns(loop) + VSOCK_ASK_NS, ask_again);
 }
 
 /* Bytes of messages that it has sent and we have not read (unix(7), SIOCINQ, which is FIONREAD). */

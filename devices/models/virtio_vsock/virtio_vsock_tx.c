@@ -59,9 +59,13 @@ static bool type_known(const struct packet *p)
 
 static void set_credit(struct vsock_conn *c, const struct packet *p)
 {
+    uint32_t before = virtio_vsock_conn_credit(c);
+
     c->peer_alloc = p->buf_alloc;
     c->peer_fwd = p->fwd_cnt;
-    c->asked_credit = false;
+    /* An answer without more room than before would be asked for again, and answered, as fast as both can. */
+    if (virtio_vsock_conn_credit(c) > before)
+        c->asked_credit = false;
     if (c->readable)
         virtio_vsock_conn_ready(c);
 }
