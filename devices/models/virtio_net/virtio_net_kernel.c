@@ -134,7 +134,8 @@ int virtio_net_kernel_new(struct virtio_net *net, const struct vdev_context *con
                                               .files = net->pairs,
                                               .features = VIRTIO_NET_F_MRG_RXBUF,
                                               .serve = serve,
-                                              .ctx = net };
+                                              .ctx = net,
+                                              .control = net->control };
     int rc = config->vhost ? open_all(net, name, fds) : 0;
 
     _Static_assert((int)VNET_QUEUES_MAX <= (int)VHOST_KERNEL_FILES, "a file for each pair");

@@ -219,6 +219,8 @@ struct virtio_net {
     const struct virtio_ops *plain; /* what it does without; and with the kernel */
     struct virtio_ops lending;
     int lent[VNET_QUEUES_MAX]; /* borrowed from the back end */
+    /* In ioctl(2)'s place, with the device as ctx: for tests. NULL: none. */
+    int (*control)(void *ctx, unsigned file, unsigned long request, void *argument);
 };
 
 static inline struct virtio_net *virtio_net_of(struct virtio_dev *dev)

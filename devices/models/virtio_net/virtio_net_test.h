@@ -19,6 +19,8 @@ enum {
     CONTROL = 2,
     PACKET = 0x200000, /* where a packet to be sent lies in the guest */
     ROOM = 0x300000, /* and buffers for received ones */
+    WIRE_LENT =
+        1000, /* the descriptor of the first pair that is lent to the kernel; the others' follow */
 };
 
 struct wire_frame {
@@ -36,6 +38,9 @@ struct wire {
     bool full; /* takes nothing */
     bool down;
     unsigned offloads, pairs, offload_calls; /* as set last */
+    unsigned lent; /* pairs that the kernel has, from the first on */
+    int (*control)(void *ctx, unsigned file, unsigned long request,
+                   void *argument); /* of the kernel's vhost, with vhost=on */
 };
 
 static inline struct wire *wire_of(struct vnet *net)
@@ -101,6 +106,12 @@ static inline int wire_set_queues(struct vnet *net, unsigned pairs)
     return 0;
 }
 
+static inline int wire_lend(struct vnet *net, unsigned queue)
+{
+    wire_of(net)->lent = queue + 1;
+    return WIRE_LENT + (int)queue;
+}
+
 static inline void wire_close(struct vnet *net)
 {
     struct wire *w = wire_of(net);
@@ -117,6 +128,7 @@ static inline void wire_init(struct wire *w)
                                          .send = wire_send,
                                          .set_offloads = wire_set_offloads,
                                          .set_queues = wire_set_queues,
+                                         .lend = wire_lend,
                                          .close = wire_close };
     const unsigned all =
         VNET_CSUM | VNET_TSO4 | VNET_TSO6 | VNET_ECN | VNET_UFO | VNET_USO4 | VNET_USO6;
@@ -128,6 +140,18 @@ static inline void wire_init(struct wire *w)
                                            .gives = all,
                                            .frame_max = VNET_FRAME_MAX } },
                         .pairs = 1 };
+}
+
+/* vhost=on: as virtio_net_create() does it. */
+static inline int wire_kernel(struct wire *w, struct vh *h, const struct virtio_net_config *config)
+{
+    int rc;
+
+    w->dev->control = w->control;
+    rc = virtio_net_kernel_new(w->dev, &h->context, config);
+    if (rc)
+        vdev_destroy(&w->dev->dev.dev);
+    return rc;
 }
 
 /* A device over the back end, which is initialised. Options as on the command line, or NULL. */
@@ -145,12 +169,12 @@ static inline int wire_plug(struct wire *w, struct vh *h, const char *options)
                            options ? options : "mac=52:54:00:12:34:56");
     if (!rc)
         rc = virtio_net_new(&h->context, &config, net, &w->net, &dev);
-    vm_prop_free(cls->props, &config);
-    if (rc) {
+    if (rc)
         vdev_free(net);
-        return rc;
-    }
-    return vh_plug(h, container_of(dev, struct virtio_dev, dev));
+    else
+        rc = wire_kernel(w, h, &config);
+    vm_prop_free(cls->props, &config);
+    return rc ? rc : vh_plug(h, container_of(dev, struct virtio_dev, dev));
 }
 
 /* The next frame for the guest: len bytes to its address, numbered from `first` on. */

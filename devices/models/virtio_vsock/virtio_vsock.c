@@ -130,7 +130,8 @@ static int set_up(struct virtio_vsock *v, const struct vdev_context *context)
                          : virtio_vsock_host_open(v, config);
 }
 
-static int vsock_create(const struct vdev_context *context, struct vdev **ret_dev)
+int virtio_vsock_new(const struct vdev_context *context, struct virtio_vsock *v,
+                     struct vdev **ret_dev)
 {
     static const uint16_t sizes[VSOCK_QUEUES] = { VSOCK_RING, VSOCK_RING, VSOCK_RING };
     const struct virtio_vsock_config *config = context->config;
@@ -143,15 +144,10 @@ static int vsock_create(const struct vdev_context *context, struct vdev **ret_de
         .config_bytes = sizeof(struct vsock_space),
         .options = &config->virtio
     };
-    struct virtio_vsock *v;
     int rc = check(context);
 
-    if (rc)
-        return rc;
-    v = vdev_alloc(context, sizeof(*v));
-    if (!v)
-        return vm_fail(-ENOMEM, "%s: out of memory", context->id);
-    rc = virtio_init(&v->dev, &virtio_vsock_class, &ops, context, &setup);
+    if (!rc)
+        rc = virtio_init(&v->dev, &virtio_vsock_class, &ops, context, &setup);
     if (rc) {
         vdev_free(v);
         return rc;
@@ -163,6 +159,14 @@ static int vsock_create(const struct vdev_context *context, struct vdev **ret_de
     }
     *ret_dev = &v->dev.dev;
     return 0;
+}
+
+static int vsock_create(const struct vdev_context *context, struct vdev **ret_dev)
+{
+    struct virtio_vsock *v = vdev_alloc(context, sizeof(*v));
+
+    return v ? virtio_vsock_new(context, v, ret_dev)
+             : vm_fail(-ENOMEM, "%s: out of memory", context->id);
 }
 
 /* ---- tables ---- */

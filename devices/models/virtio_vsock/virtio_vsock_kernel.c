@@ -118,7 +118,8 @@ int virtio_vsock_kernel_new(struct virtio_vsock *v, const struct vdev_context *c
                                               .together = true,
                                               .features = VIRTIO_VSOCK_F_SEQPACKET,
                                               .serve = serve,
-                                              .ctx = v };
+                                              .ctx = v,
+                                              .control = v->control };
 
     if (fd == -ENOTCONN) { /* a plan: as with a kernel of today */
         v->dev.offered &= ~VQ_F_RING_PACKED;

@@ -189,6 +189,8 @@ struct virtio_vsock {
     struct vhost_kernel *kernel; /* serves the packets' queues; NULL: we do */
     const struct virtio_ops *plain; /* what it does without; and with the kernel */
     struct virtio_ops lending;
+    /* In ioctl(2)'s place, with the device as ctx: for tests. NULL: none. */
+    int (*control)(void *ctx, unsigned file, unsigned long request, void *argument);
     struct virtio_vsock_state s;
     uint64_t cid;
     bool lost; /* connections that the driver had are gone, and it does not know yet */
@@ -238,6 +240,11 @@ static inline struct virtio_vsock *virtio_vsock_of(struct virtio_dev *dev)
 /* One line about a guest or a client that does not keep to the rules. */
 #define virtio_vsock_complain(v, ...) \
     vm_log_limited((v)->dev.dev.env, &(v)->limit, VM_LOG_WARN, "%s: " __VA_ARGS__)
+
+/* virtio_vsock.c */
+/* The device; v is zeroed, from vdev_alloc(), and the device's own from now on, also on error. */
+int virtio_vsock_new(const struct vdev_context *context, struct virtio_vsock *v,
+                     struct vdev **ret_dev);
 
 /* virtio_vsock_conn.c */
 struct vsock_conn *virtio_vsock_conn_new(struct virtio_vsock *v, uint16_t type, bool from_host);

@@ -18,17 +18,17 @@ Test(kernel, the_kernel_has_an_owner_before_it_is_told_of_memory, .fini = quit)
 
     cr_assert_eq(kt_make(), 0, "%s", vm_error_text());
 
-    cr_assert_eq(kt_when(VHOST_GET_FEATURES), 1);
-    cr_assert_eq(kt_when(VHOST_SET_OWNER), 2);
-    cr_assert_eq(kt_when(VHOST_SET_MEM_TABLE), 3);
-    cr_assert_eq(kt.table.count, 1);
-    cr_assert_eq(kt.table.region[0].userspace_addr, (uintptr_t)kt.h.guest.host);
+    cr_assert_eq(fake_vhost_when(&kt.k, VHOST_GET_FEATURES), 1);
+    cr_assert_eq(fake_vhost_when(&kt.k, VHOST_SET_OWNER), 2);
+    cr_assert_eq(fake_vhost_when(&kt.k, VHOST_SET_MEM_TABLE), 3);
+    cr_assert_eq(kt.k.table.count, 1);
+    cr_assert_eq(kt.k.table.region[0].userspace_addr, (uintptr_t)kt.h.guest.host);
 }
 
 Test(kernel, what_the_kernel_cannot_is_not_offered, .fini = quit)
 {
     kt_open(VH_PCI);
-    kt.features &= ~VQ_F_EVENT_IDX;
+    kt.k.features &= ~VQ_F_EVENT_IDX;
 
     cr_assert_eq(kt_make(), 0);
 
@@ -43,8 +43,8 @@ static void refused(unsigned long request, int why, int code, const char *text)
     int rc;
 
     kt_open(VH_PCI);
-    kt.refused = request;
-    kt.why = why;
+    kt.k.refused = request;
+    kt.k.why = why;
     rc = kt_make();
     cr_assert_eq(rc, code, "%d %s", rc, vm_error_text());
     cr_assert_str_eq(vm_error_text(), text);
@@ -67,7 +67,7 @@ Test(kernel, what_is_no_such_file_is_refused)
 Test(kernel, a_kernel_from_before_virtio_1_is_refused, .fini = quit)
 {
     kt_open(VH_PCI);
-    kt.features = 1;
+    kt.k.features = 1;
 
     cr_assert_eq(kt_make(), -ENOTSUP);
 }
@@ -83,7 +83,7 @@ static void serve_by(enum vh_transport transport)
     cr_assert_eq(kt_request(0), 'a');
     cr_assert_gt(kt.h.queue_interrupts, before);
 
-    cr_assert_eq(kt.acked, VQ_F_VERSION_1 | VQ_F_INDIRECT | VQ_F_EVENT_IDX | 1);
+    cr_assert_eq(kt.k.acked, VQ_F_VERSION_1 | VQ_F_INDIRECT | VQ_F_EVENT_IDX | 1);
     for (unsigned i = 0; i < 300; i++) {
         cr_assert_eq(kt_request(0), 'a');
         cr_assert_eq(kt_request(1), 'b');
@@ -114,7 +114,7 @@ Test(kernel, the_loop_does_not_take_the_kernels_doorbells, .fini = quit)
     cr_assert_eq(vh_kick(&kt.h, 2), 0);
     cr_assert_eq(vh_idle(&kt.h), 0);
 
-    cr_assert_eq(vm_eventfd_take(kt.ring[1].kick), 1);
+    cr_assert_eq(vm_eventfd_take(kt.k.ring[1].kick), 1);
     cr_assert_eq(kt.kicks, before + 1, "its own queue is the device's");
 }
 
@@ -149,11 +149,11 @@ Test(kernel, a_reset_ends_when_the_kernel_has_let_go, .fini = quit)
 
     cr_assert_eq(vh_set_status(&kt.h, 0), 0);
     cr_assert_neq(vh_status(&kt.h), 0, "the kernel still has the rings");
-    cr_assert(kt.ring[0].on && kt.ring[1].on);
+    cr_assert(kt.k.ring[0].on && kt.k.ring[1].on);
 
     cr_assert_eq(vh_idle(&kt.h), 0);
     cr_assert_eq(vh_status(&kt.h), 0);
-    cr_assert_not(kt.ring[0].on || kt.ring[1].on);
+    cr_assert_not(kt.k.ring[0].on || kt.k.ring[1].on);
 }
 
 Test(kernel, a_pause_goes_on_where_it_was, .fini = quit)
@@ -168,7 +168,7 @@ Test(kernel, a_pause_goes_on_where_it_was, .fini = quit)
         cr_assert_eq(kt_request(1), 'b');
 
     cr_assert_eq(vh_quiesce(&kt.h), 0);
-    cr_assert_not(kt.ring[0].on || kt.ring[1].on);
+    cr_assert_not(kt.k.ring[0].on || kt.k.ring[1].on);
     cr_assert_eq(kt.h.calls, 0, "nobody sends messages");
     cr_assert_eq(kt.dev.queue[1].next_avail, 5);
     b = (struct fake_buf){ fake_driver_alloc(&kt.h.drv[1], 16), 16, true };
@@ -176,7 +176,7 @@ Test(kernel, a_pause_goes_on_where_it_was, .fini = quit)
 
     cr_assert_eq(vdev_resume(kt.h.dev), 0);
     cr_assert_eq(vh_idle(&kt.h), 0);
-    cr_assert_eq(kt.ring[1].base, 5);
+    cr_assert_eq(kt.k.ring[1].base, 5);
     cr_assert_eq(kt_work(), 1, "what was offered meanwhile is seen without a kick");
 }
 
@@ -187,7 +187,7 @@ Test(kernel, a_signal_of_the_last_moment_is_told_after_a_pause, .fini = quit)
     kt_run(VH_PCI);
     before = kt.h.queue_interrupts;
 
-    vm_eventfd_signal(kt.ring[0].call);
+    vm_eventfd_signal(kt.k.ring[0].call);
     cr_assert_eq(vh_quiesce(&kt.h), 0);
     cr_assert_eq(vdev_resume(kt.h.dev), 0);
     cr_assert_eq(vh_idle(&kt.h), 0);
@@ -200,12 +200,12 @@ Test(kernel, a_queue_that_is_stopped_alone_leaves_the_other, .fini = quit)
     kt_run(VH_PCI);
 
     cr_assert_eq(vh_queue_stop(&kt.h, 0, LIMIT), 0);
-    cr_assert_not(kt.ring[0].on);
+    cr_assert_not(kt.k.ring[0].on);
     cr_assert_eq(kt_request(1), 'b');
 
     cr_assert_eq(vh_queue(&kt.h, 0, 0), 0);
     cr_assert_eq(vh_idle(&kt.h), 0);
-    cr_assert_eq(kt.ring[0].base, 0, "it begins anew");
+    cr_assert_eq(kt.k.ring[0].base, 0, "it begins anew");
     cr_assert_eq(kt_request(0), 'a');
 }
 
@@ -218,8 +218,8 @@ Test(kernel, a_file_that_serves_all_rings_waits_for_all, .fini = quit)
     cr_assert_eq(kt_request(0), 'a');
 
     cr_assert_eq(vh_queue_stop(&kt.h, 1, LIMIT), 0);
-    cr_assert_not(kt.ring[0].on || kt.ring[1].on);
-    cr_assert_eq(kt.bases, 2, "where both are is known");
+    cr_assert_not(kt.k.ring[0].on || kt.k.ring[1].on);
+    cr_assert_eq(kt.k.bases, 2, "where both are is known");
 
     cr_assert_eq(vh_queue(&kt.h, 1, 0), 0);
     cr_assert_eq(vh_idle(&kt.h), 0);
@@ -236,7 +236,7 @@ Test(kernel, without_bus_mastering_the_kernel_touches_no_memory, .fini = quit)
 
     cr_assert_eq(vh_pci_write(&kt.h, COMMAND, 2, COMMAND_MEMORY), -EINPROGRESS);
     cr_assert_eq(vh_idle(&kt.h), 0);
-    cr_assert_not(kt.ring[0].on || kt.ring[1].on);
+    cr_assert_not(kt.k.ring[0].on || kt.k.ring[1].on);
     cr_assert_eq(kt.h.unparks, unparks + 1, "the vCPU that wrote it goes on");
 
     cr_assert_eq(vh_pci_write(&kt.h, COMMAND, 2, COMMAND_MEMORY | COMMAND_MASTER), 0);
@@ -250,8 +250,8 @@ static void needs_reset(const char *why)
 {
     cr_assert(vh_status(&kt.h) & VIRTIO_NEEDS_RESET);
     cr_assert(vh_logged(&kt.h, why));
-    cr_assert_not(kt.ring[0].on || kt.ring[1].on);
-    kt.refused = 0;
+    cr_assert_not(kt.k.ring[0].on || kt.k.ring[1].on);
+    kt.k.refused = 0;
     cr_assert_eq(vh_reset(&kt.h, LIMIT), 0);
     cr_assert_eq(vh_start(&kt.h, 0), 0);
     cr_assert_eq(kt_request(1), 'b', "a reset mends it");
@@ -261,9 +261,9 @@ Test(kernel, a_kernel_that_does_not_begin_is_told_to_the_driver, .fini = quit)
 {
     kt_open(VH_PCI);
     cr_assert_eq(kt_make(), 0);
-    kt.refused = VHOST_SET_VRING_ADDR;
-    kt.spared = 1; /* ring 0 is served when ring 1 fails */
-    kt.why = -EFAULT;
+    kt.k.refused = VHOST_SET_VRING_ADDR;
+    kt.k.spared = 1; /* ring 0 is served when ring 1 fails */
+    kt.k.why = -EFAULT;
     cr_assert_eq(vh_start(&kt.h, 0), 0);
 
     needs_reset("VHOST_SET_VRING_ADDR: Bad address");
@@ -273,8 +273,8 @@ Test(kernel, a_type_that_does_not_begin_is_told_to_the_driver, .fini = quit)
 {
     kt_open(VH_PCI);
     cr_assert_eq(kt_make(), 0);
-    kt.refused = 1; /* serve() */
-    kt.why = -ENOTSUP;
+    kt.k.refused = 1; /* serve() */
+    kt.k.why = -ENOTSUP;
     cr_assert_eq(vh_start(&kt.h, 0), 0);
 
     needs_reset("the kernel does not begin to serve queue 0: Operation not supported");
@@ -317,7 +317,7 @@ Test(kernel, a_ring_that_lies_in_two_pieces_of_memory_is_refused, .fini = quit)
     change.add = &region;
     cr_assert_eq(gm_space_change(kt.h.guest.space, &change), 0);
     cr_assert_eq(kt_make(), 0);
-    cr_assert_eq(kt.table.count, 2);
+    cr_assert_eq(kt.k.table.count, 2);
 
     cr_assert_eq(vh_negotiate(&kt.h, 0), 0);
     vh_queue_set(&kt.h, 0, 64, end - 512, end - 4096, end - 8192);
@@ -342,19 +342,19 @@ Test(kernel, memory_that_comes_and_goes_is_told, .fini = quit)
     cr_assert_eq(gm_region_new(1ULL << 32, 1 << 20, &backing, &region), 0);
 
     cr_assert_eq(gm_space_change(kt.h.guest.space, &add), 0);
-    cr_assert_eq(kt.table.count, 2);
-    cr_assert_eq(kt.table.region[1].guest_phys_addr, 1ULL << 32);
+    cr_assert_eq(kt.k.table.count, 2);
+    cr_assert_eq(kt.k.table.region[1].guest_phys_addr, 1ULL << 32);
 
     cr_assert_eq(gm_space_change(kt.h.guest.space, &away), 0);
     cr_assert_eq(vh_idle(&kt.h), 0);
-    cr_assert_eq(kt.table.count, 1);
+    cr_assert_eq(kt.k.table.count, 1);
 
-    kt.refused = VHOST_SET_MEM_TABLE;
-    kt.why = -E2BIG;
+    kt.k.refused = VHOST_SET_MEM_TABLE;
+    kt.k.why = -E2BIG;
     cr_assert_eq(gm_space_change(kt.h.guest.space, &add), -E2BIG);
-    kt.refused = 0;
+    kt.k.refused = 0;
     cr_assert_eq(gm_space_change(kt.h.guest.space, &add), 0);
-    cr_assert_eq(kt.table.count, 2);
+    cr_assert_eq(kt.k.table.count, 2);
     gm_region_unref(region);
 }
 
@@ -369,7 +369,7 @@ Test(kernel, memory_that_the_guest_must_not_write_is_not_the_kernels, .fini = qu
 
     cr_assert_eq(gm_space_change(kt.h.guest.space, &add), 0);
 
-    cr_assert_eq(kt.table.count, 1);
+    cr_assert_eq(kt.k.table.count, 1);
     gm_region_unref(region);
 }
 
@@ -381,7 +381,7 @@ Test(kernel, a_device_that_is_pulled_out_leaves_nothing, .fini = quit)
 
     cr_assert(kt.destroyed);
     cr_assert_eq(kt.h.doorbells, 0);
-    cr_assert_not(kt.ring[0].on || kt.ring[1].on);
+    cr_assert_not(kt.k.ring[0].on || kt.k.ring[1].on);
 }
 
 static int opened; /* what the opener says */
