@@ -184,7 +184,7 @@ static int net_kick(struct virtio_dev *dev, uint16_t n)
     if (n >= 2 * net->pairs)
         return 0;
     if (net->kernel)
-        return vhost_kernel_kick(net->kernel, n);
+        return vhost_kernel_has(net->kernel, n) ? vhost_kernel_kick(net->kernel, n) : 0;
     return n % 2 ? virtio_net_tx_kick(net, n / 2) : virtio_net_rx_kick(net, n / 2);
 }
 

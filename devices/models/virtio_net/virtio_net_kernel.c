@@ -81,11 +81,13 @@ static int open_all(struct virtio_net *net, const char *name, int *fds)
 
 /* ---- as a device ---- */
 
+/* 5.1.2: without MQ queue 2 is the control queue, which is ours. */
 static int kernel_start(struct virtio_dev *dev)
 {
     struct virtio_net *net = virtio_net_of(dev);
     int rc = net->plain->start(dev);
 
+    vhost_kernel_use(net->kernel, virtio_has(dev, VIRTIO_NET_F_MQ) ? net->pairs : 1);
     return rc ? rc : vhost_kernel_start(net->kernel);
 }
 
@@ -104,10 +106,9 @@ static int kernel_queue_stop(struct virtio_dev *dev, uint16_t n)
     return vhost_kernel_queue_stop(virtio_net_of(dev)->kernel, n);
 }
 
-/* The control queue, wherever it is, is ours. */
 static int kernel_dma_changed(struct virtio_dev *dev)
 {
-    for (uint16_t n = 2; n < dev->queues; n++)
+    for (uint16_t n = 2; n < dev->queues; n++) /* wherever it is */
         virtio_kick_later(dev, n);
     return vhost_kernel_dma_changed(virtio_net_of(dev)->kernel);
 }

@@ -376,6 +376,44 @@ Test(virtio_net_kernel, a_reset_takes_the_rings_from_the_kernel_and_a_start_give
     cr_assert(sends(TX, "again"));
 }
 
+/* Firmware, and then a kernel, say: queue 2 is the control queue of the one, the second pair's of the other. */
+static void change_drivers(enum vh_transport transport)
+{
+    static const uint8_t mac[6] = { 0x52, 0x54, 0, 1, 1, 1 };
+    uint64_t offered;
+
+    teardown();
+    prepare(transport);
+    cr_assert_eq(wire_plug(&wire, &h, PAIRS2), 0);
+    offered = vh_offered(&h);
+    for (unsigned i = 0; i < 2; i++) {
+        cr_assert_eq(vh_start(&h, offered & ~VIRTIO_NET_F_MQ), 0);
+        cr_assert_not(kernel.ring[2].on || kernel.ring[3].on);
+        cr_assert_eq(received(RX), 'a');
+        cr_assert_eq(command(CONTROL, 1, 1, mac, 6), VIRTIO_NET_OK);
+        cr_assert_eq(vh_reset(&h, LIMIT), 0);
+
+        cr_assert_eq(vh_start(&h, offered), 0);
+        cr_assert(kernel.ring[2].on && kernel.ring[3].on);
+        cr_assert_eq(received(2), 'c');
+        cr_assert_eq(vh_kick(&h, 2), 0);
+        cr_assert_eq(vh_idle(&h), 0);
+        cr_assert(vm_eventfd_take(kernel.ring[2].kick), "the loop takes none of its doorbells");
+        cr_assert_eq(command(4, 1, 1, mac, 6), VIRTIO_NET_OK);
+        cr_assert_eq(vh_reset(&h, LIMIT), 0);
+    }
+}
+
+Test(virtio_net_kernel, a_driver_that_did_not_agree_on_pairs_has_one_over_pci)
+{
+    change_drivers(VH_PCI);
+}
+
+Test(virtio_net_kernel, a_driver_that_did_not_agree_on_pairs_has_one_over_mmio)
+{
+    change_drivers(VH_MMIO_BUS);
+}
+
 Test(virtio_net_kernel, a_pause_ends_and_goes_on)
 {
     begin(PLAIN);

@@ -36,7 +36,7 @@ struct vhost_kernel {
     struct virtio_dev *dev;
     struct vhost_kernel_setup setup; /* fds: see file */
     int file[VHOST_KERNEL_FILES];
-    unsigned rings;
+    unsigned rings, used; /* there are; this driver has */
     struct ring ring[RINGS_MAX];
     uint64_t features; /* of all files */
     struct vm_watch err_watch;
@@ -87,7 +87,7 @@ static uint16_t queue_of(const struct vhost_kernel *k, unsigned r)
 
 bool vhost_kernel_has(const struct vhost_kernel *k, uint16_t n)
 {
-    return k && n >= k->setup.first && n - k->setup.first < (int)k->rings;
+    return k && n >= k->setup.first && n - k->setup.first < (int)k->used;
 }
 
 static bool any_on(const struct vhost_kernel *k)
@@ -206,6 +206,8 @@ static bool wanted(const struct vhost_kernel *k, unsigned r)
 {
     unsigned begin = r - place_of(r);
 
+    if (r >= k->used)
+        return false;
     if (!k->setup.together)
         return virtio_queue_live(k->dev, queue_of(k, r));
     for (unsigned i = 0; i < VHOST_KERNEL_RINGS; i++)
@@ -347,6 +349,13 @@ static void err_ready(struct vm_watch *watch, uint32_t events)
 
 /* ---- from driver and machine ---- */
 
+void vhost_kernel_use(struct vhost_kernel *k, unsigned files)
+{
+    k->used = files * VHOST_KERNEL_RINGS;
+    for (unsigned r = 0; r < k->rings; r++)
+        virtio_kick_lend(k->dev, queue_of(k, r), r < k->used);
+}
+
 int vhost_kernel_start(struct vhost_kernel *k)
 {
     advance_soon(k);
@@ -476,7 +485,7 @@ int vhost_kernel_new(struct virtio_dev *dev, struct gm_space *memory,
     k->setup = *setup;
     k->setup.fds = NULL; /* the caller's */
     memcpy(k->file, setup->fds, setup->files * sizeof(*k->file));
-    k->rings = setup->files * VHOST_KERNEL_RINGS;
+    k->rings = k->used = setup->files * VHOST_KERNEL_RINGS;
     k->err = -1;
     for (unsigned r = 0; r < k->rings; r++)
         k->ring[r].call = -1;

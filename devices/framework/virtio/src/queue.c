@@ -117,8 +117,12 @@ void virtio_tell_late(struct virtio_dev *dev)
 static void watch_posted(struct vm_work *work)
 {
     struct virtio_kick *k = container_of(work, struct virtio_kick, watch_work);
-    int rc = vm_watch_add(k->dev->dev.env->loop, &k->watch, k->fd, EPOLLIN, kick_ready);
+    int rc = 0;
 
+    if (k->remote)
+        vm_watch_del(&k->watch);
+    else if (!k->watch.active)
+        rc = vm_watch_add(k->dev->dev.env->loop, &k->watch, k->fd, EPOLLIN, kick_ready);
     if (rc) {
         vm_lock_acquire(&k->dev->dev.lock);
         virtio_needs_reset(k->dev, vm_error_text());
@@ -144,6 +148,18 @@ int virtio_kick_fd(struct virtio_dev *dev, uint16_t n, int *ret_fd)
     }
     *ret_fd = k->fd;
     return 0;
+}
+
+/* What the loop still takes of the eventfd until then reaches ops->kick, which knows where it belongs. */
+void virtio_kick_lend(struct virtio_dev *dev, uint16_t n, bool remote)
+{
+    struct virtio_kick *k = &dev->kick[n];
+
+    if (k->remote == remote)
+        return;
+    k->remote = remote;
+    if (k->fd >= 0)
+        vm_loop_post(dev->dev.env->loop, &k->watch_work, watch_posted);
 }
 
 void virtio_kick_renew(struct virtio_dev *dev)

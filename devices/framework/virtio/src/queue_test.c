@@ -2,6 +2,8 @@
 /* Tests of queues: enabling, kicks, doorbells, interrupts, broken rings, RING_RESET. */
 #include <criterion/criterion.h>
 
+#include <vmm/base/fd.h>
+
 #include "virtio_test.h"
 
 static struct vh h;
@@ -530,6 +532,32 @@ Test(virtio_queues, what_is_told_of_a_stopped_queue_reaches_nobody)
 
         cr_assert_eq(h.queue_interrupts, interrupts);
         lab->dev.kick[1].remote = false;
+    }
+}
+
+Test(virtio_queues, a_doorbell_is_lent_and_taken_back_between_drivers)
+{
+    FOR_ALL
+    {
+        int fd;
+
+        cr_assert_eq(vh_start(&h, 0), 0);
+        cr_assert_eq(lab_ask(&h, 1), 4);
+        cr_assert_eq(vh_reset(&h, 0), 0);
+        virtio_kick_lend(&lab->dev, 1, true);
+        cr_assert_eq(vh_start(&h, 0), 0);
+        cr_assert_eq(virtio_kick_fd(&lab->dev, 1, &fd), 0);
+        vm_eventfd_signal(fd);
+        cr_assert_eq(vh_idle(&h), 0);
+        cr_assert_eq(vm_eventfd_take(fd), 1, "the loop does not look at it");
+
+        cr_assert_eq(vh_reset(&h, 0), 0);
+        virtio_kick_lend(&lab->dev, 1, false);
+        cr_assert_eq(vh_start(&h, 0), 0);
+        cr_assert_eq(lab_ask(&h, 1), 4);
+        vm_eventfd_signal(fd);
+        cr_assert_eq(vh_idle(&h), 0);
+        cr_assert_eq(vm_eventfd_take(fd), 0, "and now it does again");
     }
 }
 

@@ -60,6 +60,10 @@ int vhost_kernel_control(struct vhost_kernel *k, unsigned file, unsigned long re
 /* Queue n of the device is lent. */
 bool vhost_kernel_has(const struct vhost_kernel *k, uint16_t n);
 
+/* Where the driver's features say how many queues there are: from its start on the kernel serves those of the first files alone, and the
+ * others are the device's. From ops->start, before vhost_kernel_start(). Not said: all of them. */
+void vhost_kernel_use(struct vhost_kernel *k, unsigned files);
+
 /* Of struct virtio_ops. start is resume, too. */
 int vhost_kernel_start(struct vhost_kernel *k);
 int vhost_kernel_kick(struct vhost_kernel *k, uint16_t n);

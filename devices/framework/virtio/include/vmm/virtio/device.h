@@ -140,7 +140,7 @@ struct virtio_kick { /* one per queue: how a doorbell reaches the loop */
     int call_fd; /* virtio_call_fd() */
     bool resetting; /* the driver's reset of the queue alone waits for its requests */
     bool awaited; /* ... as ops->queue_stop said: for virtio_queue_stopped() */
-    /* The device's choice, before it is attached: another process, or the kernel, serves the queue. It gets the doorbell's eventfd, the loop
+    /* The device's choice, before it is attached (later: virtio_kick_lend()): another process, or the kernel, serves the queue. It gets the doorbell's eventfd, the loop
      * does not watch it; ops->kick is called where the queue has to be looked at without a doorbell, and virtio_notify() when the other side
      * has said so. */
     bool remote;
@@ -294,6 +294,8 @@ void virtio_queue_serve(struct virtio_dev *dev, uint16_t n);
 void virtio_queue_kick(struct virtio_dev *dev, uint16_t n);
 /* The eventfd that means the same, watched in the loop; -errno with text. Borrowed. Not where kick_now is set. */
 int virtio_kick_fd(struct virtio_dev *dev, uint16_t n, int *ret_fd);
+/* Changes kick[n].remote for the driver that begins now, whose features say what queue n is: from ops->start alone. */
+void virtio_kick_lend(struct virtio_dev *dev, uint16_t n, bool remote);
 /* Of a device whose queues are all remote: the doorbells get new eventfds, for who has the old ones is not served by any more. Kicks that nobody took
  * are lost with the old ones: who comes next looks at its queues once. */
 void virtio_kick_renew(struct virtio_dev *dev);
