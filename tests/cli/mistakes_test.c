@@ -449,6 +449,34 @@ Test(mistakes, an_address_as_lspci_has_it_is_told_what_is_wanted)
     expect(USAGE, "'0000:00:05.0' is no PCI address", "DD or DD.F");
 }
 
+Test(mistakes, a_descriptor_that_is_not_open)
+{
+    static const char why[] = "this program was started without an open descriptor of that number";
+
+    cli_kernel("k", TINY_POWEROFF);
+
+    CLI(&r, "run", "--net", "fd=77", "k");
+    expect(USAGE, "virtio-net: fd=77", why);
+    CLI(&r, "run", "--net", "fd=77", "--sandbox", "thread", "k");
+    expect(USAGE, "virtio-net: fd=77", "77<>FILE");
+    CLI(&r, "run", "--net", "num_queues=4,fd=[0,78]", "k");
+    expect(USAGE, "virtio-net: fd=78", why);
+    CLI(&r, "run", "--net", "fd=77,vhost=on", "k");
+    expect(USAGE, "virtio-net: fd=77", why);
+    CLI(&r, "run", "--tap-fd", "77", "k");
+    expect(USAGE, "virtio-net: fd=77", why);
+    CLI(&r, "run", "--rng", "fd=77", "k");
+    expect(USAGE, "virtio-rng: fd=77", why);
+    CLI(&r, "run", "--device", "vhost-user,type=net,fd=77", "k");
+    expect(USAGE, "vhost-user: fd=77", why);
+    CLI(&r, "device", "virtio-rng", "--fd", "77");
+    expect(USAGE, "--fd 77 is not open here", "");
+    CLI(&r, "device", "virtio-rng,fd=77", "--socket", "s");
+    expect(USAGE, "virtio-rng: fd=77", why);
+    CLI(&r, "device", "virtio-net,fd=77", "--socket", "s");
+    expect(USAGE, "virtio-net: fd=77", why);
+}
+
 Test(mistakes, a_directory_is_no_socket_to_talk_to)
 {
     CLI(&r, "info", ".");

@@ -25,6 +25,7 @@
 
 #include "commands.h"
 #include "options.h"
+#include "run.h"
 
 static struct device_part *current(struct session *s)
 {
@@ -286,7 +287,8 @@ static int fd_number(const char *option, const char *text, int *ret_fd)
     if (end == text || *end || n < 0 || n > INT_MAX)
         return vm_fail(-EINVAL, "vmm device: %s %.32s: a number is needed", option, text);
     if (fcntl((int)n, F_SETFD, FD_CLOEXEC))
-        return vm_fail_errno("vmm device: %s %ld", option, n);
+        return errno == EBADF ? vm_fail(-EINVAL, "vmm device: %s %ld is not open here", option, n)
+                              : vm_fail_errno("vmm device: %s %ld", option, n);
     *ret_fd = (int)n;
     return 0;
 }
@@ -351,6 +353,8 @@ static int make_service(struct session *s, unsigned n, struct device_service *se
     rc = vm_prop_check(service->cls->props, v->object, service->cls->name);
     if (!rc)
         rc = check_common(service->cls, v->object);
+    if (!rc)
+        rc = vmm_run_check_fds(service->cls, v->object);
     if (rc)
         return rc;
     if (service->cls->settle) {

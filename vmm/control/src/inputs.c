@@ -337,6 +337,42 @@ static int settle_devices(struct run_inputs *in)
     return rc;
 }
 
+static int check_fd(const char *of, const struct vm_prop *prop, int fd)
+{
+    if (fd < 0 || fcntl(fd, F_GETFD) >= 0)
+        return 0;
+    return vm_fail(-EINVAL,
+                   "%s: %s=%d: this program was started without an open descriptor of that number; "
+                   "a shell gives one by %d<>FILE",
+                   of, prop->name, fd, fd);
+}
+
+int vmm_run_check_fds(const struct vdev_class *cls, const void *config)
+{
+    int rc = 0;
+
+    for (const struct vm_prop *p = config ? cls->props : NULL; !rc && p && p->name; p++) {
+        const void *place = (const char *)config + p->offset;
+        const struct vm_prop_list *list = place;
+
+        if (p->type == VM_PROP_FD)
+            rc = check_fd(cls->name, p, *(const int *)place);
+        else if (p->type == VM_PROP_LIST && p->element == VM_PROP_FD)
+            for (uint32_t n = 0; !rc && n < list->count; n++)
+                rc = check_fd(cls->name, p, ((const int *)list->items)[n]);
+    }
+    return rc;
+}
+
+static int check_fds(const struct run_inputs *in)
+{
+    int rc = 0;
+
+    for (size_t i = 0; !rc && i < in->machine.device_count; i++)
+        rc = vmm_run_check_fds(in->devices[i].cls, in->devices[i].config);
+    return rc;
+}
+
 /* The device says it, too, but a plan has no memory. */
 static int check_balloon(const struct run_inputs *in)
 {
@@ -522,6 +558,8 @@ int vmm_run_inputs_make(const struct run_model *model, struct run_config *config
         rc = place_devices(in);
     if (!rc)
         rc = make_cmdline(in);
+    if (!rc && open_files)
+        rc = check_fds(in);
     if (!rc && open_files)
         rc = settle_devices(in);
     if (!rc && open_files)

@@ -40,6 +40,10 @@ const char *vmm_run_chr_option(enum run_part_id id);
 /* When modes are settled and devices listed: -EINVAL with text where the user's words contradict each other. */
 int vmm_run_check_conflicts(const struct run_inputs *inputs);
 
+/* The descriptors that a device of this configuration is given are open. While nothing of ours is, whose number it could be. -EINVAL with
+ * text. */
+int vmm_run_check_fds(const struct vdev_class *cls, const void *config);
+
 /* /dev/kvm; env is borrowed, *ret_hv the caller's (hv_free()). -ENODEV (not there, no permission), -errno, with text. */
 int vmm_run_kvm(const struct vm_env *env, struct hv **ret_hv);
 
