@@ -150,6 +150,18 @@ static unsigned choose(const struct vmm_machine *m, const char *id, struct virti
     return n;
 }
 
+/* Nobody is there who could; one that is named was looked for before. */
+static int fail_none(const struct vmm_machine *m)
+{
+    const struct machine_device *d = m->devices;
+
+    while (d && !(d->leave && network_of(d)))
+        d = d->next;
+    return d ? vm_fail(-EBUSY, "%s is being removed, and this machine has no other network device",
+                       d->id)
+             : vm_fail(-ENOENT, "this machine has no network device: start it with --net");
+}
+
 static int make(struct vmm_machine *m, const char *id, struct machine_announce **ret_announce)
 {
     struct vm_loop *loop = m->config.env->loop;
@@ -157,7 +169,7 @@ static int make(struct vmm_machine *m, const char *id, struct machine_announce *
     struct machine_announce *a;
 
     if (!count)
-        return vm_fail(-ENOENT, "this machine has no network device: start it with --net");
+        return fail_none(m);
     a = calloc(1, sizeof(*a) + count * sizeof(a->dev[0]));
     if (!a || vm_timer_set(loop, &a->late, vm_loop_now_ns(loop) + MACHINE_ANNOUNCE_NS, too_late)) {
         free(a);

@@ -183,6 +183,46 @@ Test(announce, a_machine_without_network_devices_says_so)
     mt_close();
 }
 
+static int nic_stop_late(struct virtio_dev *dev)
+{
+    (void)dev;
+    return -EINPROGRESS;
+}
+
+static void left(void *ctx, int code)
+{
+    (void)ctx;
+    cr_assert_eq(code, 0);
+    told.code = 1;
+}
+
+Test(announce, a_machine_whose_only_network_device_is_being_removed_says_that)
+{
+    static const struct virtio_ops late = {
+        .kick = tube_kick, .stop = nic_stop_late, .announce = nic_announce, .destroy = tube_destroy
+    };
+
+    begin(true, 1);
+    net.dev[0]->ops = &late;
+    net.dev[0]->running = true; /* a driver has begun */
+    cr_assert_eq(vmm_machine_remove(t.machine, "nic0", left, &told), 0, "%s", vm_error_text());
+
+    cr_expect_eq(announce(NULL), -EBUSY);
+    cr_expect_str_eq(vm_error_text(),
+                     "nic0 is being removed, and this machine has no other network device");
+    cr_expect_eq(announce("nic0"), -EBUSY);
+    cr_expect_str_eq(vm_error_text(), "nic0 is being removed");
+
+    vm_lock_acquire(&net.dev[0]->dev.lock);
+    virtio_stopped(net.dev[0]);
+    vm_lock_release(&net.dev[0]->dev.lock);
+    mt_idle();
+    cr_assert_eq(told.code, 1);
+    cr_expect_eq(announce(NULL), -ENOENT);
+    cr_expect_str_eq(vm_error_text(), "this machine has no network device: start it with --net");
+    mt_close();
+}
+
 Test(announce, a_machine_that_stands_still_announces_nothing)
 {
     begin(true, 1);
