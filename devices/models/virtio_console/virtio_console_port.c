@@ -4,7 +4,8 @@
  *
  * Output has back-pressure: what the back end has no room for stays in the queue and goes on when it is drained. But Linux's
  * hvc driver spins, with interrupts off, until its bytes are taken: so a reader of a console that takes nothing for STUCK_NS makes
- * the device drop (and count) until there is room again. A port that is no console waits for as long as it takes.
+ * the device drop (and count) until there is room again. A port that is no console waits for as long as it takes, unless further places
+ * (also=) would wait with it.
  *
  *   [going] --ring full--> [waiting] --STUCK_NS--> one last try --not a byte taken--> [dropping]
  *      ^-------- drained -----'---------- drained -------------------------------------'
@@ -24,6 +25,7 @@ enum {
     CHAIN_BYTES_MAX =
         1 << 20, /* the rest of a longer chain is dropped: a guest could make it endless */
     PIECE_BYTES = 2048,
+    FLUSH_BYTES = 16 << 10, /* a quarter of a ring in the back end */
 };
 #define STUCK_NS UINT64_C(200000000)
 
@@ -45,15 +47,31 @@ static void on_stuck(struct vm_timer *timer)
     vm_lock_release(&port->con->dev.dev.lock);
 }
 
+/* Who does not read is given up for others' sake. */
+static bool may_give_up(const struct console_port *port)
+{
+    return port->console || vchar_is_shared(port->chr);
+}
+
 /* Kicks are served in the loop's thread: timers are ours. */
 static void begin_waiting(struct console_port *port)
 {
     struct vm_loop *loop = port->con->dev.dev.env->loop;
 
     port->waiting = true;
-    if (port->console && !port->stuck.slot &&
+    if (may_give_up(port) && !port->stuck.slot &&
         vm_timer_set(loop, &port->stuck, vm_loop_now_ns(loop) + STUCK_NS, on_stuck))
         port->dropping = true;
+}
+
+/* Who is given up does not slow the guest down any more: a file beside it has its bytes before its ring is full. */
+static void went_past(struct console_port *port, size_t len)
+{
+    port->unflushed += len;
+    if (port->unflushed < FLUSH_BYTES)
+        return;
+    port->unflushed = 0;
+    vchar_flush(port->chr);
 }
 
 /* True: all of it is on its way. */
@@ -70,6 +88,8 @@ static bool put(struct console_port *port, const uint8_t *data, size_t len)
     vm_count(&con->count.tx, n);
     vm_count(&con->count.dropped, port->dropping ? len - n : 0);
     port->s->tx_done += port->dropping ? len : n;
+    if (port->dropping)
+        went_past(port, len);
     return port->dropping || n == len;
 }
 

@@ -558,6 +558,42 @@ Test(virtio_console_ports, port_that_is_no_console_waits_for_its_reader_for_ever
     close(fd);
 }
 
+Test(virtio_console_ports, place_that_is_stuck_does_not_stop_the_others)
+{
+    static uint8_t data[60000];
+    struct fake_buf b = { .len = sizeof(data) };
+    unsigned back = 0;
+    struct stat st;
+    uint32_t len;
+    int fd;
+
+    vh_destroy(&h);
+    snprintf(options, sizeof(options),
+             OPTIONS "ports=[[name=org.vmm.agent,socket=%s,also=[file=%s]],[console=on,mode=null]]",
+             path, file);
+    cr_assert_eq(vh_create(&h, &virtio_console_class, options), 0, "%s", vm_error_text());
+    start_all();
+    fd = client();
+    b.addr = fake_driver_alloc(&h.drv[AGENT_TX], b.len);
+    for (int i = 0; i < 20; i++) {
+        cr_assert_geq(fake_driver_offer(&h.drv[AGENT_TX], &b, 1), 0);
+        cr_assert_eq(vh_serve(&h, AGENT_TX), 0);
+    }
+
+    vh_pass(&h, 150 * MS);
+    back = collect(AGENT_TX, &len);
+    cr_assert_lt(back, 20, "it has its time");
+    cr_assert_eq(metric("tx_dropped"), 0);
+    vh_pass(&h, 1000 * MS);
+
+    cr_assert_eq(back + collect(AGENT_TX, &len), 20);
+    cr_assert_eq(stat(file, &st), 0);
+    cr_assert_eq(st.st_size, 20 * sizeof(data));
+    cr_assert_gt(metric("tx_dropped"), 0);
+    cr_assert_eq(metric("tx_bytes") + metric("tx_dropped"), 20 * sizeof(data));
+    close(fd);
+}
+
 Test(virtio_console_ports, driver_without_the_feature_has_the_first_port_only)
 {
     uint32_t len;

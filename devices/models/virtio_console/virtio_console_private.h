@@ -89,6 +89,7 @@ struct console_port {
     uint64_t connections; /* the back end's, when the guest was told last */
     bool waiting; /* for room in the back end */
     bool last_try, dropping; /* nobody reads: see virtio_console_port.c */
+    size_t unflushed; /* bytes since, while dropping */
     struct vm_timer stuck;
 };
 

@@ -271,6 +271,11 @@ uint64_t vchar_connections(const struct vchar *chr)
     return chr->next ? 0 : __atomic_load_n(&chr->connections, __ATOMIC_RELAXED);
 }
 
+bool vchar_is_shared(const struct vchar *chr)
+{
+    return chr->next;
+}
+
 bool vchar_has_keys(const struct vchar *chr)
 {
     for (; chr; chr = chr->next)

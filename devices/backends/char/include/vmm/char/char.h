@@ -131,6 +131,9 @@ bool vchar_connected(const struct vchar *chr);
  * of them may have stayed. Any thread. */
 uint64_t vchar_connections(const struct vchar *chr);
 
+/* It has several sinks (also=): an owner that waits for the first one keeps the others waiting. */
+bool vchar_is_shared(const struct vchar *chr);
+
 /* One of its sinks is the user's own terminal, read by env->keys_loop: it cannot be freed while that runs, and with it would go the escape key. */
 bool vchar_has_keys(const struct vchar *chr);
 
