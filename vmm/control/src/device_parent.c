@@ -316,26 +316,41 @@ static void start_all(struct parent *p)
     end_all(p);
 }
 
+static int serve_in_children(struct parent *p, struct device_service *service)
+{
+    vm_env_host((enum vm_level)service->log_level, &p->env);
+    for (unsigned i = 0; i < p->count; i++)
+        p->child[i] =
+            (struct child){ .service = &service[i], .channel = -1, .chatter = { .burst = 50 } };
+    start_all(p);
+    wait_for_all(p);
+    for (unsigned i = 0; i < p->count; i++) {
+        vm_close(&p->child[i].channel);
+        remove_names(&p->child[i]);
+        vmm_device_dials_end(&p->child[i].dials);
+    }
+    vm_close(&p->signal_fd);
+    return p->code;
+}
+
+/* The parent's memory is not on the stack: each page of that is touched (stack clash protection), also in a VMM's child, which is no parent. */
 int vmm_device_serve_all(struct device_service *service, unsigned count,
                          const struct vmm_machine_sandbox *sandbox)
 {
-    struct parent p = { .count = count, .sandbox = sandbox, .signal_fd = -1 };
+    struct parent *p;
+    int code;
 
     if (count == 1 && (service->channel_fd >= 0 || !sandbox->filters)) { /* a VMM's; or plain */
         service->alone = service->channel_fd < 0;
         return vmm_device_serve(service);
     }
-    vm_env_host((enum vm_level)service->log_level, &p.env);
-    for (unsigned i = 0; i < count; i++)
-        p.child[i] =
-            (struct child){ .service = &service[i], .channel = -1, .chatter = { .burst = 50 } };
-    start_all(&p);
-    wait_for_all(&p);
-    for (unsigned i = 0; i < count; i++) {
-        vm_close(&p.child[i].channel);
-        remove_names(&p.child[i]);
-        vmm_device_dials_end(&p.child[i].dials);
-    }
-    vm_close(&p.signal_fd);
-    return p.code;
+    p = calloc(1, sizeof(*p));
+    if (!p)
+        return vmm_command_fail(vm_fail(-ENOMEM, "vmm device: out of memory"));
+    p->count = count;
+    p->sandbox = sandbox;
+    p->signal_fd = -1;
+    code = serve_in_children(p, service);
+    free(p);
+    return code;
 }
