@@ -398,11 +398,11 @@ Test(run, a_terminal_that_no_device_reads_stays_as_it_was)
     close(master);
 }
 
-Test(run, the_console_has_the_size_of_the_terminal_and_follows_it)
+static void follow_the_terminal(const char *console)
 {
-    static const char *const argv[] = { "vmm",       "run", QUIET,      "--pci",    "off",
-                                        "--console", "tty", "--serial", "file=log", "-s",
-                                        "sock",      "k",   NULL };
+    const char *const argv[] = { "vmm",       "run",   QUIET,      "--pci",    "off",
+                                 "--console", console, "--serial", "file=log", "-s",
+                                 "sock",      "k",     NULL };
     struct winsize size = { .ws_col = 80, .ws_row = 24 };
     int slave, master = open_terminal(&slave), code;
     struct stat st = { 0 };
@@ -424,4 +424,15 @@ Test(run, the_console_has_the_size_of_the_terminal_and_follows_it)
     cr_expect_eq(code, 0, "%d", code);
     close(slave);
     close(master);
+}
+
+Test(run, the_console_has_the_size_of_the_terminal_and_follows_it)
+{
+    follow_the_terminal("tty");
+}
+
+/* The driver is told by a message instead (virtio_console_ports_test.c), and finds the same size here. */
+Test(run, the_console_beside_other_ports_follows_the_terminal_too)
+{
+    follow_the_terminal("tty,ports=[[mode=null],[console=on,mode=null]]");
 }
