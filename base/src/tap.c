@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <vmm/base/error.h>
@@ -381,14 +383,56 @@ static unsigned macvtap_index(const struct vm_tap *tap)
     return access(path, F_OK) ? 0 : if_nametoindex(tap->name);
 }
 
+/* The number of its node, as "246:1", in this namespace's sysfs. */
+static int macvtap_number(const struct vm_tap *tap, unsigned index, unsigned *ret_major,
+                          unsigned *ret_minor)
+{
+    char path[80], text[32] = "";
+    int fd;
+    ssize_t n;
+
+    snprintf(path, sizeof(path), "/sys/class/net/%s/macvtap/tap%u/dev", tap->name, index);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return vm_fail_errno("tap %s: %s", tap->name, path);
+    n = read(fd, text, sizeof(text) - 1);
+    vm_close(&fd);
+    return n > 0 && sscanf(text, "%u:%u", ret_major, ret_minor) == 2
+               ? 0
+               : vm_fail(-EIO, "tap %s: %s holds no number", tap->name, path);
+}
+
+/* Each network namespace counts its interfaces by itself, and all have one folder of nodes: whoever was first has the name there. To open it
+ * would take frames from there. */
+static int check_node(const struct vm_tap *tap, unsigned index, const char *path)
+{
+    unsigned major_wanted, minor_wanted;
+    struct stat st;
+    int rc = macvtap_number(tap, index, &major_wanted, &minor_wanted);
+
+    if (rc || stat(path, &st)) /* which open() says, too */
+        return rc;
+    if (major(st.st_rdev) == major_wanted && minor(st.st_rdev) == minor_wanted)
+        return 0;
+    return vm_fail(-ENOENT,
+                   "tap %s: %s is the macvtap of another network namespace, which has the same "
+                   "index there: make it with another one (ip link add ... index N), or a node "
+                   "elsewhere (mknod NODE c %u %u), to be given open by fd=",
+                   tap->name, path, major_wanted, minor_wanted);
+}
+
 static int open_node(const struct vm_tap *tap)
 {
     unsigned index = macvtap_index(tap);
     char path[32] = "/dev/net/tun";
-    int fd;
+    int fd, rc = 0;
 
-    if (index)
+    if (index) {
         snprintf(path, sizeof(path), "/dev/tap%u", index);
+        rc = check_node(tap, index, path);
+    }
+    if (rc)
+        return rc;
     fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
     if (fd >= 0)
         return fd;

@@ -240,17 +240,19 @@ Test(vnet_tap, one_that_is_lent_and_deleted_takes_the_link_down)
 }
 
 /* A macvtap on one end of a cable; the other end is v1. Its node is made where devtmpfs is, for the host's root; its number is found in
- * this namespace's own /sys. */
+ * this namespace's own /sys. The index is this process's alone: nodes are named by it, and other namespaces' stand beside them. */
 static int macvtap(void)
 {
-    char node[32];
+    char node[32], command[300];
     int fd;
 
+    snprintf(command, sizeof(command),
+             "ip link add v0 type veth peer name v1 && ip link set v0 up && ip link set v1 up && "
+             "ip link add link v0 name vt0 index %d address 02:00:00:00:00:02 type macvtap mode "
+             "bridge && ip link set vt0 up",
+             1000000 + getpid());
     if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
-        mount("none", "/sys", "sysfs", 0, NULL) ||
-        system("ip link add v0 type veth peer name v1 && ip link set v0 up && ip link set v1 up && "
-               "ip link add link v0 name vt0 address 02:00:00:00:00:02 type macvtap mode bridge && "
-               "ip link set vt0 up"))
+        mount("none", "/sys", "sysfs", 0, NULL) || system(command))
         cr_skip_test("no macvtap can be made here: %s", strerror(errno));
     snprintf(node, sizeof(node), "/dev/tap%u", if_nametoindex(name));
     fd = open(node, O_RDWR | O_CLOEXEC | O_NONBLOCK);
@@ -296,6 +298,23 @@ Test(vnet_tap, an_open_macvtap_carries_frames_both_ways)
 
     carries_both_ways();
     close(fd);
+}
+
+Test(vnet_tap, the_node_of_another_namespaces_macvtap_is_not_taken)
+{
+    const struct vnet_config config = { .tap = name };
+    int first, there = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+
+    first = macvtap();
+    cr_assert_eq(unshare(CLONE_NEWNET), 0);
+    close(macvtap()); /* of the same index: the node there is still the first one's */
+
+    cr_assert_eq(side_open(&a, &config, 1), -ENOENT);
+
+    cr_assert(strstr(vm_error_text(), "is the macvtap of another network namespace"), "%s",
+              vm_error_text());
+    close(first);
+    close(there);
 }
 
 Test(vnet_tap, one_that_another_has_is_busy)
