@@ -317,6 +317,27 @@ Test(vnet_tap, the_node_of_another_namespaces_macvtap_is_not_taken)
     close(there);
 }
 
+/* As long as the kernel is like that (docs/decisions/0019): one that tells would be welcome. */
+Test(vnet_tap, a_macvtap_that_is_deleted_is_told_to_nobody_but_who_asks)
+{
+    const struct vnet_config config = { .tap = name };
+
+    close(macvtap());
+    cr_assert_eq(side_open(&a, &config, 1), 0, "%s", vm_error_text());
+    side_turn(&a);
+    cr_assert_eq(system("ip link del vt0"), 0);
+    for (unsigned i = 0; i < 20; i++)
+        vm_loop_step(a.env.loop, 10000000);
+
+    cr_expect_eq(side_send(&a, frame, sizeof(frame)), 0);
+    while (side_receive(&a, 0) > 0)
+        ;
+    cr_expect_eq(side_receive(&a, 0), -EAGAIN);
+    cr_expect(a.net->info.link);
+    cr_expect_eq(a.links, 0);
+    cr_expect_eq(vnet_set_offloads(a.net, VNET_CSUM), -ENOLINK);
+}
+
 Test(vnet_tap, one_that_another_has_is_busy)
 {
     const struct vnet_config config = { .tap = name };
