@@ -19,7 +19,8 @@
 #                          many fds and as much memory of its own as when fio began
 #   split                  split virtio rings, not packed ones
 #   net                    guest and host ping, and exchange 4 MiB each way by TCP over a tap interface that the VMM makes
-#   vsock                  programs of guest and host exchange 1 MiB each way, by connections from either side
+#   vsock                  programs of guest and host exchange 1 MiB each way, by connections from either side; then, with one or two processors and
+#                          256 MiB, vsock-cases.c runs between them, and the device's metrics are compared with what it did
 #   inkernel               the host's kernel serves network and vsock (vhost-net, vhost-vsock): with net, vsock; then, where both have
 #                          the same kernel (x86_64: trixie's, arm64: bookworm's), Linux's own vsock_test runs between them, the guest as server and as client
 #   kernelirq              --irqchip kernel
@@ -74,6 +75,9 @@ ARCH=$(arch_of "$KERNEL") SUFFIX=''
 [[ -n $VMM ]] || VMM=$(vmm_program "$ARCH")
 VSOCK_TEST='' # of both kernels' version
 ! has inkernel || ! has vsock || ! has net || case $KERNEL in trixie-cloud | bookworm-*-arm64) VSOCK_TEST=$BED/vsock-test/${KERNEL%%-*}-$ARCH ;; esac
+# Connections end with the device's process; hundreds of them need memory, and more processors the emulated host's time.
+VSOCK_CASES=''
+! has vsock || has inkernel || has killed || has upgraded || has moved || [[ $VMM = qemu-* ]] || ((CPUS > 2 || MEMORY < 256)) || VSOCK_CASES=1
 # VMM_EXIT_RESET of vmm/control/control.h; QEMU does not tell it from power-off.
 RESET_STATUS=${RESET_STATUS:-10}
 [[ $VMM != qemu-* ]] || RESET_STATUS=0
@@ -88,6 +92,7 @@ cleanup() {
 trap cleanup EXIT
 
 prepare() {
+    local compiler
     if [[ $ARCH = arm64 ]]; then
         "$HERE/fetch.sh" "$KERNEL" bookworm-cloud-arm64
         [[ $IMAGE != zboot.* ]] || "$HERE/zboot.sh" "$KERNEL" "$IMAGE"
@@ -111,6 +116,11 @@ prepare() {
     if [[ -n $VSOCK_TEST ]]; then
         "$HERE/fetch.sh" "--vsock-test$SUFFIX"
         cp "$VSOCK_TEST" "$WORK/guest/vsock_test"
+    fi
+    if [[ -n $VSOCK_CASES ]]; then
+        compiler=gcc
+        [[ $ARCH = amd64 ]] || compiler=aarch64-linux-gnu-gcc
+        vsock_cases "$compiler" "$WORK/guest/vsock-cases"
     fi
     if [[ $DISK = disk ]]; then
         (cd "$WORK/guest" && find . -mindepth 1 -type d -printf 'mkdir %P\n' -o -printf 'write %P %P\n') >"$WORK/add"
@@ -158,6 +168,7 @@ run() {
     vmm_in_host "$VMM" "$WORK"
     fsck_files
     [[ -z $VSOCK_TEST ]] || FSCK+=("$VSOCK_TEST:vsock_test")
+    [[ -z $VSOCK_CASES ]] || FSCK+=("$WORK/guest/vsock-cases:vsock-cases")
     "$HERE/host.sh" ${host[@]+"${host[@]}"} --smp "$smp" --timeout $((320 + 40 * CPUS + 10 * LEAST)) "$HERE/in-host.sh" "${VMM_FILES[@]}" "$WORK/row:row" \
         "${FSCK[@]}" "$KERNELS/$KERNEL/$IMAGE:kernel" "$WORK/guest.cpio:guest.cpio" "$WORK/disk.img:disk.img" \
         -- "${VMM_QEMU[@]}" | tee "$WORK/log" |

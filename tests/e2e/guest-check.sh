@@ -111,6 +111,8 @@ if [ -n "$(find /sys/bus/virtio/drivers/vmw_vsock_virtio_transport/ -name 'virti
     rm /tmp/sent /tmp/back
 fi
 
+[ ! -x /vsock-cases ] || /vsock-cases guest || echo "@failed: vsock-cases"
+
 # A network with the host at its other end: a file comes from it, and it takes one, while the rest is checked (in-host.sh).
 if network_up; then
     ping -c 3 -w 30 192.168.64.1 >/dev/null 2>&1 || echo "@failed: no answer to a ping"

@@ -209,6 +209,12 @@ inkernel=''
 if has vsock; then
     end=,socket=/vsock here=/vsock_1024
     ! has inkernel || { end=$inkernel here=1024; }
+    if [ -e /vsock-cases ]; then
+        # Its warnings, of what is tried there, would stand in the middle of the guest's report.
+        end=$end,seqpacket=/messages
+        set -- "$@" --log-level error
+        { /vsock-cases host /vsock /messages 250 "/vmm info /control" >/vsock-cases.log 2>&1 && echo "@over" || echo "@failed"; } >>/vsock-cases.log &
+    fi
     set -- "$@" --vsock "cid=3$end$packed"
     vsock echo $here >/vsock.log &
 fi
@@ -240,6 +246,7 @@ if has balloon || has reporting; then
     set -- "$@" --balloon "$back$packed"
     restless || set -- "$@" -s /control
 fi
+[ ! -e /vsock-cases ] || has balloon || has reporting || set -- "$@" -s /control
 ! has segment1 || set -- "$@" --platform num_pci_segments=2
 ! has nopci || set -- "$@" --pci off
 ! has kernelirq || set -- "$@" --irqchip kernel
@@ -366,6 +373,13 @@ use_vsock_test() {
     check_vsock_test /vsock-test "client, by its own words"
 }
 
+# The guest's side says what it failed by on its console, the host's in its file.
+use_vsock_cases() {
+    until grep -q '^@over\|^@failed' /vsock-cases.log; do in_time "the cases of vsock-cases.c do not end"; done
+    ! grep -q '^@failed' /vsock-cases.log || { cat /vsock-cases.log && fail "by the host's side of vsock-cases.c"; }
+    wait_for '^@cases [1-9]'
+}
+
 wait_for '^guest:.*#'
 if restless; then
     echo "sh /check.sh work /dev/vdb ${NET:+$(sum_of /piece)} &" >&3
@@ -409,6 +423,7 @@ if has vsock; then
     wait_for '^@vsock ok'
     ! grep -a '^@failed' /vsock.log || fail "by the host's echo"
     [ ! -e /vsock_test ] || use_vsock_test
+    [ ! -e /vsock-cases ] || use_vsock_cases
     both="$both vsock"
 fi
 if has ports; then
@@ -423,6 +438,7 @@ if has ports; then
 fi
 wait_for '^@checks-done'
 [ -z "$both" ] || echo "@both ways: $both"
+[ ! -e /vsock-cases ] || grep '^@skipped\|^@at-once\|^@metrics\|^@cases' /vsock-cases.log
 ! has serials || grep -q '^over the fourth port' /serial3 || fail "nothing came by the fourth serial port"
 if has ports; then
     for file in /hvc /hvc.also; do

@@ -89,6 +89,11 @@ cpio_of() {
     (cd "$1" && find . -print0 | LC_ALL=C sort -z | cpio --null -o -H newc -R 0:0 --reproducible --quiet)
 }
 
+# vsock_cases COMPILER OUTPUT: the program of vsock-cases.c.
+vsock_cases() {
+    "$1" -O2 -static -s -Wall -Wextra -Werror -D_GNU_SOURCE -o "$2" "$ROOT"/tests/e2e/vsock-{cases,messages,linux,stress}.c
+}
+
 # preset_of [amd64|arm64]: the build tree for that architecture: release for this machine's own, which is meant without a
 # word, else the cross build.
 preset_of() {
