@@ -5,6 +5,9 @@
  *
  *   net-wire plain INTERFACE             what leaves it has its checksums and fits the MTU: no offloads
  *   net-wire watch INTERFACE             until SIGTERM. What comes in has to be right and no longer than the MTU
+ *   net-wire sizes INTERFACE             until SIGTERM. Counts what passes it, and how much of TCP and UDP is longer than the MTU: segmentation
+ *                                        offloads at work. Nothing is wrong with it
+ *   net-wire pair NAME OTHER PID         makes two interfaces of a wire (veth), OTHER in the network namespace of that process
  *   net-wire check FILE [sent] [received]  a capture of the device's (pcapng): what the guest sent, or received, has to be right, as where
  *                                        no checksum is offloaded; else it may be the pseudo header's sum, for others to go on from
  *
@@ -13,8 +16,11 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/ethtool.h>
+#include <linux/if_link.h>
 #include <linux/if_packet.h>
+#include <linux/rtnetlink.h>
 #include <linux/sockios.h>
+#include <linux/veth.h>
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -309,6 +315,124 @@ static int watch(const char *interface)
     return rc;
 }
 
+/* ---- what passes an interface, whole: only its size and protocol ---- */
+
+enum { HEADERS = 64 };
+
+static struct {
+    unsigned long frames, tcp, udp; /* the latter two: longer than the MTU */
+} passed[3];
+
+static void measure(const uint8_t *frame, size_t len, unsigned way, size_t most)
+{
+    unsigned type = word(frame + 12);
+    unsigned protocol = type == ETHERTYPE_IP     ? frame[14 + 9]
+                        : type == ETHERTYPE_IPV6 ? frame[14 + 6]
+                                                 : 0;
+
+    passed[way].frames++;
+    passed[way].tcp += len > most && protocol == IPPROTO_TCP;
+    passed[way].udp += len > most && protocol == IPPROTO_UDP;
+}
+
+static int sizes(const char *interface)
+{
+    struct sockaddr_ll at = { .sll_family = AF_PACKET,
+                              .sll_protocol = htons(ETH_P_ALL),
+                              .sll_ifindex = (int)if_nametoindex(interface) };
+    struct sigaction end = { .sa_handler = on_signal }; /* ends recvfrom */
+    int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0), bytes = 64 << 20;
+    uint8_t frame[HEADERS];
+    socklen_t len = sizeof(at);
+    struct tpacket_stats lost = { 0 };
+    struct timeval patience = { .tv_usec = 200000 };
+    struct ifreq r = { 0 };
+
+    snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", interface);
+    if (fd < 0 || ioctl(fd, SIOCGIFMTU, &r) || bind(fd, (struct sockaddr *)&at, sizeof(at)) ||
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)))
+        return complain(interface);
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes));
+    sigaction(SIGTERM, &end, NULL);
+    setlinebuf(stdout);
+    printf("watching %s\n", interface);
+    for (bool some = false; !over || some;) {
+        ssize_t n = recvfrom(fd, frame, sizeof(frame), MSG_TRUNC, (struct sockaddr *)&at, &len);
+
+        some = n > 0;
+        if (n >= 34)
+            measure(frame, (size_t)n, at.sll_pkttype == PACKET_OUTGOING ? OUTGOING : INCOMING,
+                    (size_t)r.ifr_mtu + 14);
+    }
+    len = sizeof(lost);
+    (void)getsockopt(fd, SOL_PACKET, PACKET_STATISTICS, &lost, &len);
+    printf(
+        "in: frames %lu large tcp %lu udp %lu; out: frames %lu large tcp %lu udp %lu; not looked "
+        "at: %u\n",
+        passed[INCOMING].frames, passed[INCOMING].tcp, passed[INCOMING].udp,
+        passed[OUTGOING].frames, passed[OUTGOING].tcp, passed[OUTGOING].udp, lost.tp_drops);
+    return 0;
+}
+
+/* ---- a wire: rtnetlink(7); veth(4) ---- */
+
+struct request {
+    struct nlmsghdr head;
+    struct ifinfomsg link;
+    uint8_t words[512];
+};
+
+static struct rtattr *put(struct request *r, unsigned short type, const void *what, size_t len)
+{
+    struct rtattr *a = (void *)((uint8_t *)r + NLMSG_ALIGN(r->head.nlmsg_len));
+
+    a->rta_type = type;
+    a->rta_len = (unsigned short)RTA_LENGTH(len);
+    if (len)
+        memcpy(RTA_DATA(a), what, len);
+    r->head.nlmsg_len = (uint32_t)(NLMSG_ALIGN(r->head.nlmsg_len) + RTA_ALIGN(a->rta_len));
+    return a;
+}
+
+static void enclose(struct request *r, struct rtattr *a)
+{
+    a->rta_len = (unsigned short)((uint8_t *)r + r->head.nlmsg_len - (uint8_t *)a);
+}
+
+/* busybox has no words for it. */
+static int make_pair(const char *name, const char *other, uint32_t pid)
+{
+    struct request r = { .head = { .nlmsg_len = NLMSG_LENGTH(sizeof(struct ifinfomsg)),
+                                   .nlmsg_type = RTM_NEWLINK,
+                                   .nlmsg_flags =
+                                       NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK } };
+    const struct ifinfomsg none = { 0 };
+    struct {
+        struct nlmsghdr head;
+        struct nlmsgerr error;
+        uint8_t more[512];
+    } answer = { 0 };
+    struct rtattr *info, *data, *peer;
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+
+    if (strlen(name) >= IFNAMSIZ || strlen(other) >= IFNAMSIZ)
+        return 2;
+    put(&r, IFLA_IFNAME, name, strlen(name) + 1);
+    info = put(&r, IFLA_LINKINFO, NULL, 0);
+    put(&r, IFLA_INFO_KIND, "veth", 5);
+    data = put(&r, IFLA_INFO_DATA, NULL, 0);
+    peer = put(&r, VETH_INFO_PEER, &none, sizeof(none));
+    put(&r, IFLA_IFNAME, other, strlen(other) + 1);
+    put(&r, IFLA_NET_NS_PID, &pid, sizeof(pid));
+    enclose(&r, peer);
+    enclose(&r, data);
+    enclose(&r, info);
+    if (fd < 0 || send(fd, &r, r.head.nlmsg_len, 0) < 0 || recv(fd, &answer, sizeof(answer), 0) < 0)
+        return complain(name);
+    errno = -answer.error.error;
+    return errno ? complain(name) : 0;
+}
+
 /* ---- a capture: draft-ietf-opsawg-pcapng, as the device writes it ---- */
 
 enum { PACKET_BLOCK = 6, PACKET_FIXED = 28, BLOCK_MAX = FRAME_MAX + 256 };
@@ -364,8 +488,13 @@ int main(int argc, char **argv)
         return plain(argv[2]);
     if (argc == 3 && !strcmp(argv[1], "watch"))
         return watch(argv[2]);
+    if (argc == 3 && !strcmp(argv[1], "sizes"))
+        return sizes(argv[2]);
+    if (argc == 5 && !strcmp(argv[1], "pair"))
+        return make_pair(argv[2], argv[3], (uint32_t)strtoul(argv[4], NULL, 0));
     if (argc < 3 || strcmp(argv[1], "check") != 0) {
-        fprintf(stderr, "net-wire plain|watch INTERFACE, net-wire check FILE [sent] [received]\n");
+        fprintf(stderr, "net-wire plain|watch|sizes INTERFACE, pair NAME OTHER PID, check FILE "
+                        "[sent] [received]\n");
         return 2;
     }
     for (int i = 3; i < argc; i++)
