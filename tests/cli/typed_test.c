@@ -36,6 +36,22 @@ Test(typed, a_disk_of_another_program_is_a_disk_in_its_place)
     planned("sandbox not ours: another program");
 }
 
+Test(typed, a_network_of_another_program_has_the_users_address_and_mtu)
+{
+    CLI(&r, "plan", "--net",
+        "vhost_user=on,socket=nobody,mac=52:54:00:12:34:56,mtu=1400,num_queues=2", "k");
+    planned("0000:00:01.0  1af4:1041  vhost-user0      3 MSI-X vectors");
+
+    CLI(&r, "plan", "--net", "vhost_user=on,socket=nobody,mac=52:54:00:12:34", "k");
+    refused("52:54:00:12:34");
+    CLI(&r, "plan", "--net", "vhost_user=on,socket=nobody,mtu=60", "k");
+    refused("mtu=60: at least 68");
+    CLI(&r, "plan", "--net", "vhost_user=on,socket=nobody,ip=10.0.0.1", "k");
+    refused("--net: ip=10.0.0.1 with vhost_user=on");
+    CLI(&r, "plan", "--vhost-user", "block,socket=nobody,mac=52:54:00:12:34:56", "k");
+    refused("mac=: only type=net has one");
+}
+
 Test(typed, a_file_system_has_a_tag_and_a_socket)
 {
     CLI(&r, "plan", "--fs", "tag=a,socket=nobody", "tag=b,socket=none", "k");
@@ -194,7 +210,8 @@ static const struct {
     { "tap=t0,ip=fd00::1,mask=255.0.0.0", "an IPv6 address has its prefix behind it" },
     { "tap=t0,ip=10.0.0.1/8,mask=255.0.0.0", "leave one of them out" },
     { "tap=t0,rss=on", "rss=on: there is one queue to receive" },
-    { "vhost_user=on,socket=/s,mac=52:54:00:12:34:56", "mac=52:54:00:12:34:56 with vhost_user=on" },
+    { "vhost_user=on,socket=/s,host_mac=52:54:00:12:34:56",
+      "host_mac=52:54:00:12:34:56 with vhost_user=on" },
     { "vhost_user=on", "--net: vhost_user=on needs socket=PATH" },
     { "vhost_user=on,socket=/s,tap=t0", "--net: tap=t0 with vhost_user=on" },
     { "tap=t0,program=x", "--net: program=x without vhost_user=on" },

@@ -9,7 +9,8 @@
 # vmlinuz.zst, and zboot.gz, zboot.zst: EFI zboot files of zboot.sh); MEMORY in MiB; CONSOLE serial, hvc0; ROOT ram, disk;
 # END poweroff, reboot, button. What is not as by default says a WORD:
 #   segment1, mmio, nopci  the disks are on PCI segment 1; on virtio-mmio beside PCI; there is no PCI at all
-#   vhost                  the disk is served by `vmm device`, over vhost-user, which is killed and started again all the time
+#   vhost                  the disk is served by `vmm device`, over vhost-user, which is killed and started again all the time; the network (net) by
+#                          another one
 #   thread                 devices are served by threads of the VMM (--sandbox thread)
 #   killed                 the processes of the devices are killed all the time, once the guest runs
 #   upgraded               the processes of the disks are replaced all the time (vmm upgrade)

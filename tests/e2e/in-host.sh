@@ -223,13 +223,18 @@ if has ports; then
     set -- "$@" --device "virtio-console,file=/hvc,also=[file=/hvc.also],ports=[[name=org.vmm.test,socket=/port]]$packed"
 fi
 if has net; then
-    set -- "$@" --net "tap=guest0,ip=192.168.64.1${inkernel:+$inkernel,num_queues=4}$packed"
+    if has vhost; then
+        /vmm device virtio-net tap=guest0,ip=192.168.64.1 --socket /net.sock >/net.log 2>&1 &
+        set -- "$@" --net "vhost_user=on,socket=/net.sock$packed"
+    else
+        set -- "$@" --net "tap=guest0,ip=192.168.64.1${inkernel:+$inkernel,num_queues=4}$packed"
+    fi
     head -c 4194304 /dev/urandom >/data
     nc -l -p 5001 </data >/dev/null &
     head -c 1048576 /dev/urandom >/piece
     nc -ll -p 5003 -e cat /piece >/dev/null &
     nc -ll -p 5004 -e sha256sum >/dev/null &
-    has inkernel || NET=virtio-net0
+    has inkernel || has vhost || NET=virtio-net0
 fi
 room='' # the disk that has none
 ! has full || room=/dev/vdb

@@ -34,7 +34,7 @@ trixie-cloud:vmlinuz:1:128:serial:disk:poweroff:nopci,split,full
 trixie-cloud:vmlinux:8:4096:hvc0:disk:reboot:split
 bookworm-cloud:vmlinuz:2:256:serial:ram:button:vsock,serials,ports
 trixie-cloud:vmlinuz:2:256:serial:disk:poweroff:moved,net
-bookworm-cloud:vmlinux:2:256:serial:disk:poweroff:vhost
+bookworm-cloud:vmlinux:2:256:serial:disk:poweroff:vhost,net
 bookworm-cloud:vmlinuz:1:256:serial:disk:poweroff:balloon
 trixie-cloud:vmlinuz:1:256:hvc0:ram:poweroff:reporting
 trixie-cloud:vmlinuz:2:256:serial:ram:poweroff:net
@@ -45,7 +45,7 @@ ROWS
 # The power key needs a driver that only the standard kernels have.
 choice_arm() {
     cat <<'ROWS'
-bookworm-cloud-arm64:vmlinuz:1:256:serial:disk:poweroff:vhost
+bookworm-cloud-arm64:vmlinuz:1:256:serial:disk:poweroff:vhost,net
 bookworm-cloud-arm64:vmlinuz.gz:1:256:serial:disk:poweroff:moved,net
 trixie-cloud-arm64:vmlinuz.gz:2:4096:hvc0:disk:reboot:segment1,killed,net
 trixie-cloud-arm64:zboot.zst:1:128:serial:ram:poweroff:nopci,split,full

@@ -3,6 +3,8 @@
  * A virtio device of any type whose back end is a foreign program, over vhost-user. What the guest sees, the program decides: features,
  * queues, configuration space; this file knows of each type only what the protocol does not say.
  */
+#include "vhost_user_private.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -12,9 +14,9 @@
 #include <vmm/base/error.h>
 #include <vmm/base/fd.h>
 #include <vmm/base/le.h>
-#include <vmm/vhost/frontend.h>
+#include <vmm/base/tap.h>
 
-enum { ID_FS = 26, TAG_BYTES = 36, TAG_CONFIG_BYTES = 44 };
+enum { ID_FS = 26, TAG_BYTES = VHOST_USER_TAG_BYTES, TAG_CONFIG_BYTES = 44, MTU_LEAST = 68 };
 #define SECOND_NS 1000000000ULL
 
 enum vhost_mode { MODE_CLIENT, MODE_SERVER };
@@ -22,9 +24,9 @@ static const char *const modes[] = { "client", "server", NULL };
 
 struct vhost_user_config {
     struct vdev_common common;
-    char *type, *socket, *program, *tag;
+    char *type, *socket, *program, *tag, *mac;
     int fd;
-    uint32_t mode, queues, queue_size, config_bytes, wait, reconnect;
+    uint32_t mode, queues, queue_size, config_bytes, mtu, wait, reconnect;
     bool iommu;
     struct virtio_options virtio;
 };
@@ -39,7 +41,8 @@ struct type {
     uint32_t config_bytes;
 };
 static const struct type types[] = {
-    { "net", 1, 2, 2, 12 }, /* 5.1 */
+    /* 5.1: with one for commands */
+    { "net", VIRTIO_ID_NET, VHOST_USER_NET_QUEUES_MAX, 2, VHOST_USER_NET_CONFIG },
     { "block", 2, 16, 1, 60 }, /* 5.2: one queue per request lane, as many as the back end has */
     { "blk", 2, 16, 1, 60 },
     { "console", 3, 2, 2, 12 }, /* 5.3 */
@@ -77,15 +80,15 @@ static int find_type(const char *text, struct type *ret_type)
 /* 5.2.4: the number of queues is ours, for fewer may be used than the back end has. 5.11.4: the tag is the user's. */
 static void settle_config(struct vhost_front *front, uint8_t *config, uint32_t bytes)
 {
-    enum { BLK_NUM_QUEUES = 34, NET_PAIRS = 8, FS_QUEUES = 36 };
+    enum { BLK_NUM_QUEUES = 34, FS_QUEUES = 36 };
     struct virtio_dev *dev = vhost_front_dev(front);
 
     if (dev->id == VIRTIO_ID_BLOCK && bytes >= BLK_NUM_QUEUES + 2)
         vm_store_le(config + BLK_NUM_QUEUES, 2, dev->queues);
-    if (dev->id == VIRTIO_ID_NET && bytes >= NET_PAIRS + 2)
-        vm_store_le(config + NET_PAIRS, 2, dev->queues / 2);
+    if (dev->id == VIRTIO_ID_NET)
+        vhost_user_net_config(front, config, bytes);
     if (dev->id == ID_FS && bytes >= FS_QUEUES + 4) {
-        const char *tag = vhost_front_user(front);
+        const char *tag = ((struct vhost_user_words *)vhost_front_user(front))->tag;
 
         memset(config, 0, TAG_BYTES);
         memcpy(config, tag, strnlen(tag, TAG_BYTES));
@@ -127,6 +130,10 @@ static int check(const struct vhost_user_config *c, const struct type *type)
         return vm_fail(-EINVAL, "type=fs needs tag=NAME, which the guest mounts it by");
     if (type->id != ID_FS && c->tag)
         return vm_fail(-EINVAL, "tag=%s: only type=fs has one", c->tag);
+    if (type->id != VIRTIO_ID_NET && (c->mac || c->mtu))
+        return vm_fail(-EINVAL, "%s=: only type=net has one", c->mac ? "mac" : "mtu");
+    if (c->mtu && c->mtu < MTU_LEAST)
+        return vm_fail(-EINVAL, "mtu=%u: at least %d", c->mtu, MTU_LEAST);
     if (c->queues && c->queues < type->queues_min)
         return vm_fail(-EINVAL, "queues=%u: a device of type=%s has at least %u", c->queues,
                        c->type, type->queues_min);
@@ -135,10 +142,39 @@ static int check(const struct vhost_user_config *c, const struct type *type)
     return 0;
 }
 
+static int make_words(const struct vhost_user_config *c, struct vhost_user_words **ret_words)
+{
+    struct vhost_user_words w = { .mtu = (uint16_t)c->mtu, .queues = c->queues };
+    int rc = c->mac ? vm_mac_parse("mac", c->mac, w.mac) : 0;
+
+    if (rc)
+        return rc;
+    w.has_mac = c->mac;
+    strncpy(w.tag, c->tag ? c->tag : "", TAG_BYTES);
+    *ret_words = malloc(sizeof(w));
+    if (!*ret_words)
+        return vm_fail(-ENOMEM, "out of memory");
+    **ret_words = w;
+    return 0;
+}
+
+static int made(struct vhost_front *front, const struct type *type)
+{
+    int rc = type->id == VIRTIO_ID_NET ? vhost_user_net_made(front) : 0;
+
+    if (rc)
+        vdev_destroy(&vhost_front_dev(front)->dev);
+    return rc;
+}
+
 static int vhost_user_create(const struct vdev_context *context, struct vdev **ret_dev)
 {
     static const struct vhost_front_ops ops = { .config = settle_config, .destroy = destroy };
+    static const struct vhost_front_ops net_ops = { .choose = vhost_user_net_choose,
+                                                    .config = settle_config,
+                                                    .destroy = destroy };
     const struct vhost_user_config *c = context->config;
+    struct vhost_user_words *words;
     struct vhost_front_setup setup = { .fd = -1 };
     struct vhost_front *front;
     struct type type = { 0 };
@@ -150,7 +186,9 @@ static int vhost_user_create(const struct vdev_context *context, struct vdev **r
         return rc;
     setup = (struct vhost_front_setup){
         .id = type.id,
-        .queues = (uint16_t)(c->queues ? c->queues : type.queues),
+        /* of a network device it is how many are to carry packets */
+        .queues = (uint16_t)(c->queues && type.id != VIRTIO_ID_NET ? c->queues : type.queues),
+        .pairs = type.id == VIRTIO_ID_NET,
         .queues_min = type.queues_min,
         .queue_size = (uint16_t)c->queue_size,
         .config_bytes = c->config_bytes ? c->config_bytes : type.config_bytes,
@@ -159,23 +197,28 @@ static int vhost_user_create(const struct vdev_context *context, struct vdev **r
         .socket = c->program ? c->program : c->socket, /* the opener knows which */
         .fd = c->fd >= 0 ? fcntl(c->fd, F_DUPFD_CLOEXEC, 3) : -1,
         .server = c->mode == MODE_SERVER,
-        .user = strdup(c->tag ? c->tag : ""),
         .wait_ns = c->wait * SECOND_NS,
         .reconnect_ns = c->reconnect ? c->reconnect * SECOND_NS : UINT64_MAX,
     };
     setup.chosen = chosen_of(&type, setup.config_bytes);
     if (c->fd >= 0 && setup.fd < 0)
         rc = vm_fail_errno("fd=%d", c->fd);
-    if (!setup.user)
-        rc = vm_fail(-ENOMEM, "out of memory");
     if (!rc)
-        rc = vhost_front_new(&vhost_user_class, context, &setup, &ops, &front);
-    else
-        vm_close(&setup.fd);
+        rc = make_words(c, &words);
     if (rc) {
-        free(setup.user);
+        vm_close(&setup.fd);
         return rc;
     }
+    setup.user = words;
+    rc = vhost_front_new(&vhost_user_class, context, &setup,
+                         type.id == VIRTIO_ID_NET ? &net_ops : &ops, &front);
+    if (rc) {
+        free(words);
+        return rc;
+    }
+    rc = made(front, &type);
+    if (rc)
+        return rc;
     *ret_dev = &vhost_front_dev(front)->dev;
     return 0;
 }
@@ -229,6 +272,16 @@ static const struct vm_prop props[] = {
       .offset = FIELD(tag),
       .max = TAG_BYTES,
       .help = "type=fs: the name a guest mounts it by" },
+    { .name = "mac",
+      .type = VM_PROP_STRING,
+      .offset = FIELD(mac),
+      .max = 17,
+      .help = "type=net: MAC address of the guest's side, where the back end moves packets only" },
+    { .name = "mtu",
+      .type = VM_PROP_U32,
+      .offset = FIELD(mtu),
+      .max = 65535,
+      .help = "type=net: largest packet, likewise; 0: not told" },
     { .name = "iommu",
       .type = VM_PROP_BOOL,
       .offset = FIELD(iommu),

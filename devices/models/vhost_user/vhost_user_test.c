@@ -121,6 +121,128 @@ Test(vhost_user, a_file_system_has_the_users_tag_and_a_queue_for_urgent_requests
     end();
 }
 
+/* ---- network devices (VIRTIO 1.2, 5.1) ---- */
+
+enum { MTU = 3, MAC = 5, STATUS = 16, CTRL_VQ = 17, CTRL_RX = 18, MQ = 22, MRG_RXBUF = 15 };
+#define BIT(n) (UINT64_C(1) << (n))
+
+/* One that is the whole device, with that many pairs; it tells how many queues that are, as ours does. */
+static void begin_whole(unsigned pairs)
+{
+    begin();
+    back.features |= BIT(MAC) | BIT(MRG_RXBUF) | BIT(STATUS) | BIT(CTRL_VQ) | BIT(CTRL_RX) |
+                     (pairs > 1 ? BIT(MQ) : 0);
+    back.queues = 2 * pairs + 1;
+    memcpy(back.config, "\x52\x54\0\0\0\1", 6);
+    vm_store_le(back.config + 8, 2, pairs);
+}
+
+/* One that moves packets only; it tells how many pairs, as DPDK does. */
+static void begin_mover(void)
+{
+    begin();
+    back.features |=
+        BIT(MTU) | BIT(MRG_RXBUF) | BIT(CTRL_VQ) | BIT(CTRL_RX) | BIT(STATUS) | BIT(MQ);
+    back.protocol = VHOST_PROTOCOL(MQ) | VHOST_PROTOCOL(MTU);
+    back.queues = 1;
+}
+
+static void make(const char *options)
+{
+    cr_assert_eq(vh_create(&h, &vhost_user_class, options), 0, "%s", vm_error_text());
+}
+
+static unsigned config16(uint32_t at)
+{
+    uint8_t two[2];
+
+    vh_config_read(&h, at, two, 2);
+    return (unsigned)vm_load_le(two, 2);
+}
+
+Test(vhost_user, a_network_device_of_a_whole_back_end_has_its_control_queue)
+{
+    begin_whole(2);
+    make("type=net,socket=/s");
+    cr_expect_eq(vh_queues(&h), 5);
+    cr_expect_eq(h.virtio->offered & (BIT(CTRL_VQ) | BIT(MQ) | BIT(MAC) | BIT(STATUS)),
+                 BIT(CTRL_VQ) | BIT(MQ) | BIT(MAC) | BIT(STATUS));
+    cr_expect_eq(config16(8), 2);
+    cr_expect_eq(config16(4), 0x0100, "its own MAC address");
+    end();
+
+    begin_whole(1);
+    make("type=net,socket=/s");
+    cr_expect_eq(vh_queues(&h), 3);
+    cr_expect(h.virtio->offered & BIT(CTRL_VQ));
+    end();
+}
+
+Test(vhost_user, with_fewer_pairs_than_a_whole_back_end_has_there_is_one)
+{
+    begin_whole(4);
+    make("type=net,socket=/s,queues=4");
+    cr_expect_eq(vh_queues(&h), 3, "its control queue is behind all of them, or behind the first");
+    cr_expect(h.virtio->offered & BIT(CTRL_VQ));
+    cr_expect_not(h.virtio->offered & BIT(MQ));
+    end();
+
+    begin_whole(4);
+    vm_store_le(back.config + 8, 2, 0x8000);
+    make("type=net,socket=/s");
+    cr_expect_eq(vh_queues(&h), 3, "more than anybody has");
+    end();
+}
+
+Test(vhost_user, of_who_moves_packets_only_the_user_says_address_and_mtu)
+{
+    uint8_t mac[6];
+
+    begin_mover();
+    make("type=net,socket=/s,mac=52:54:00:ab:cd:ef,mtu=1400");
+
+    cr_expect_eq(vh_queues(&h), 2);
+    cr_expect_eq(h.virtio->offered & 0xffffff, BIT(MAC) | BIT(MTU) | BIT(MRG_RXBUF),
+                 "nothing that nobody serves: %#llx", (unsigned long long)h.virtio->offered);
+    vh_config_read(&h, 0, mac, 6);
+    cr_expect_arr_eq(mac, "\x52\x54\x00\xab\xcd\xef", 6);
+    cr_expect_eq(config16(10), 1400);
+    cr_assert_eq(vh_negotiate(&h, BIT(MAC) | BIT(MTU)), 0);
+    cr_assert_eq(vh_queue(&h, 0, 16), 0);
+    cr_assert_eq(vh_queue(&h, 1, 16), 0);
+    vh_set_status(&h, 15);
+    vh_pass(&h, 1000000);
+    cr_expect_eq(back.mtu, 1400);
+    cr_expect(back.set_features & BIT(MTU));
+    cr_expect_not(back.set_features & BIT(MAC), "it has not offered that");
+    end();
+}
+
+Test(vhost_user, of_who_moves_packets_only_nothing_is_said_that_nobody_said)
+{
+    begin_mover();
+    make("type=net,socket=/s");
+    cr_expect_eq(h.virtio->offered & 0xffffff, BIT(MRG_RXBUF));
+    end();
+}
+
+Test(vhost_user, a_whole_back_end_says_itself_what_it_is)
+{
+    begin_whole(1);
+    cr_assert_eq(vh_create(&h, &vhost_user_class, "type=net,socket=/s,mac=52:54:00:ab:cd:ef"),
+                 -EINVAL);
+    cr_assert(strstr(vm_error_text(), "mac=: this back end says itself"), "%s", vm_error_text());
+    fbe_die(&back);
+    vh_close(&h);
+
+    begin_mover();
+    back.features &= ~BIT(MTU);
+    cr_assert_eq(vh_create(&h, &vhost_user_class, "type=net,socket=/s,mtu=1400"), -ENOTSUP);
+    cr_assert(strstr(vm_error_text(), "does not take one"), "%s", vm_error_text());
+    fbe_die(&back);
+    vh_close(&h);
+}
+
 Test(vhost_user, a_descriptor_is_used_as_it_is)
 {
     char options[64];
@@ -161,6 +283,10 @@ Test(vhost_user, what_cannot_work_is_refused_before_anything_is_opened)
     refused("type=rng,fd=1,vhost_mode=server", "goes with socket=");
     refused("type=fs,socket=/s", "type=fs needs tag=NAME");
     refused("type=rng,socket=/s,tag=x", "only type=fs has one");
+    refused("type=rng,socket=/s,mac=52:54:00:00:00:01", "mac=: only type=net has one");
+    refused("type=block,socket=/s,mtu=1500", "mtu=: only type=net has one");
+    refused("type=net,socket=/s,mtu=67", "at least 68");
+    refused("type=net,socket=/s,mac=ff:ff:ff:ff:ff:ff", "mac");
     refused("type=vsock,socket=/s,queues=2", "has at least 3");
     refused("type=rng,socket=/s,queue_size=24", "must be a power of two");
     cr_assert_eq(opened, 0);

@@ -628,7 +628,7 @@ static uint64_t offer(const struct vhost_front *f)
         ring &= ~VQ_F_RING_PACKED;
     if (f->setup.platform)
         ring |= VIRTIO_FEATURE_ACCESS_PLATFORM;
-    return (f->features & (ring | DEVICE_FEATURES) & ~f->setup.refuse) | VQ_F_RING_RESET;
+    return (f->features & (ring | DEVICE_FEATURES) & ~f->setup.refuse) | f->own | VQ_F_RING_RESET;
 }
 
 int vhost_front_listen(struct vhost_front *f, struct gm_space *space)
@@ -638,6 +638,10 @@ int vhost_front_listen(struct vhost_front *f, struct gm_space *space)
 
 static int check_back_end(struct vhost_front *f)
 {
+    int rc = vhost_front_choose(f);
+
+    if (rc)
+        return rc;
     f->queues = f->setup.queues;
     if (f->queues_there < f->queues)
         f->queues = (uint16_t)f->queues_there;

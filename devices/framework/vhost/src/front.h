@@ -108,6 +108,8 @@ struct vhost_front {
     int err; /* eventfd: the back end found a ring broken; -1: none yet */
     bool events_given; /* this connection's back end has eventfds of ours */
     uint16_t queues;
+    uint64_t own; /* features that the back end never hears of */
+    bool stand_in; /* nobody is there: it is only looked at */
     struct gm_region *sent[GM_REGIONS_MAX]; /* referenced: the memory that this back end has */
     size_t sent_count;
     struct front_memory *memory; /* NULL before the device is made */
@@ -274,6 +276,8 @@ int vhost_front_advance(struct vhost_front *f);
 void vhost_front_queue_still(struct vhost_front *f, uint16_t n);
 /* No ring runs: who waits for that is told. */
 void vhost_front_still(struct vhost_front *f);
+/* Before the device is made: what the typed device makes of this back end. 0 or -errno with text. */
+int vhost_front_choose(struct vhost_front *f);
 /* Hello has ended; config_there, features, queues_there are the back end's. 0, or -errno with text: it is not the one. */
 int vhost_front_greeted(struct vhost_front *f);
 /* The connection has ended, or ends now: not within a call-back of the channel other than closed(). */

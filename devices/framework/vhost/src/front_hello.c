@@ -78,8 +78,12 @@ static int own(struct vhost_front *f)
 
 static int take_queues(struct vhost_front *f, uint16_t queue, struct vhost_message *untrusted)
 {
+    uint64_t there = untrusted->payload.u64;
+
     (void)queue;
-    f->queues_there = untrusted->payload.u64;
+    f->queues_there = !f->setup.pairs            ? there
+                      : there < VHOST_QUEUES_MAX ? there * 2 + 1
+                                                 : VHOST_QUEUES_MAX;
     return next(f);
 }
 
@@ -162,6 +166,23 @@ int vhost_front_config_take(struct vhost_front *f, const struct vhost_message *u
                        f->setup.config_bytes);
     memcpy(f->config_there, c->bytes, c->size);
     return 0;
+}
+
+int vhost_front_choose(struct vhost_front *f)
+{
+    struct vhost_front_there there = { .features = f->features, .stand_in = f->stand_in };
+    struct vhost_front_choice choice = { .queues = f->setup.queues, .refuse = f->setup.refuse };
+    int rc = 0;
+
+    if (f->setup.config_bytes && front_has(f, VHOST_PROTOCOL(CONFIG)))
+        there.config = f->config_there;
+    if (f->ops && f->ops->choose)
+        rc = f->ops->choose(f, &there, &choice);
+    if (choice.queues < f->setup.queues)
+        f->setup.queues = choice.queues;
+    f->setup.refuse = choice.refuse;
+    f->own = choice.own;
+    return rc;
 }
 
 static int take_config(struct vhost_front *f, uint16_t queue, struct vhost_message *untrusted)

@@ -232,6 +232,7 @@ static int stand_in(struct vhost_front *f)
         f->protocol |= VHOST_PROTOCOL(BACKEND_REQ);
     }
     f->queues_there = f->setup.queues;
+    f->stand_in = true;
     f->state = FRONT_IDLE;
     return 0;
 }

@@ -262,7 +262,8 @@ static int ask_inflight(struct vhost_front *f)
 
 uint64_t vhost_front_driver_features(const struct vhost_front *f)
 {
-    return f->dev.features & ~VQ_F_RING_RESET; /* which is between driver and front end */
+    return f->dev.features &
+           ~(VQ_F_RING_RESET | f->own); /* which are between driver and front end */
 }
 
 int vhost_front_features(struct vhost_front *f)

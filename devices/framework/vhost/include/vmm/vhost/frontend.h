@@ -45,6 +45,8 @@ struct vhost_front_setup {
         platform; /* offer VIRTIO_F_ACCESS_PLATFORM: a driver's addresses are those of the device's view, and its IOMMU's if it has one */
     bool
         postcopy; /* ask for PAGEFAULT: vhost_front_postcopy_*(); and not for CONFIGURE_MEM_SLOTS, so that memory comes as a table */
+    bool
+        pairs; /* how many queues there are (GET_QUEUE_NUM) is told in pairs, besides a control queue: network devices of QEMU and DPDK */
     bool packed; /* offer packed rings, where the back end tracks what is in flight */
     uint64_t
         refuse; /* features of the device type that are not offered though the back end has them */
@@ -61,8 +63,24 @@ struct vhost_front_setup {
         reconnect_ns; /* how long it may be away later; then the device needs a reset. UINT64_MAX: for ever */
 };
 
+/* What the first back end has. */
+struct vhost_front_there {
+    uint64_t features;
+    const uint8_t *config; /* setup->config_bytes of it; NULL: it says none */
+    bool stand_in; /* there is none: the device is only looked at */
+};
+/* How many queues the device gets; features that are not offered though the back end has them, and that are though the back end, which never
+ * hears of them, has not. */
+struct vhost_front_choice {
+    uint16_t queues;
+    uint64_t refuse, own;
+};
+
 /* What a typed device adds; all optional. Under the device's lock. */
 struct vhost_front_ops {
+    /* Once, before the device is made: *choice is what setup says. 0 or -errno with text: it is not the one. Not where setup->known is given. */
+    int (*choose)(struct vhost_front *front, const struct vhost_front_there *there,
+                  struct vhost_front_choice *choice);
     /* dev->config was read from the back end (or is zero, where it has none): what is ours to say. */
     void (*config)(struct vhost_front *front, uint8_t *config, uint32_t bytes);
     void (*destroy)(struct vhost_front *front); /* before the memory is freed */
