@@ -387,7 +387,7 @@ static unsigned macvtap_index(const struct vm_tap *tap)
 static int macvtap_number(const struct vm_tap *tap, unsigned index, unsigned *ret_major,
                           unsigned *ret_minor)
 {
-    char path[80], text[32] = "";
+    char path[80], text[32] = "", *colon, *end = NULL;
     int fd;
     ssize_t n;
 
@@ -397,16 +397,18 @@ static int macvtap_number(const struct vm_tap *tap, unsigned index, unsigned *re
         return vm_fail_errno("tap %s: %s", tap->name, path);
     n = read(fd, text, sizeof(text) - 1);
     vm_close(&fd);
-    return n > 0 && sscanf(text, "%u:%u", ret_major, ret_minor) == 2
-               ? 0
-               : vm_fail(-EIO, "tap %s: %s holds no number", tap->name, path);
+    *ret_major = n > 0 ? (unsigned)strtoul(text, &colon, 10) : 0;
+    if (n > 0 && colon > text && *colon == ':')
+        *ret_minor = (unsigned)strtoul(colon + 1, &end, 10);
+    return end && end > colon + 1 ? 0
+                                  : vm_fail(-EIO, "tap %s: %s holds no number", tap->name, path);
 }
 
 /* Each network namespace counts its interfaces by itself, and all have one folder of nodes: whoever was first has the name there. To open it
  * would take frames from there. */
 static int check_node(const struct vm_tap *tap, unsigned index, const char *path)
 {
-    unsigned major_wanted, minor_wanted;
+    unsigned major_wanted = 0, minor_wanted = 0;
     struct stat st;
     int rc = macvtap_number(tap, index, &major_wanted, &minor_wanted);
 
