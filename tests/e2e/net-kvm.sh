@@ -13,7 +13,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 HERE=$ROOT/tests/e2e
-arch=x86_64 suffix='' devices="vhost own" file=64M tcp=4M udp=512K limit=600 new=''
+arch=x86_64 suffix='' devices="vhost own" file=64M tcp=4M udp=512K limit=1500 new=''
 while [[ ${1-} = --* ]]; do
     case $1 in
     --arch) arch=$2 && shift ;;

@@ -36,7 +36,7 @@ enum {
     PACKET_MAX = 65535,
     AT_ONCE = 8,
     LARGE = 4096,
-    PATIENCE_MS = 1000,
+    PATIENCE_MS = 10000, /* emulated hosts beside other work stand still for seconds */
     ARP_BYTES = 42,
     ND_BYTES = 14 + 40 + 32,
     SINK_PORT = 5003,
@@ -168,7 +168,7 @@ static int echo(const char *address, unsigned long count, size_t bytes, bool who
         if (rc < 0)
             return complain("receive");
         if (!rc)
-            lost = e.sent - e.back; /* all that are out, after a second of silence */
+            lost = e.sent - e.back; /* all that are out, after so much silence */
     }
     printf("@echo %s bytes %zu sent %lu back %lu other %lu\n", address, bytes, e.sent, e.back,
            e.other);
