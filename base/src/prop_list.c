@@ -157,6 +157,10 @@ static int set_list(const struct vm_prop *prop, void *object, const char *what, 
         vm_prop_clear(&fresh, &list);
         return rc;
     }
+    if (!list.items) /* it was given all the same */
+        list.items = malloc(1);
+    if (!list.items)
+        return vm_fail(-ENOMEM, "%s: %s: no memory", what, prop->name);
     vm_prop_clear(prop, object);
     memcpy(vm_prop_place(prop, object), &list, sizeof(list));
     return 0;

@@ -197,6 +197,7 @@ Test(prop, list_takes_quoted_and_bracketed_elements_or_one_value)
 
     cr_assert_eq(set("hosts", "[]"), 0);
     cr_assert_eq(disk.hosts.count, 0);
+    cr_assert_not_null(disk.hosts.items, "given, but empty");
 }
 
 Test(prop, alias_and_dash_name_the_same_row)

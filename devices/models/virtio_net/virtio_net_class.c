@@ -142,6 +142,7 @@ static const struct vdev_metric metrics[] = {
     FILTERED(malformed, "frames from the guest that were dropped: headers that cannot be judged"),
     FILTERED(spoofed, "... in another's name"),
     FILTERED(other, "... neither IP nor ARP"),
+    FILTERED(loopback, "... for a loopback address, with mode=user"),
     FILTERED(metadata, "... to metadata services"),
     FILTERED(by_default, "... that no rule allowed"),
     FILTERED(tx_waits, "times that frames from the guest waited for the limit"),

@@ -36,7 +36,8 @@ enum vm_prop_type {
                       * on the name of a class (--device NAME,...) */
 };
 
-/* A list of values: count elements of the size its type has (strings: char *). */
+/* A list of values: count elements of the size its type has (strings: char *). items is NULL if none was given; a list that was written as []
+ * has items, and a count of 0. */
 struct vm_prop_list {
     void *items;
     uint32_t count;

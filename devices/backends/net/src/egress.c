@@ -15,7 +15,7 @@
 
 const char *const vnet_egresses[] = { "auto", "allow", "deny", NULL };
 
-enum { DHCP_CLIENT = 68, DHCP_SERVER = 67, ND_HOPS = 255 };
+enum { DHCP_CLIENT = 68, DHCP_SERVER = 67, ND_HOPS = 255, RARP_REQUEST = 3 };
 
 /* ---- options ---- */
 
@@ -222,12 +222,24 @@ void vnet_egress_set(struct vnet_egress_rules *r, const struct vnet_filter_confi
     r->active = c->egress_active;
 }
 
+/* Written, but without an element. */
+static bool is_empty(const struct vm_prop_list *list)
+{
+    return list->items && !list->count;
+}
+
 static int check(const struct vnet_filter_config *c)
 {
+    if (is_empty(&c->egress) && c->egress_default == VNET_EGRESS_AUTO)
+        return vm_fail(-EINVAL, "egress=[]: without rules everything would pass: if that is meant, "
+                                "say egress_default=allow");
+    if (is_empty(&c->antispoof_ip))
+        return vm_fail(-EINVAL, "antispoof_ip=[]: any address would do: name the guest's, or leave "
+                                "it out");
     if (c->antispoof_ip.count && !c->antispoof)
         return vm_fail(-EINVAL, "antispoof_ip= is for antispoof=on: give that, too");
-    if (c->egress_types.count && !has_policy(c))
-        return vm_fail(-EINVAL, "egress_types= is for egress=: give rules, too");
+    if (c->egress_types.count && !has_policy(c) && !c->antispoof)
+        return vm_fail(-EINVAL, "egress_types= is for egress= and antispoof=on: give one, too");
     if (c->egress_default > VNET_EGRESS_DENY)
         return vm_fail(-EINVAL, "egress_default %u is unknown", c->egress_default);
     return 0;
@@ -286,12 +298,19 @@ static bool is_given(const struct vnet_egress_rules *r, const struct vnet_addres
     return v6 && !memcmp(a->byte, r->link_local.byte, 16);
 }
 
+static bool may_have(const struct vnet_egress_rules *r, const struct vnet_address *a, bool v6)
+{
+    return !r->addresses || is_given(r, a, v6);
+}
+
 /* Link-local ones, where AWS, Azure, Google, Oracle, OpenStack and others have it, and those that lie elsewhere. */
 static bool is_metadata_ipv4(const uint8_t *p)
 {
-    static const uint8_t azure[4] = { 168, 63, 129, 16 }, alibaba[4] = { 100, 100, 100, 200 };
+    static const uint8_t azure[4] = { 168, 63, 129, 16 }, alibaba[4] = { 100, 100, 100, 200 },
+                         oracle_classic[4] = { 192, 0, 0, 192 };
 
-    return (p[0] == 169 && p[1] == 254) || !memcmp(p, azure, 4) || !memcmp(p, alibaba, 4);
+    return (p[0] == 169 && p[1] == 254) || !memcmp(p, azure, 4) || !memcmp(p, alibaba, 4) ||
+           !memcmp(p, oracle_classic, 4);
 }
 
 static bool is_metadata(const struct vnet_frame *f)
@@ -301,6 +320,10 @@ static bool is_metadata(const struct vnet_frame *f)
     } rows[] = {
         { { 0xfd, 0, 0x0e, 0xc2, [14] = 0x02, [15] = 0x54 } }, /* AWS: fd00:ec2::254 */
         { { 0xfd, 0x20, 0, 0xce, [14] = 0x02, [15] = 0x54 } }, /* Google: fd20:ce::254 */
+        { { 0xfd, 0, 0, 0xc1, [12] = 0xa9, 0xfe, 0xa9, 0xfe } }, /* Oracle: fd00:c1::a9fe:a9fe */
+        { { 0xfd, 0, 0, 0x42, [15] = 0x42 } }, /* Scaleway: fd00:42::42 */
+        { { 0xfd, 0, 0xa9, 0xfe, 0xa9, 0xfe, [15] = 1 } }, /* Akamai: fd00:a9fe:a9fe::1 */
+        { { 0xfd, 0, 1, 0, [12] = 1, 0, 2, 0 } }, /* Alibaba: fd00:100::100:200 */
         { { 0xfe, 0x80, [12] = 0xa9, 0xfe, 0xa9, 0xfe } }, /* OpenStack: fe80::a9fe:a9fe */
     };
     static const uint8_t nat64[12] = { 0, 0x64, 0xff, 0x9b }, six_to_four[2] = { 0x20, 0x02 };
@@ -320,6 +343,8 @@ static bool is_metadata(const struct vnet_frame *f)
 /* ---- in whose name ---- */
 
 enum {
+    ICMP_REDIRECT = 5, /* RFC 792 */
+    ICMP_ROUTER = 9, /* RFC 1256 */
     MLD_REPORT = 131,
     MLD_DONE = 132,
     ND_ROUTER_SOLICITATION = 133,
@@ -328,6 +353,7 @@ enum {
     ND_NEIGHBOUR = 136,
     ND_REDIRECT = 137,
     MLD2_REPORT = 143,
+    MULTICAST_ROUTER = 151, /* RFC 4286 */
 };
 
 static bool is_icmpv6(const struct vnet_frame *f)
@@ -355,19 +381,21 @@ static bool tells_own_mac(const struct vnet_egress_rules *r, const uint8_t *head
 static bool neighbour_is_own(const struct vnet_egress_rules *r, const struct vnet_frame *f,
                              const uint8_t *head, size_t len)
 {
-    bool whole = f->whole && !f->fragment;
-    struct vnet_address target;
+    bool whole = f->whole && !f->fragment, has_target = whole && len >= f->l4 + 24U;
+    struct vnet_address target = { 0 };
 
+    if (has_target)
+        memcpy(target.byte, head + f->l4 + 8, 16);
     switch (f->icmp_type) {
     case ND_ROUTER:
-    case ND_REDIRECT: return false; /* of routers */
+    case ND_REDIRECT:
+    case MULTICAST_ROUTER: return false; /* of routers */
     case ND_ROUTER_SOLICITATION: return whole && tells_own_mac(r, head, len, f->l4 + 8U);
-    case ND_SOLICITATION: return whole && tells_own_mac(r, head, len, f->l4 + 24U);
+    case ND_SOLICITATION: /* from nobody it says: I am about to take this address (RFC 4862, 5.4.3) */
+        return has_target && tells_own_mac(r, head, len, f->l4 + 24U) &&
+               (!is_zero(&f->from, true) || may_have(r, &target, true));
     case ND_NEIGHBOUR:
-        if (!whole || len < f->l4 + 24U || !tells_own_mac(r, head, len, f->l4 + 24U))
-            return false;
-        memcpy(target.byte, head + f->l4 + 8, 16);
-        return !r->addresses || is_given(r, &target, true);
+        return has_target && tells_own_mac(r, head, len, f->l4 + 24U) && may_have(r, &target, true);
     default: return true;
     }
 }
@@ -397,9 +425,20 @@ static bool is_arp(const struct vnet_frame *f)
 static bool is_own_arp(const struct vnet_egress_rules *r, const struct vnet_frame *f,
                        const uint8_t *head)
 {
-    if (memcmp(head + f->l3 + 8, r->mac, 6))
+    bool is_answer = f->type == VNET_RARP_TYPE && head[f->l3 + 7] != RARP_REQUEST;
+
+    if (is_answer || memcmp(head + f->l3 + 8, r->mac, 6))
         return false;
-    return !r->addresses || is_zero(&f->from, false) || is_given(r, &f->from, false);
+    if (!is_zero(&f->from, false))
+        return may_have(r, &f->from, false);
+    return is_zero(&f->to, false) || may_have(r, &f->to, false); /* a probe (RFC 5227, 2.1.1) */
+}
+
+/* What only a router says. */
+static bool is_routers(const struct vnet_frame *f)
+{
+    return f->ip && !f->v6 && !f->later && f->protocol == VNET_ICMP &&
+           (f->icmp_type == ICMP_REDIRECT || f->icmp_type == ICMP_ROUTER);
 }
 
 static bool is_own(const struct vnet_egress_rules *r, const struct vnet_frame *f,
@@ -407,7 +446,7 @@ static bool is_own(const struct vnet_egress_rules *r, const struct vnet_frame *f
 {
     if (is_arp(f))
         return is_own_arp(r, f, head);
-    if (is_icmpv6(f) && !neighbour_is_own(r, f, head, len))
+    if (is_routers(f) || (is_icmpv6(f) && !neighbour_is_own(r, f, head, len)))
         return false;
     if (!f->ip || !r->addresses)
         return true;
@@ -482,6 +521,36 @@ static bool is_listed(const struct vnet_egress_rules *r, uint16_t type)
     return false;
 }
 
+/* IPv4's 127/8 and 0/8, ::1 and ::, which no packet of a link has (RFC 1122, 3.2.1.3; RFC 4291, 2.5.2 and 2.5.3). */
+static bool is_hosts_own(const struct vnet_address *a, bool v6)
+{
+    static const uint8_t zeros[15];
+
+    return v6 ? !memcmp(a->byte, zeros, 15) && a->byte[15] <= 1
+              : a->byte[12] == 127 || a->byte[12] == 0;
+}
+
+/* passt (until 2025_05_03 at least) takes the last extension header of IPv6, ESP's too, for the one of TCP or UDP, and some versions a later
+ * fragment for a whole packet: it would connect elsewhere than was judged. It has no use for either; a guest's multicast listener messages
+ * have one hop-by-hop header (RFC 3810, 5). */
+static bool is_plain(const struct vnet_frame *f)
+{
+    if (f->fragment)
+        return false;
+    if (!f->v6)
+        return true;
+    if (f->protocol == VNET_ICMPV6)
+        return !f->extensions || (f->extensions == 1 && f->next == 0);
+    return f->next == VNET_TCP || f->next == VNET_UDP;
+}
+
+/* Who makes sockets of packets could connect them to itself. A guest without an address is from nobody. */
+static bool is_for_loopback(const struct vnet_frame *f)
+{
+    return f->ip && (is_hosts_own(&f->to, f->v6) ||
+                     (is_hosts_own(&f->from, f->v6) && !is_zero(&f->from, f->v6)));
+}
+
 static struct vnet_verdict judge_policy(const struct vnet_egress_rules *r,
                                         const struct vnet_frame *f)
 {
@@ -504,11 +573,15 @@ struct vnet_verdict vnet_egress_judge(const struct vnet_egress_rules *r, const u
 
     if (vnet_frame_read(head, len, total, &f) || vnet_frame_check_header(&f, header))
         return malformed;
+    if (r->sockets && !is_plain(&f))
+        return malformed;
+    if (r->sockets && is_for_loopback(&f))
+        return (struct vnet_verdict){ false, VNET_LOOPBACK };
     if (r->antispoof && (memcmp(head + 6, r->mac, 6) || !is_own(r, &f, head, len)))
         return (struct vnet_verdict){ false, VNET_SPOOFED };
     if (r->policed)
         return judge_policy(r, &f);
-    if (r->addresses && !f.ip && !is_arp(&f))
+    if (r->antispoof && !f.ip && !is_arp(&f) && !is_listed(r, f.type))
         return (struct vnet_verdict){ false, VNET_OTHER };
     return (struct vnet_verdict){ true, VNET_PASSES };
 }

@@ -1,118 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
-#include <criterion/criterion.h>
+/* Where to a guest may send. In whose name: antispoof_test.c. */
+#include "egress_test.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <string.h>
-
-#include <vmm/base/error.h>
-
-#include "filter_private.h"
-
-/* A frame under construction: `l3` is where its packet begins. */
-struct packet {
-    uint8_t byte[600];
-    size_t len, l3;
-    struct vnet_header header;
-};
-
-struct rules {
-    struct vnet_filter_config config;
-    char *egress[8], *addresses[4];
-    uint32_t types[2];
-    struct vnet_egress_rules read;
-};
-
-static const uint8_t own_mac[6] = { 0x52, 0x54, 0, 0x12, 0x34, 0x56 };
-
-static void add(struct rules *r, const char *rule)
-{
-    r->egress[r->config.egress.count++] = (char *)(uintptr_t)rule;
-    r->config.egress.items = r->egress;
-}
-
-static void add_address(struct rules *r, const char *text)
-{
-    r->addresses[r->config.antispoof_ip.count++] = (char *)(uintptr_t)text;
-    r->config.antispoof_ip.items = r->addresses;
-    r->config.antispoof = true;
-}
-
-static void ready(struct rules *r)
-{
-    r->config.egress_active = UINT64_MAX;
-    r->config.mac = "52:54:00:12:34:56";
-    cr_assert_eq(vnet_egress_read(&r->config, &r->read), 0, "%s", vm_error_text());
-}
-
-static struct vnet_verdict judge(const struct rules *r, const struct packet *p)
-{
-    size_t len = p->len < VNET_HEAD ? p->len : VNET_HEAD;
-
-    return vnet_egress_judge(&r->read, p->byte, len, p->len, &p->header);
-}
-
-static void ether(struct packet *p, uint16_t type)
-{
-    memset(p, 0, sizeof(*p));
-    memset(p->byte, 0xff, 6);
-    memcpy(p->byte + 6, own_mac, 6);
-    p->byte[12] = (uint8_t)(type >> 8);
-    p->byte[13] = (uint8_t)type;
-    p->len = p->l3 = 14;
-}
-
-static void tag(struct packet *p, uint16_t type)
-{
-    memmove(p->byte + 16, p->byte + 12, p->len - 12);
-    p->byte[12] = (uint8_t)(type >> 8);
-    p->byte[13] = (uint8_t)type;
-    p->byte[14] = 0;
-    p->byte[15] = 5;
-    p->len += 4;
-    p->l3 += 4;
-}
-
-static uint8_t *at(struct packet *p, size_t offset)
-{
-    return p->byte + p->l3 + offset;
-}
-
-static void ipv4(struct packet *p, uint8_t protocol, const char *from, const char *to,
-                 uint16_t port)
-{
-    ether(p, VNET_IPV4_TYPE);
-    *at(p, 0) = 0x45;
-    *at(p, 3) = 40;
-    *at(p, 8) = 64;
-    *at(p, 9) = protocol;
-    inet_pton(AF_INET, from, at(p, 12));
-    inet_pton(AF_INET, to, at(p, 16));
-    *at(p, 20) = 0x80;
-    *at(p, 22) = (uint8_t)(port >> 8);
-    *at(p, 23) = (uint8_t)port;
-    p->len += 40;
-}
-
-static void ipv6(struct packet *p, uint8_t next, const char *from, const char *to)
-{
-    ether(p, VNET_IPV6_TYPE);
-    *at(p, 0) = 0x60;
-    *at(p, 5) = 40;
-    *at(p, 6) = next;
-    *at(p, 7) = 255;
-    inet_pton(AF_INET6, from, at(p, 8));
-    inet_pton(AF_INET6, to, at(p, 24));
-    p->len += 80;
-}
-
-static void expect(const struct rules *r, const struct packet *p, bool passes, unsigned why)
-{
-    struct vnet_verdict v = judge(r, p);
-
-    cr_assert_eq(v.pass, passes, "passes %u, for %u", v.pass, v.why);
-    cr_assert_eq(v.why, why, "why: %u, not %u", v.why, why);
-}
 
 /* ---- rules ---- */
 
@@ -259,9 +149,12 @@ Test(vnet_egress, default_is_deny_where_there_are_rules_and_can_be_said)
 Test(vnet_egress, metadata_services_are_denied_before_any_rule)
 {
     static const char *const four[] = { "169.254.169.254", "169.254.170.2", "168.63.129.16",
-                                        "100.100.100.200" };
-    static const char *const six[] = { "fd00:ec2::254", "fd20:ce::254", "fe80::a9fe:a9fe",
-                                       "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1" };
+                                        "100.100.100.200", "192.0.0.192" };
+    static const char *const six[] = { "fd00:ec2::254",     "fd20:ce::254",
+                                       "fe80::a9fe:a9fe",   "fd00:c1::a9fe:a9fe",
+                                       "fd00:42::42",       "fd00:a9fe:a9fe::1",
+                                       "fd00:100::100:200", "64:ff9b::a9fe:a9fe",
+                                       "2002:a9fe:a9fe::1" };
     struct rules r = { .config.deny_metadata = true };
     struct packet p;
 
@@ -513,6 +406,28 @@ Test(vnet_egress, segmentation_fits_the_packet)
     expect(&r, &p, false, VNET_MALFORMED);
 }
 
+Test(vnet_egress, fragments_of_ufo_are_of_eights)
+{
+    static const struct {
+        uint16_t bytes;
+        bool passes;
+    } rows[] = { { 8, true }, { 1480, true }, { 0, false }, { 4, false }, { 12, false } };
+    struct rules r = { 0 };
+    struct packet p;
+
+    add(&r, "allow");
+    ready(&r);
+    ipv4(&p, VNET_UDP, "10.0.0.5", "10.0.0.6", 1);
+    p.header = (struct vnet_header){
+        .flags = 1, .gso_type = 3, .csum_start = le16_make(34), .csum_offset = le16_make(6)
+    };
+
+    for (size_t i = 0; i < VM_ARRAY_SIZE(rows); i++) {
+        p.header.gso_size = le16_make(rows[i].bytes);
+        expect(&r, &p, rows[i].passes, rows[i].passes ? VNET_BY_RULE : VNET_MALFORMED);
+    }
+}
+
 /* ---- neighbours ---- */
 
 Test(vnet_egress, neighbour_messages_pass_near_by_only)
@@ -535,15 +450,95 @@ Test(vnet_egress, neighbour_messages_pass_near_by_only)
     expect(&r, &p, false, VNET_BY_DEFAULT);
 }
 
-static void arp(struct packet *p, const char *from)
-{
-    static const uint8_t fixed[] = { 0, 1, 8, 0, 6, 4, 0, 1 };
+/* ---- the host itself ---- */
 
-    ether(p, VNET_ARP_TYPE);
-    memcpy(at(p, 0), fixed, sizeof(fixed));
-    memcpy(at(p, 8), own_mac, 6);
-    inet_pton(AF_INET, from, at(p, 14));
-    p->len = 60;
+Test(vnet_egress, loopback_is_not_reached_where_packets_become_sockets)
+{
+    static const char *const four[] = { "127.0.0.1", "127.9.9.9", "0.0.0.0", "0.1.2.3" };
+    static const char *const six[] = { "::1", "::" };
+    struct rules r = { 0 };
+    struct packet p;
+
+    ready(&r);
+    r.read.sockets = true;
+
+    for (size_t i = 0; i < VM_ARRAY_SIZE(four); i++) {
+        ipv4(&p, VNET_TCP, "10.0.0.5", four[i], 80);
+        expect(&r, &p, false, VNET_LOOPBACK);
+        tag(&p, 0x8100);
+        expect(&r, &p, false, VNET_LOOPBACK);
+    }
+    for (size_t i = 0; i < VM_ARRAY_SIZE(six); i++) {
+        ipv6(&p, VNET_TCP, "2001:db8::1", six[i]);
+        expect(&r, &p, false, VNET_LOOPBACK);
+    }
+    ipv6(&p, VNET_TCP, "2001:db8::1", "::ffff:127.0.0.1");
+    expect(&r, &p, false, VNET_MALFORMED);
+    ipv4(&p, VNET_UDP, "127.0.0.1", "10.0.0.6", 80);
+    expect(&r, &p, false, VNET_LOOPBACK);
+    ipv6(&p, VNET_TCP, "::1", "2001:db8::1");
+    expect(&r, &p, false, VNET_LOOPBACK);
+}
+
+/* As passt reads them: the last extension header's first bytes are ports. */
+Test(vnet_egress, headers_that_sockets_would_be_made_of_otherwise_are_refused)
+{
+    static const uint8_t extensions[] = { 0, 43, 44, 50, 51, 60, 135 };
+    struct rules r = { 0 };
+    struct packet p;
+
+    add(&r, "allow:tcp:443");
+    add(&r, "allow:50");
+    ready(&r);
+    r.read.sockets = true;
+
+    for (size_t i = 0; i < VM_ARRAY_SIZE(extensions); i++) {
+        ipv6(&p, extensions[i], "2001:db8::1", "2001:db8::2");
+        *at(&p, 40) = VNET_TCP;
+        *at(&p, 50) = *at(&p, 58) = 1; /* the port of a header of 8 or 16 bytes */
+        *at(&p, 51) = *at(&p, 59) = 443 & 255;
+        expect(&r, &p, false, VNET_MALFORMED);
+    }
+    ipv4(&p, VNET_TCP, "10.0.0.5", "10.0.0.6", 443);
+    expect(&r, &p, true, VNET_BY_RULE);
+    *at(&p, 7) = 1; /* a later fragment */
+    expect(&r, &p, false, VNET_MALFORMED);
+    *at(&p, 7) = 0;
+    *at(&p, 6) = 0x20;
+    expect(&r, &p, false, VNET_MALFORMED);
+}
+
+Test(vnet_egress, multicast_listeners_are_heard_where_packets_become_sockets)
+{
+    struct rules r = { .config.egress_default = VNET_EGRESS_DENY };
+    struct packet p;
+
+    ready(&r);
+    r.read.sockets = true;
+    ipv6(&p, 0, "fe80::1", "ff02::16"); /* RFC 3810, 5 */
+    *at(&p, 40) = VNET_ICMPV6;
+    *at(&p, 48) = 143;
+
+    expect(&r, &p, true, VNET_PASSES);
+    *at(&p, 6) = 60;
+    expect(&r, &p, false, VNET_MALFORMED);
+}
+
+Test(vnet_egress, a_guest_without_address_is_not_at_loopback)
+{
+    struct rules r = { 0 };
+    struct packet p;
+
+    ready(&r);
+    r.read.sockets = true;
+
+    ipv4(&p, VNET_UDP, "0.0.0.0", "255.255.255.255", 67);
+    expect(&r, &p, true, VNET_PASSES);
+    ipv6(&p, VNET_ICMPV6, "::", "ff02::1:ff00:1");
+    expect(&r, &p, true, VNET_PASSES);
+    ether(&p, 0x88cc);
+    p.len = 60;
+    expect(&r, &p, true, VNET_PASSES);
 }
 
 Test(vnet_egress, arp_of_another_form_or_with_freight_is_refused)
@@ -560,104 +555,6 @@ Test(vnet_egress, arp_of_another_form_or_with_freight_is_refused)
     arp(&p, "10.0.0.5");
     *at(&p, 4) = 8;
     expect(&r, &p, false, VNET_MALFORMED);
-}
-
-/* ---- antispoof ---- */
-
-Test(vnet_egress, another_mac_address_is_refused)
-{
-    struct rules r = { .config.antispoof = true };
-    struct packet p;
-
-    ready(&r);
-    ipv4(&p, VNET_TCP, "10.0.0.9", "10.0.0.6", 1);
-
-    expect(&r, &p, true, VNET_PASSES);
-    p.byte[11] ^= 1;
-    expect(&r, &p, false, VNET_SPOOFED);
-}
-
-Test(vnet_egress, addresses_that_were_not_given_are_refused)
-{
-    struct rules r = { 0 };
-    struct packet p;
-
-    add_address(&r, "10.0.0.5");
-    add_address(&r, "2001:db8::/64");
-    ready(&r);
-
-    ipv4(&p, VNET_TCP, "10.0.0.5", "10.0.0.6", 1);
-    expect(&r, &p, true, VNET_PASSES);
-    ipv4(&p, VNET_TCP, "10.0.0.4", "10.0.0.6", 1);
-    expect(&r, &p, false, VNET_SPOOFED);
-    ipv6(&p, VNET_TCP, "2001:db8::7", "2001:db8:1::6");
-    expect(&r, &p, true, VNET_PASSES);
-    ipv6(&p, VNET_TCP, "2001:db8:1::7", "2001:db8:1::6");
-    expect(&r, &p, false, VNET_SPOOFED);
-    ipv6(&p, VNET_TCP, "fe80::5054:ff:fe12:3456", "fe80::1");
-    expect(&r, &p, true, VNET_PASSES);
-}
-
-Test(vnet_egress, arp_in_anothers_name_is_refused)
-{
-    struct rules r = { 0 };
-    struct packet p;
-
-    add_address(&r, "10.0.0.5");
-    ready(&r);
-
-    arp(&p, "10.0.0.5");
-    expect(&r, &p, true, VNET_PASSES);
-    arp(&p, "0.0.0.0"); /* a probe: RFC 5227 */
-    expect(&r, &p, true, VNET_PASSES);
-    arp(&p, "10.0.0.1");
-    expect(&r, &p, false, VNET_SPOOFED);
-    arp(&p, "10.0.0.5");
-    *at(&p, 13) ^= 1;
-    expect(&r, &p, false, VNET_SPOOFED);
-}
-
-Test(vnet_egress, neighbour_and_router_in_anothers_name_are_refused)
-{
-    struct rules r = { 0 };
-    struct packet p;
-
-    add_address(&r, "2001:db8::5");
-    ready(&r);
-    ipv6(&p, VNET_ICMPV6, "2001:db8::5", "ff02::1");
-    *at(&p, 40) = 136;
-    inet_pton(AF_INET6, "2001:db8::5", at(&p, 48));
-    *at(&p, 64) = 2;
-    *at(&p, 65) = 1;
-    memcpy(at(&p, 66), own_mac, 6);
-    *at(&p, 5) = 32;
-    p.len = 14 + 72;
-    expect(&r, &p, true, VNET_PASSES);
-
-    *at(&p, 71) ^= 1; /* another's link-layer address */
-    expect(&r, &p, false, VNET_SPOOFED);
-    *at(&p, 71) ^= 1;
-    *at(&p, 63) = 6; /* for another's address */
-    expect(&r, &p, false, VNET_SPOOFED);
-    *at(&p, 63) = 5;
-    *at(&p, 40) = 134;
-    expect(&r, &p, false, VNET_SPOOFED);
-}
-
-Test(vnet_egress, guest_without_address_may_ask_for_one)
-{
-    struct rules r = { 0 };
-    struct packet p;
-
-    add_address(&r, "10.0.0.5");
-    ready(&r);
-    ipv4(&p, VNET_UDP, "0.0.0.0", "255.255.255.255", 67);
-
-    *at(&p, 20) = 0;
-    *at(&p, 21) = 68;
-    expect(&r, &p, true, VNET_PASSES);
-    *at(&p, 23) = 53;
-    expect(&r, &p, false, VNET_SPOOFED);
 }
 
 /* ---- options ---- */
@@ -687,6 +584,22 @@ Test(vnet_egress, what_is_no_rule_is_refused)
         add(&r, wrong[i]);
         cr_assert_eq(vnet_egress_read(&r.config, &read), -EINVAL, "%s", wrong[i]);
     }
+}
+
+/* As a list that a script left empty. */
+Test(vnet_egress, empty_lists_are_refused_where_they_would_let_everything_pass)
+{
+    struct rules r = { 0 };
+
+    r.config.egress.items = r.egress;
+    cr_assert_eq(vnet_egress_read(&r.config, &r.read), -EINVAL);
+    cr_assert(strstr(vm_error_text(), "egress=[]"), "%s", vm_error_text());
+    r.config.egress_default = VNET_EGRESS_DENY;
+    cr_assert_eq(vnet_egress_read(&r.config, &r.read), 0);
+    r.config.antispoof = true;
+    r.config.antispoof_ip.items = r.addresses;
+    cr_assert_eq(vnet_egress_read(&r.config, &r.read), -EINVAL);
+    cr_assert(strstr(vm_error_text(), "antispoof_ip=[]"), "%s", vm_error_text());
 }
 
 Test(vnet_egress, options_without_what_they_are_for_are_refused)

@@ -164,6 +164,7 @@ static void count_verdict(struct filter *f, const struct vnet_verdict *v)
     case VNET_MALFORMED: vm_count(&c->malformed, 1); break;
     case VNET_SPOOFED: vm_count(&c->spoofed, 1); break;
     case VNET_OTHER: vm_count(&c->other, 1); break;
+    case VNET_LOOPBACK: vm_count(&c->loopback, 1); break;
     case VNET_METADATA: vm_count(&c->metadata, 1); break;
     case VNET_BY_DEFAULT: vm_count(&c->by_default, 1); break;
     default: vm_count(&c->rule[v->why - VNET_BY_RULE], 1); break;
@@ -176,6 +177,7 @@ static const char *reason(unsigned why)
     case VNET_MALFORMED: return "its headers cannot be judged";
     case VNET_SPOOFED: return "antispoof: it is in another's name";
     case VNET_OTHER: return "it is neither IP nor ARP; egress_types= would allow it";
+    case VNET_LOOPBACK: return "it is for a loopback address, or from one";
     case VNET_METADATA: return "deny_metadata";
     case VNET_BY_DEFAULT: return "no rule of egress allows it";
     default: return "a rule of egress denies it";
@@ -306,6 +308,11 @@ static void wake_soon(struct lane *lane)
         (void)vm_timer_set(f->env->loop, &lane->timer, now_ns(f), on_time);
 }
 
+static bool does_judge(const struct vnet_egress_rules *r)
+{
+    return r->antispoof || r->policed || r->sockets;
+}
+
 static void filter_set_filters(struct vnet *net, const struct vnet_filter_config *config,
                                const struct vnet_rules *rules)
 {
@@ -316,7 +323,7 @@ static void filter_set_filters(struct vnet *net, const struct vnet_filter_config
     vnet_rate_set(&f->sent.rate, config, true, now_ns(f));
     vnet_rate_set(&f->received.rate, config, false, now_ns(f));
     vnet_egress_set(&f->rules, config, rules);
-    f->judges = f->rules.antispoof || f->rules.policed;
+    f->judges = does_judge(&f->rules);
     wake_soon(&f->sent);
     wake_soon(&f->received);
 }
@@ -354,8 +361,9 @@ int vnet_filter_check(const struct vnet_filter_config *c)
     return vnet_egress_read(c, &rules);
 }
 
-static int init(struct filter *f, const struct vnet_filter_config *c)
+static int init(struct filter *f, const struct vnet_config *config)
 {
+    const struct vnet_filter_config *c = &config->filter;
     uint64_t now = now_ns(f);
     int rc = vnet_egress_read(c, &f->rules);
 
@@ -363,7 +371,8 @@ static int init(struct filter *f, const struct vnet_filter_config *c)
         return rc;
     if (c->antispoof && !c->mac)
         return vm_fail(-EINVAL, "antispoof=on needs the guest's address: give mac=");
-    f->judges = f->rules.antispoof || f->rules.policed;
+    f->rules.sockets = vnet_mode_of(config) == VNET_USER;
+    f->judges = does_judge(&f->rules);
     vnet_rate_init(&f->sent.rate, c, true, now);
     vnet_rate_init(&f->received.rate, c, false, now);
     if (!c->capture)
@@ -397,7 +406,7 @@ int vnet_filter_new(const struct vnet_setup *setup, struct vnet_setup *ret_below
     f->counts = c->counts ? c->counts : &f->own_counts;
     f->sent.filter = f->received.filter = f;
     snprintf(f->name, sizeof(f->name), "%s", setup->name);
-    rc = init(f, c);
+    rc = init(f, setup->config);
     if (rc) {
         filter_close(&f->net);
         return rc;

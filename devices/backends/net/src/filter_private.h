@@ -79,6 +79,8 @@ struct vnet_frame {
     bool ip, v6, fragment, later; /* a fragment; one that is not the first */
     bool protocol_known, ports_known;
     uint8_t protocol, icmp_type;
+    uint8_t next,
+        extensions; /* IPv6: the fixed header's next one, and how many headers are between that and the protocol's */
     uint8_t hops;
     uint16_t from_port, to_port;
     struct vnet_address from, to;
@@ -120,6 +122,7 @@ struct vnet_egress_rules {
     uint8_t mac[6];
     struct vnet_address link_local; /* made of it (RFC 4291, appendix A) */
     bool antispoof, policed, allow, deny_metadata;
+    bool sockets; /* packets become sockets of this host's */
     uint64_t active;
 };
 
@@ -129,6 +132,7 @@ enum vnet_why {
     VNET_MALFORMED = VNET_BY_RULE + VNET_RULES_MAX,
     VNET_SPOOFED,
     VNET_OTHER,
+    VNET_LOOPBACK,
     VNET_METADATA,
     VNET_BY_DEFAULT,
 };

@@ -286,6 +286,7 @@ Test(vnet_filter, frames_of_any_pieces_leave_as_they_came)
 
     b->config.filter.antispoof = true;
     b->config.filter.mac = "52:54:00:12:34:56";
+    b->config.filter.egress_types = (struct vm_prop_list){ (uint32_t[]){ 0x88cc }, 1 };
     side_fill(frame + 14, sizeof(frame) - 14);
     cr_assert_eq(bench_open(b), 0);
 

@@ -160,7 +160,7 @@ static bool is_extension(uint8_t next)
 }
 
 /* f->l4 and f->protocol are the next header's. Only what is known not to change where the packet goes: a routing header does. */
-static int skip_extension(const struct view *v, size_t end, struct vnet_frame *f, unsigned n)
+static int skip_extension(const struct view *v, size_t end, struct vnet_frame *f)
 {
     const uint8_t *p = v->head + f->l4;
     size_t bytes;
@@ -169,7 +169,7 @@ static int skip_extension(const struct view *v, size_t end, struct vnet_frame *f
         return -EBADMSG;
     switch (f->protocol) {
     case IPV6_HOP:
-        if (n) /* 4.3: it comes first */
+        if (f->extensions) /* 4.3: it comes first */
             return -EBADMSG;
         bytes = 8 * (p[1] + 1U);
         break;
@@ -211,12 +211,12 @@ static int read_ipv6(const struct view *v, struct vnet_frame *f)
         return -EBADMSG;
     memcpy(f->from.byte, p + 8, 16);
     memcpy(f->to.byte, p + 24, 16);
-    f->protocol = p[6];
+    f->protocol = f->next = p[6];
     f->hops = p[7];
     f->ip = f->v6 = true;
     f->l4 = (uint16_t)(f->l3 + IPV6_FIXED);
-    for (unsigned n = 0; !rc && !f->later && is_extension(f->protocol); n++)
-        rc = n < IPV6_EXTENSIONS_MAX ? skip_extension(v, end, f, n) : -EBADMSG;
+    for (; !rc && !f->later && is_extension(f->protocol); f->extensions++)
+        rc = f->extensions < IPV6_EXTENSIONS_MAX ? skip_extension(v, end, f) : -EBADMSG;
     if (rc)
         return rc;
     f->protocol_known = !f->later;
@@ -280,7 +280,13 @@ static bool check_checksum(const struct vnet_frame *f, size_t start, size_t offs
     return f->protocol != VNET_ICMP && f->protocol != VNET_ICMPV6 && start + offset >= end;
 }
 
-static bool check_segments(const struct vnet_frame *f, uint8_t type, size_t start)
+/* UFO makes fragments of it, whose offsets count by 8 (RFC 8200, 4.5). */
+static bool check_fragments(size_t bytes)
+{
+    return bytes >= 8 && bytes % 8 == 0;
+}
+
+static bool check_segments(const struct vnet_frame *f, uint8_t type, size_t start, size_t bytes)
 {
     uint8_t protocol = type == GSO_TCPV4 || type == GSO_TCPV6 ? VNET_TCP : VNET_UDP;
 
@@ -289,7 +295,7 @@ static bool check_segments(const struct vnet_frame *f, uint8_t type, size_t star
     switch (type) {
     case GSO_TCPV4: return !f->v6;
     case GSO_TCPV6: return f->v6;
-    case GSO_UDP:
+    case GSO_UDP: return check_fragments(bytes);
     case GSO_UDP_L4: return true;
     default: return false;
     }
@@ -303,7 +309,8 @@ int vnet_frame_check_header(const struct vnet_frame *f, const struct vnet_header
         return -EBADMSG;
     if (h->gso_type == GSO_NONE)
         return 0;
-    return h->flags & NEEDS_CSUM && check_segments(f, h->gso_type & (uint8_t)~GSO_ECN, start)
+    return h->flags & NEEDS_CSUM &&
+                   check_segments(f, h->gso_type & (uint8_t)~GSO_ECN, start, le16_get(h->gso_size))
                ? 0
                : -EBADMSG;
 }

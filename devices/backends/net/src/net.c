@@ -305,6 +305,12 @@ static int open_filtered(const struct vnet_setup *setup, struct vnet **ret_net)
     return 0;
 }
 
+/* mode=user has a wall before the host's loopback in any case: Debian 12's passt has none. */
+static bool needs_filter(const struct vnet_config *config)
+{
+    return vnet_filters_asked(config) || vnet_mode_of(config) == VNET_USER;
+}
+
 int vnet_open(const struct vm_env *env, const char *name, const struct vnet_config *config,
               unsigned pairs, const struct vnet_events *events, void *ctx, struct vnet **ret_net)
 {
@@ -312,8 +318,7 @@ int vnet_open(const struct vm_env *env, const char *name, const struct vnet_conf
     int rc = vnet_check(config, pairs);
 
     if (!rc)
-        rc = vnet_filters_asked(config) ? open_filtered(&setup, ret_net)
-                                        : open_back(&setup, ret_net);
+        rc = needs_filter(config) ? open_filtered(&setup, ret_net) : open_back(&setup, ret_net);
     return rc ? vm_wrap(rc, "%s", name) : 0;
 }
 

@@ -205,6 +205,23 @@ Test(vnet_user_link, frames_go_and_come_once_there_is_a_connection)
     frame_comes();
 }
 
+/* RFC 1122, 3.2.1.3. */
+Test(vnet_user_link, packets_for_the_hosts_loopback_do_not_reach_passt)
+{
+    uint8_t frame[60] = { [12] = 8,  [14] = 0x45, [17] = 28,  [22] = 64, [23] = 17,
+                          [26] = 10, [29] = 5,    [30] = 127, [33] = 1 };
+    uint8_t got[4 + 60];
+
+    give_passt();
+    side_turn(&a);
+
+    cr_assert_eq(side_send(&a, frame, sizeof(frame)), -EPERM);
+    cr_assert_eq(read(peer, got, sizeof(got)), -1);
+    frame[30] = 10;
+    cr_assert_eq(side_send(&a, frame, sizeof(frame)), 0);
+    cr_assert_eq(read(peer, got, sizeof(got)), (ssize_t)sizeof(got));
+}
+
 Test(vnet_user_link, a_passt_that_dies_in_a_frame_is_followed_by_another_one_and_the_link_stays)
 {
     give_passt();

@@ -30,6 +30,7 @@ struct vnet_counts {
     uint64_t malformed; /* whose headers do not hold what they say, or that nobody could judge */
     uint64_t spoofed; /* in somebody else's name */
     uint64_t other; /* neither IP nor ARP */
+    uint64_t loopback; /* to or from addresses that no link has, with mode=user */
     uint64_t metadata; /* to addresses of metadata services */
     uint64_t by_default; /* denied, for no rule applied */
     uint64_t rule[VNET_RULES_MAX]; /* that each rule decided, either way */
@@ -151,8 +152,8 @@ struct vnet_filter_config {
           .element = VM_PROP_U32,                                                                  \
           .offset = offsetof(T, member.egress_types),                                              \
           .max = VNET_TYPES_MAX,                                                                   \
-          .help = "EtherTypes besides IP and ARP that may be sent where there are rules, as "      \
-                  "0x88cc" },                                                                      \
+          .help = "EtherTypes besides IP and ARP that may be sent where there are rules or "       \
+                  "antispoof, as 0x88cc" },                                                        \
     {                                                                                              \
         .name = "deny_metadata", .type = VM_PROP_BOOL, .live = true,                               \
         .offset = offsetof(T, member.deny_metadata),                                               \
