@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause */
 /*
  * Frames of a hostile guest against rules: first a virtio_net_hdr, then the frame. What passes must be what a plain reading of it says is
- * allowed: from the own MAC address, and IP to a given network only.
+ * allowed: from the own MAC address, and IP to a given network only. And where packets become sockets (mode=user), what passes must be
+ * the same in a reading that knows no extension headers and no fragments, and not for the host itself.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -27,20 +28,27 @@ static void read_rules(struct vnet_egress_rules *rules)
         abort();
 }
 
-static void check_passed(const uint8_t *frame, size_t len)
+/* Where the packet begins behind VLAN tags. */
+static size_t packet_of(const uint8_t *frame, size_t len, uint16_t *ret_type)
 {
     size_t at = 12;
-    uint16_t type;
 
-    if (len < VNET_ETHER || memcmp(frame + 6, own_mac, 6))
-        abort();
     while (at + 2 <= len && (vnet_be16(frame + at) == 0x8100 || vnet_be16(frame + at) == 0x88a8 ||
                              vnet_be16(frame + at) == 0x9100))
         at += 4;
     if (at + 2 > len)
         abort();
-    type = vnet_be16(frame + at);
-    at += 2;
+    *ret_type = vnet_be16(frame + at);
+    return at + 2;
+}
+
+static void check_passed(const uint8_t *frame, size_t len)
+{
+    uint16_t type;
+    size_t at = packet_of(frame, len, &type);
+
+    if (memcmp(frame + 6, own_mac, 6))
+        abort();
     if (type == VNET_ARP_TYPE || type == VNET_RARP_TYPE)
         return;
     if (type == VNET_IPV4_TYPE) {
@@ -56,6 +64,43 @@ static void check_passed(const uint8_t *frame, size_t len)
     if (memcmp(frame + at + 24, "\x20\x01\x0d\xb8", 4) && frame[at + 24] != 0xff &&
         frame[at + 24] != 0xfe)
         abort();
+}
+
+static void check_sockets(const uint8_t *frame, size_t len)
+{
+    static const uint8_t zeros[15];
+    uint16_t type;
+    size_t at = packet_of(frame, len, &type);
+
+    if (type == VNET_IPV4_TYPE &&
+        (vnet_be16(frame + at + 6) & 0x3fff || frame[at + 16] == 127 || !frame[at + 16]))
+        abort();
+    if (type != VNET_IPV6_TYPE)
+        return;
+    if (!memcmp(frame + at + 24, zeros, 15) && frame[at + 39] <= 1)
+        abort();
+    switch (frame[at + 6]) {
+    case VNET_TCP:
+    case VNET_UDP:
+    case VNET_ICMPV6: return;
+    case 0:
+        if (len > at + 40 && frame[at + 40] == VNET_ICMPV6)
+            return;
+        abort();
+    default: abort();
+    }
+}
+
+static bool passes_to_sockets(const uint8_t *head, size_t len, size_t total,
+                              const struct vnet_header *header)
+{
+    const struct vnet_filter_config config = { .egress_active = UINT64_MAX };
+    struct vnet_egress_rules rules;
+
+    if (vnet_egress_read(&config, &rules))
+        abort();
+    rules.sockets = true;
+    return vnet_egress_judge(&rules, head, len, total, header).pass;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -79,6 +124,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         memcpy(copy, data, head);
     if (vnet_egress_judge(&rules, copy, head, size, &header).pass)
         check_passed(data, size);
+    if (passes_to_sockets(copy, head, size, &header))
+        check_sockets(data, size);
     free(copy);
     return 0;
 }
