@@ -2,7 +2,7 @@
 # shellcheck shell=sh
 #
 # Runs in the emulated host (busybox sh) as its /run.sh: a guest under the VMM with devices on taps, on a wire to a network namespace,
-# the world: net-kvm.sh says what is looked at. /row: DEVICES FILE TCP UDP DELAY. The guest's script is guest-iperf.sh.
+# the world: net-kvm.sh says what is looked at. /row: DEVICES FILE TCP UDP DELAY CPUS. The guest's script is guest-iperf.sh.
 # shellcheck source=/dev/null
 . /row
 
@@ -80,7 +80,7 @@ tty=ttyS0
 [ "$(uname -m)" != aarch64 ] || tty=ttyAMA0
 {
     # shellcheck disable=SC2016 # expanded by the inner shell
-    sh -c 'echo $$ >/pid; exec "$@"' sh /vmm run -m 512M -c 2 --serial tty --console off "$@" \
+    sh -c 'echo $$ >/pid; exec "$@"' sh /vmm run -m 512M -c "$CPUS" --serial tty --console off "$@" \
         -p "console=$tty quiet panic=-1 net.tty=$tty" -i /guest.cpio /kernel <&3 >>/out 2>&1
     echo $? >/status
 } &
