@@ -221,7 +221,7 @@ function(collect_scripts)
         set(limit 7200)
     endif()
     host_test(peers.aarch64 900 ${ROOT}/tests/e2e/peers.sh ${long} aarch64)
-    set(kvm_limit 1800) # idle, two cores take 70 s and, for AArch64, 420; beside other emulated hosts some four times as long
+    set(kvm_limit 1800) # beside one other test they take 140 s and, for AArch64, 300 to 420; beside several emulated hosts up to 380 were seen
     if(VMM_LONG)
         set(kvm_limit ${limit})
     endif()
